@@ -1,0 +1,168 @@
+"""The rules of an object's metadata from creation to removal, as pure functions on one object.
+
+The rules are those of `k8s.io/apiserver/pkg/registry/rest` (BeforeCreate, BeforeUpdate, BeforeDelete) and of the
+garbage collector's finalizers. Nothing here stores anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime, timedelta
+
+from adapters.embedded.json_objects import JsonObject, format_time, metadata_of, parse_time, value_at
+from adapters.embedded.resources import DEPLOYMENTS, NAMESPACES, PODS, Resource
+
+FOREGROUND = "foregroundDeletion"
+ORPHAN = "orphan"
+DEFAULT_GRACE_SECONDS = 30
+
+_SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+_LONGEST_GENERATED_BASE = 58
+_SERVER_OWNED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
+_STATUS_METADATA = ("labels", "annotations", "finalizers", "ownerReferences")
+
+
+def generate_name(prefix: str, uid: str) -> str:
+    """The prefix with five letters and digits that follow from the object's uid (the real ones are random)."""
+    digest = hashlib.blake2b(uid.encode(), digest_size=5).digest()
+    suffix = "".join(_SUFFIX_ALPHABET[byte % len(_SUFFIX_ALPHABET)] for byte in digest)
+    return prefix[:_LONGEST_GENERATED_BASE] + suffix
+
+
+def begin_life(resource: Resource, obj: JsonObject, uid: str, now: datetime) -> None:
+    """Give a new object the metadata that only the server gives, whatever the client wrote there."""
+    metadata = obj["metadata"]
+    for field in (*_SERVER_OWNED, "selfLink", "resourceVersion"):
+        metadata.pop(field, None)
+    metadata["uid"] = uid
+    metadata["creationTimestamp"] = format_time(now)
+    if has_generation(resource, obj):
+        metadata["generation"] = 1
+    if "status" in resource.subresources:
+        obj.pop("status", None)
+    if resource == NAMESPACES:
+        obj["spec"] = {"finalizers": ["kubernetes"]}
+        obj["status"] = {"phase": "Active"}
+
+
+def has_generation(resource: Resource, obj: JsonObject) -> bool:
+    """Whether the server counts changes of this object's desired state: kinds with a spec, and all custom ones."""
+    return resource.custom or "spec" in obj
+
+
+def carry_over(resource: Resource, old: JsonObject, new: JsonObject, subresource: str) -> JsonObject:
+    """What an update really asks for: the new object with everything that this write may not change taken from the old.
+
+    A status update changes `status` only (and, of built-in kinds, labels, annotations, finalizers and owners, with the
+    exceptions that the real server makes). Any other update never changes `status` where that is a subresource.
+    """
+    if subresource == "status":
+        result = _take_status(resource, old, new)
+    else:
+        result = new
+        if "status" in resource.subresources:
+            _copy_or_drop(old, result, "status")
+    metadata = result["metadata"]
+    for field in _SERVER_OWNED:
+        _copy_or_drop(metadata_of(old), metadata, field)
+    if subresource != "status" and _desired_state_changed(resource, old, result) and "generation" in metadata:
+        metadata["generation"] += 1
+    return result
+
+
+def _take_status(resource: Resource, old: JsonObject, new: JsonObject) -> JsonObject:
+    result = {**old, "metadata": dict(metadata_of(old))}
+    _copy_or_drop(new, result, "status")
+    for field in _STATUS_METADATA if not resource.custom else ():
+        # the real status strategies reset the labels of a Deployment and the owners of a Pod, and nothing else
+        if (resource, field) not in {(DEPLOYMENTS, "labels"), (PODS, "ownerReferences")}:
+            _copy_or_drop(metadata_of(new), result["metadata"], field)
+    return result
+
+
+def _desired_state_changed(resource: Resource, old: JsonObject, new: JsonObject) -> bool:
+    if resource == DEPLOYMENTS and metadata_of(old).get("annotations") != metadata_of(new).get("annotations"):
+        return True  # so does the real one, see pkg/registry/apps/deployment/strategy.go
+    if not resource.custom:
+        return bool(old.get("spec") != new.get("spec"))
+    ignored = {"metadata", "apiVersion", "kind"} | ({"status"} if "status" in resource.subresources else set())
+    return any(old.get(key) != new.get(key) for key in (old.keys() | new.keys()) - ignored)
+
+
+def _copy_or_drop(source: JsonObject, target: JsonObject, field: str) -> None:
+    if field in source:
+        target[field] = source[field]
+    else:
+        target.pop(field, None)
+
+
+def begin_deletion(
+    resource: Resource, obj: JsonObject, now: datetime, *, propagation: str | None, grace_period_seconds: int | None
+) -> JsonObject | None:
+    """The object as a deletion request leaves it, or None when nothing holds it and it is to be removed now.
+
+    Finalizers hold it (those of the propagation policy among them), and so does the grace period of a pod that runs
+    on a node. An object that is returned unchanged was being deleted before.
+    """
+    metadata = dict(metadata_of(obj))
+    finalizers = _with_propagation(metadata.get("finalizers") or [], propagation)
+    _set_or_drop(metadata, "finalizers", finalizers)
+    grace = _grace_seconds(resource, obj, grace_period_seconds)
+    held = bool(finalizers) or grace > 0 or bool(resource == NAMESPACES and value_at(obj, "spec", "finalizers"))
+    if not held:
+        return None
+    _mark_deleting(metadata, now, grace)
+    marked = {**obj, "metadata": metadata}
+    if resource == NAMESPACES:
+        marked["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
+    return marked
+
+
+def _mark_deleting(metadata: JsonObject, now: datetime, grace: int) -> None:
+    deadline = now + timedelta(seconds=grace)
+    former = metadata.get("deletionTimestamp")
+    if former is None and "generation" in metadata:
+        metadata["generation"] += 1
+    if former is None or parse_time(former) > deadline:
+        metadata["deletionTimestamp"] = format_time(deadline)
+        metadata["deletionGracePeriodSeconds"] = grace
+
+
+def _grace_seconds(resource: Resource, obj: JsonObject, requested: int | None) -> int:
+    """Seconds until the object may go. Only pods on a node that have not ended have any."""
+    if resource != PODS or not value_at(obj, "spec", "nodeName"):
+        return 0
+    if value_at(obj, "status", "phase") in {"Succeeded", "Failed"}:
+        return 0
+    if requested is not None:
+        return max(0, requested)
+    pending = metadata_of(obj).get("deletionGracePeriodSeconds")
+    if pending is not None:
+        return int(pending)
+    declared = value_at(obj, "spec", "terminationGracePeriodSeconds")
+    return DEFAULT_GRACE_SECONDS if declared is None else int(declared)
+
+
+def _with_propagation(finalizers: list[str], propagation: str | None) -> list[str]:
+    if propagation is None:
+        return finalizers
+    kept = [name for name in finalizers if name not in {FOREGROUND, ORPHAN}]
+    wanted = {"Foreground": [FOREGROUND], "Orphan": [ORPHAN]}.get(propagation, [])
+    return kept + wanted
+
+
+def _set_or_drop(metadata: JsonObject, field: str, value: list[str]) -> None:
+    if value:
+        metadata[field] = value
+    else:
+        metadata.pop(field, None)
+
+
+def may_go(resource: Resource, obj: JsonObject) -> bool:
+    """Whether nothing holds an object any more whose deletion was asked for."""
+    metadata = metadata_of(obj)
+    if "deletionTimestamp" not in metadata or metadata.get("finalizers"):
+        return False
+    if resource == NAMESPACES:
+        return not value_at(obj, "spec", "finalizers")
+    return not metadata.get("deletionGracePeriodSeconds")

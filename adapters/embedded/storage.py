@@ -1,0 +1,399 @@
+"""The objects of the embedded cluster and the rules of writing them: versions, conflicts, finalizers, graceful deletion.
+
+Synchronous and single-threaded; it runs on the event loop and is the only place where an object changes. The HTTP
+server and the controllers meet it with the same rights. It knows no HTTP, no patch formats and no controllers.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import TypeAlias
+
+from adapters.embedded.admission import Admission
+from adapters.embedded.collection import Collection, Key
+from adapters.embedded.errors import AlreadyExists, BadRequest, Conflict, Expired, NotFound
+from adapters.embedded.history import EventHistory, EventType, StorageEvent, StoredObject
+from adapters.embedded.json_objects import JsonObject, copy_json, metadata_of, name_of, namespace_of
+from adapters.embedded.lifecycle import begin_deletion, begin_life, carry_over, generate_name, may_go
+from adapters.embedded.namespaces import INITIAL, NamespaceSweeper, new_namespace, require_open
+from adapters.embedded.resources import NAMESPACES, Registry, Resource
+
+CONTROLLER_MANAGER = "embedded-controller"
+"""The field manager of a writer that gives no name."""
+
+Listener: TypeAlias = Callable[[StorageEvent], None]
+Objects: TypeAlias = list[tuple[Key, StoredObject]]
+Changes: TypeAlias = list[StorageEvent]
+
+_NAME_ATTEMPTS = 8
+
+
+class Storage:
+    """All objects of one cluster.
+
+    Args:
+        clock: the current time, aware.
+        new_uid: a fresh unique id for each object.
+        history: how many changes a watch can reach back.
+        registry: the kinds that are served; the built-in ones by default.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], datetime],
+        new_uid: Callable[[], str],
+        history: int = 10_000,
+        registry: Registry | None = None,
+    ) -> None:
+        self.registry = registry or Registry()
+        self._clock = clock
+        self._new_uid = new_uid
+        self._version = 0
+        self._history = EventHistory(history)
+        self._collections: dict[tuple[str, str], Collection] = {}
+        self._listeners: list[Listener] = []
+        self._undelivered: deque[StorageEvent] = deque()
+        self._delivering = False
+        self._admission = Admission(self)
+        self.subscribe(NamespaceSweeper(self).notice)
+        for name in INITIAL:
+            self.create(NAMESPACES, new_namespace(name))
+
+    # Reading
+
+    @property
+    def resource_version(self) -> int:
+        """The version of the latest change."""
+        return self._version
+
+    @property
+    def now(self) -> datetime:
+        """The time by which objects are stamped."""
+        return self._clock()
+
+    def get(self, resource: Resource, namespace: str | None, name: str) -> JsonObject:
+        """A copy of one object, for the caller to change.
+
+        Raises:
+            NotFound: there is no such object.
+        """
+        return self.stored(resource, namespace, name).copy(resource.api_version)
+
+    def find(self, resource: Resource, namespace: str | None, name: str) -> JsonObject | None:
+        """A copy of one object, or None."""
+        stored = self._collection(resource).get((namespace or "", name))
+        return stored.copy(resource.api_version) if stored else None
+
+    def peek(self, resource: Resource, namespace: str | None, name: str) -> JsonObject | None:
+        """One object as it is stored, or None; shared, not to be changed."""
+        stored = self._collection(resource).get((namespace or "", name))
+        return stored.in_version(resource.api_version) if stored else None
+
+    def stored(self, resource: Resource, namespace: str | None, name: str) -> StoredObject:
+        """One object with its cached encodings.
+
+        Raises:
+            NotFound: there is no such object.
+        """
+        stored = self._collection(resource).get((namespace or "", name))
+        if stored is None:
+            raise NotFound.of(resource, name)
+        return stored
+
+    def list(self, resource: Resource, namespace: str | None = None) -> list[JsonObject]:
+        """Copies of the objects of a kind, of one namespace or of all, ordered by namespace and name."""
+        return [stored.copy(resource.api_version) for _, stored in self._collection(resource).in_order(namespace)]
+
+    def iterate(self, resource: Resource, namespace: str | None = None) -> Iterator[JsonObject]:
+        """The objects as they are stored, in order; shared, not to be changed. Writing meanwhile is allowed."""
+        for _, stored in self._collection(resource).in_order(namespace):
+            yield stored.in_version(resource.api_version)
+
+    def list_stored(
+        self, resource: Resource, namespace: str | None = None, at: int | None = None
+    ) -> Objects:
+        """The objects with their cached encodings, in order, now or as they were at an earlier resourceVersion.
+
+        Raises:
+            Expired: that version is older than the history.
+        """
+        current = self._collection(resource).in_order(namespace)
+        if at is None or at >= self._version:
+            return list(current)
+        self.require_history(at)
+        past = dict(current)
+        for event in self._history.newest_first():
+            if event.resource_version <= at:
+                break
+            if event.resource.storage_key == resource.storage_key and _within(namespace, event.object):
+                _undo(past, event)
+        return sorted(past.items())
+
+    def holds_any(self, resource: Resource, namespace: str) -> bool:
+        """Whether the namespace has an object of this kind."""
+        return next(self._collection(resource).in_order(namespace), None) is not None
+
+    # Changes
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Have a listener called synchronously after each change; returns the call that ends it.
+
+        Every listener sees the changes in the order of their resourceVersion. A listener may write; its changes are
+        told to everybody after the present one has been.
+        """
+        self._listeners.append(listener)
+
+        def unsubscribe() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return unsubscribe
+
+    def changes_since(self, resource_version: int) -> Changes:
+        """All changes later than a version, oldest first.
+
+        Raises:
+            Expired: some of them are no longer known.
+        """
+        self.require_history(resource_version)
+        return self._history.since(resource_version)
+
+    def require_history(self, resource_version: int) -> None:
+        """Raise Expired unless every change later than this version is known."""
+        if resource_version < self._history.complete_after:
+            raise Expired(f"too old resource version: {resource_version} ({self._history.complete_after})")
+
+    def forget_history(self) -> None:
+        """Forget all changes, as a compaction of the database does: watches and lists of older versions get 410."""
+        self._history.forget(self._version)
+
+    # Writing
+
+    def create(
+        self, resource: Resource, obj: JsonObject, *, manager: str = CONTROLLER_MANAGER, dry_run: bool = False
+    ) -> JsonObject:
+        """Store a new object and return a copy of it.
+
+        Raises:
+            AlreadyExists: there is one of that name.
+            NotFound: its namespace does not exist.
+            Forbidden: its namespace is being deleted.
+            Invalid: it breaks a rule of its kind.
+        """
+        return self.insert(resource, obj, manager=manager, dry_run=dry_run).copy(resource.api_version)
+
+    def update(
+        self,
+        resource: Resource,
+        obj: JsonObject,
+        *,
+        subresource: str = "",
+        manager: str = CONTROLLER_MANAGER,
+        dry_run: bool = False,
+    ) -> JsonObject:
+        """Replace an object (with subresource="status": only its status) and return a copy of the result.
+
+        An update that changes nothing keeps the resourceVersion and tells nobody. The last finalizer leaving an object
+        that is being deleted removes it.
+
+        Raises:
+            NotFound: there is no such object.
+            Conflict: the given resourceVersion or uid is not the present one.
+            Invalid: it breaks a rule of its kind.
+        """
+        stored = self.replace(resource, obj, subresource=subresource, manager=manager, dry_run=dry_run)
+        return stored.copy(resource.api_version)
+
+    def delete(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        *,
+        propagation: str | None = None,
+        uid: str | None = None,
+        resource_version: str | None = None,
+        grace_period_seconds: int | None = None,
+        dry_run: bool = False,
+    ) -> JsonObject:
+        """Delete an object, or mark it as being deleted while finalizers or a grace period hold it.
+
+        Args:
+            propagation: Background, Foreground or Orphan. The last two leave a finalizer, which the garbage collector
+                removes when it has done its part.
+            uid, resource_version: preconditions.
+            grace_period_seconds: for pods; 0 removes at once, None takes the pod's own.
+
+        Returns:
+            A copy of the object as the request leaves it.
+
+        Raises:
+            NotFound: there is no such object.
+            Conflict: a precondition does not hold.
+        """
+        stored = self.stored(resource, namespace, name)
+        _check_preconditions(resource, name, stored.object, uid, resource_version)
+        marked = begin_deletion(
+            resource, stored.object, self.now, propagation=propagation, grace_period_seconds=grace_period_seconds
+        )
+        if dry_run:
+            result: JsonObject = copy_json(marked if marked is not None else stored.object)
+            return {**result, "apiVersion": resource.api_version}
+        key = (namespace or "", name)
+        if marked is None:
+            return self._remove(resource, key, stored).copy(resource.api_version)
+        if marked == stored.object:
+            return stored.copy(resource.api_version)
+        return self._commit(EventType.MODIFIED, resource, key, marked, stored).copy(resource.api_version)
+
+    def discard(self, resource: Resource, namespace: str | None, name: str) -> None:
+        """Delete an object in the background if it is (still) there."""
+        if self._collection(resource).get((namespace or "", name)) is not None:
+            self.delete(resource, namespace, name, propagation="Background")
+
+    def insert(
+        self, resource: Resource, obj: JsonObject, *, manager: str | None = CONTROLLER_MANAGER, dry_run: bool = False
+    ) -> StoredObject:
+        """`create`, returning the shared object. With manager None, its managedFields are taken as they are given."""
+        fresh: JsonObject = copy_json(obj)
+        uid = self._new_uid()
+        metadata = self._prepare_metadata(resource, fresh)
+        begin_life(resource, fresh, uid, self.now)
+        if not metadata.get("name") and metadata.get("generateName"):
+            metadata["name"] = self._free_name(resource, metadata, uid)
+        name, namespace = name_of(fresh), namespace_of(fresh)
+        if resource.namespaced and namespace:
+            require_open(self, resource, name, namespace)
+        self._admission.admit_new(resource, fresh, manager)
+        key = (namespace, name)
+        if self._collection(resource).get(key) is not None:
+            raise AlreadyExists.of(resource, name)
+        if dry_run:
+            return StoredObject(fresh, self._version)
+        return self._commit(EventType.ADDED, resource, key, fresh, None)
+
+    def replace(
+        self,
+        resource: Resource,
+        obj: JsonObject,
+        *,
+        subresource: str = "",
+        manager: str | None = CONTROLLER_MANAGER,
+        dry_run: bool = False,
+    ) -> StoredObject:
+        """`update`, returning the shared object. With manager None, its managedFields are taken as they are given."""
+        fresh: JsonObject = copy_json(obj)
+        metadata = self._prepare_metadata(resource, fresh)
+        key = (namespace_of(fresh), name_of(fresh))
+        stored = self._collection(resource).get(key)
+        if stored is None:
+            raise NotFound.of(resource, key[1])
+        old = stored.object
+        given_version, given_uid = metadata.pop("resourceVersion", None), metadata.get("uid")
+        if given_version and given_version != metadata_of(old)["resourceVersion"]:
+            raise Conflict.of(resource, key[1])
+        if given_uid and given_uid != metadata_of(old)["uid"]:
+            why = f"Precondition failed: UID in precondition: {given_uid}, UID in object meta: {metadata_of(old)['uid']}"
+            raise Conflict.of(resource, key[1], why)
+        fresh = carry_over(resource, old, fresh, subresource)
+        fresh["metadata"]["resourceVersion"] = metadata_of(old)["resourceVersion"]
+        self._admission.admit_change(resource, fresh, old, subresource, manager)
+        if dry_run:
+            return StoredObject(fresh, stored.resource_version)
+        if fresh == old:
+            return stored
+        if may_go(resource, fresh):
+            return self._remove(resource, key, StoredObject(fresh, stored.resource_version))
+        return self._commit(EventType.MODIFIED, resource, key, fresh, stored)
+
+    def _prepare_metadata(self, resource: Resource, fresh: JsonObject) -> JsonObject:
+        """Bring the outside of an object into the form in which it is stored; returns its metadata."""
+        fresh["apiVersion"] = self.registry.storage_version(resource).api_version
+        fresh["kind"] = resource.kind
+        metadata = fresh.get("metadata")
+        if not isinstance(metadata, dict):
+            raise BadRequest(f"the {resource.kind} has no metadata: give at least a name")
+        if resource.namespaced and not metadata.get("namespace"):
+            raise BadRequest("an empty namespace may not be set during creation")
+        if not resource.namespaced:
+            metadata.pop("namespace", None)
+        return metadata
+
+    def _free_name(self, resource: Resource, metadata: JsonObject, uid: str) -> str:
+        taken = self._collection(resource)
+        for attempt in range(_NAME_ATTEMPTS):
+            name = generate_name(metadata["generateName"], f"{uid}{attempt or ''}")
+            if taken.get((metadata.get("namespace", ""), name)) is None:
+                break
+        return name
+
+    def _remove(self, resource: Resource, key: Key, stored: StoredObject) -> StoredObject:
+        return self._commit(EventType.DELETED, resource, key, stored.object, stored)
+
+    def _commit(
+        self, change: EventType, resource: Resource, key: Key, obj: JsonObject, previous: StoredObject | None
+    ) -> StoredObject:
+        self._version += 1
+        stored = StoredObject(
+            {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(self._version)}}, self._version
+        )
+        collection = self._collection(resource)
+        if change is EventType.DELETED:
+            collection.discard(key)
+        else:
+            collection.put(key, stored)
+        event = StorageEvent(change, self.registry.storage_version(resource), stored, previous)
+        self._history.append(event)
+        self._deliver(event)
+        return stored
+
+    def _deliver(self, event: StorageEvent) -> None:
+        self._undelivered.append(event)
+        if self._delivering:
+            return
+        self._delivering = True
+        try:
+            while self._undelivered:
+                change = self._undelivered.popleft()
+                for listener in tuple(self._listeners):
+                    listener(change)
+        finally:
+            self._delivering = False
+
+    def _collection(self, resource: Resource) -> Collection:
+        collection = self._collections.get(resource.storage_key)
+        if collection is None:
+            collection = self._collections[resource.storage_key] = Collection()
+        return collection
+
+
+def _within(namespace: str | None, obj: JsonObject) -> bool:
+    return not namespace or namespace_of(obj) == namespace
+
+
+def _undo(objects: dict[Key, StoredObject], event: StorageEvent) -> None:
+    key = (namespace_of(event.object), name_of(event.object))
+    if event.previous_stored is None:
+        objects.pop(key, None)
+    else:
+        objects[key] = event.previous_stored
+
+
+def _check_preconditions(
+    resource: Resource, name: str, obj: JsonObject, uid: str | None, resource_version: str | None
+) -> None:
+    metadata = metadata_of(obj)
+    if uid is not None and uid != metadata["uid"]:
+        why = (
+            f"the UID in the precondition ({uid}) does not match the UID in record ({metadata['uid']}). "
+            "The object might have been deleted and then recreated"
+        )
+        raise Conflict.of(resource, name, why)
+    if resource_version is not None and resource_version != metadata["resourceVersion"]:
+        why = (
+            f"the ResourceVersion in the precondition ({resource_version}) does not match the ResourceVersion in record "
+            f"({metadata['resourceVersion']}). The object might have been modified"
+        )
+        raise Conflict.of(resource, name, why)

@@ -1,0 +1,228 @@
+"""One rollout's mailbox: event -> decide -> commit -> act, one event at a time.
+
+The order is the promise: nothing is done to the world before the decision that orders it is on disk. The action runs beside
+the mailbox, so that a slow or hanging one never keeps an abort from being decided; when a newer decision has no more use for
+it, it is cancelled first, and the writes themselves are compare-and-swap, so that a cancelled one that still arrives is void.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime
+
+import anyio
+import anyio.abc
+import structlog
+
+from engine.clock import Clock
+from engine.decide import Decision, decide, park
+from engine.errors import CommandRefused, Rejected, Retryable, StoreError
+from engine.events import (
+    ActionFailed,
+    Command,
+    Event,
+    FailureKind,
+    TimerFired,
+    WorldChanged,
+)
+from engine.model import FINAL_STATES, UNDOING_STATES, Action, JournalEntry, RolloutSpec, Snapshot, TimerName
+from engine.orders import refuse
+from engine.ports import Actuator, Commit, Store, Strategy, World
+from engine.timers import Timers
+
+log = structlog.get_logger()
+
+PATIENCE_SECONDS = 1.0
+"""Between two tries to decide or to commit. While undoing there is nothing better than to try again."""
+
+
+class _DefectWhileUndoing(Exception):
+    """An undoing rollout cannot park: it tries again."""
+
+
+class Reply:
+    """Where the sender of a command waits for what became of it."""
+
+    def __init__(self) -> None:
+        self._done = anyio.Event()
+        self._refusal = ""
+
+    def settle(self, refusal: str = "") -> None:
+        self._refusal = refusal
+        self._done.set()
+
+    async def wait(self) -> None:
+        """Returns when the command is on disk. Raises `CommandRefused`."""
+        await self._done.wait()
+        if self._refusal:
+            raise CommandRefused(self._refusal)
+
+
+class Actor:
+    """Drives one rollout. All its methods run on the event loop's thread."""
+
+    def __init__(
+        self,
+        spec: RolloutSpec,
+        snapshot: Snapshot,
+        *,
+        store: Store,
+        clock: Clock,
+        strategy: Strategy,
+        world: World,
+        actuator: Actuator,
+        timers: Timers,
+        tasks: anyio.abc.TaskGroup,
+        on_decision: Callable[[Actor, JournalEntry], None],
+    ) -> None:
+        self.spec = spec
+        self.snapshot = snapshot
+        self._store = store
+        self._clock = clock
+        self._strategy = strategy
+        self._world = world
+        self._actuator = actuator
+        self._timers = timers
+        self._tasks = tasks
+        self._on_decision = on_decision
+        self._mailbox: deque[tuple[Event, Reply | None]] = deque()
+        self._dirty = False
+        self._working = False
+        self._effect: _Effect | None = None
+
+    # --- the mailbox ---------------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Something changed. Many wakes before the next turn are one."""
+        if not self._dirty:
+            self._dirty = True
+            self.post(WorldChanged())
+
+    def post(self, event: Event, reply: Reply | None = None) -> None:
+        if isinstance(event, Command) and event.kind == "abort":
+            self._mailbox.appendleft((event, reply))
+        else:
+            self._mailbox.append((event, reply))
+        if not self._working:
+            self._working = True
+            self._tasks.start_soon(self._drain, name=f"rollout {self.spec.id}")
+
+    async def resume(self) -> None:
+        """Take up what was under way when the daemon went down."""
+        self._arm_timers()
+        await self._switch_effect()
+
+    async def _drain(self) -> None:
+        try:
+            while self._mailbox:
+                event, reply = self._mailbox.popleft()
+                if isinstance(event, WorldChanged):
+                    self._dirty = False
+                await self._turn(event, reply)
+        finally:
+            self._working = False
+
+    async def _turn(self, event: Event, reply: Reply | None) -> None:
+        if isinstance(event, TimerFired) and self._is_stale(event):
+            return
+        if isinstance(event, Command) and (refusal := refuse(self.spec, self.snapshot, event)):
+            if reply is not None:
+                reply.settle(refusal)
+            return
+        decision = await self._decide_and_commit(event)
+        if reply is not None:
+            reply.settle()
+        if decision is None:
+            return
+        self.snapshot = decision.snapshot
+        self._on_decision(self, decision.entry)
+        self._arm_timers()
+        await self._switch_effect()
+        if self.snapshot.state not in FINAL_STATES:
+            self.wake()
+
+    def _is_stale(self, event: TimerFired) -> bool:
+        due_at = self.snapshot.timers.get(event.name)
+        return due_at is None or due_at > self._clock.now()
+
+    async def _decide_and_commit(self, event: Event) -> Decision | None:
+        """Decide and write it down; where that cannot be done, wait and decide anew: nothing was done to the world yet."""
+        while True:
+            try:
+                decision = self._decide(event)
+                if decision is None:
+                    return None
+                await self._store.commit(Commit(self.spec, decision.snapshot, decision.entry, self.snapshot.seq))
+            except StoreError as error:
+                log.warning("store.commit_failed", rollout=self.spec.id, error=str(error))
+                await self._clock.sleep(PATIENCE_SECONDS)
+            except _DefectWhileUndoing:
+                await self._clock.sleep(PATIENCE_SECONDS)
+            else:
+                return decision
+
+    def _decide(self, event: Event) -> Decision | None:
+        now = self._clock.now()
+        try:
+            observation = self._world.observe(self.spec, self.snapshot)
+            return decide(self.spec, self.snapshot, event, observation, now, self._strategy)
+        except Exception as error:
+            # A defect of ours must neither advance nor undo a rollout, nor touch its siblings: it parks this one.
+            log.exception("rollout.defect", rollout=self.spec.id, state=self.snapshot.state)
+            if self.snapshot.state in UNDOING_STATES:
+                raise _DefectWhileUndoing from error
+            return park(self.spec, self.snapshot, f"{type(error).__name__}: {error}", now)
+
+    # --- timers and actions --------------------------------------------------------------------------------------------
+
+    def _arm_timers(self) -> None:
+        for name, due_at in self.snapshot.timers.items():
+            self._timers.arm(self.spec.id, name, due_at)
+
+    def fire_timer(self, name: TimerName, due_at: datetime) -> None:
+        if self.snapshot.timers.get(name) == due_at:
+            self.post(TimerFired(name))
+
+    async def _switch_effect(self) -> None:
+        """Let exactly the journaled action run: none while it waits for its next attempt."""
+        action = self.snapshot.action
+        wanted = None if TimerName.RETRY in self.snapshot.timers else action
+        running = self._effect
+        if running is not None and (wanted is None or running.key != _key(wanted)):
+            await running.stop()
+            self._effect = running = None
+        if wanted is not None and running is None:
+            self._effect = _Effect(_key(wanted))
+            self._tasks.start_soon(self._perform, self._effect, wanted, self.snapshot, name=f"action {wanted.name}")
+
+    async def _perform(self, effect: _Effect, action: Action, snapshot: Snapshot) -> None:
+        with effect.scope:
+            try:
+                self.post(await self._actuator.perform(self.spec, snapshot, action))
+            except Retryable as error:
+                failure = ActionFailed(action.number, FailureKind.RETRY, str(error), error.retry_after_seconds)
+                self.post(failure)
+            except Rejected as error:
+                self.post(ActionFailed(action.number, FailureKind.REJECTED, str(error)))
+            except Exception as error:
+                log.exception("action.defect", rollout=self.spec.id, action=action.name)
+                self.post(ActionFailed(action.number, FailureKind.UNKNOWN, f"{type(error).__name__}: {error}"))
+        effect.ended.set()
+
+
+class _Effect:
+    """An action that is being performed."""
+
+    def __init__(self, key: tuple[int, int]) -> None:
+        self.key = key
+        self.scope = anyio.CancelScope()
+        self.ended = anyio.Event()
+
+    async def stop(self) -> None:
+        self.scope.cancel()
+        await self.ended.wait()
+
+
+def _key(action: Action) -> tuple[int, int]:
+    return action.number, action.attempt

@@ -1,0 +1,296 @@
+"""The engine as a whole: takes releases and orders in, drives every rollout, and takes up unfinished ones at its start."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+import anyio.abc
+import structlog
+from msgspec.structs import replace
+
+from engine.actor import PATIENCE_SECONDS, Actor, Reply
+from engine.clock import Clock
+from engine.errors import CommandRefused, Conflict, NotFound, StoreError
+from engine.events import CallbackReceived, Command, CommandKind, Recovered, Started
+from engine.feed import EntryNews, Feed, ReleaseNews
+from engine.model import (
+    FINAL_STATES,
+    FINAL_STATUSES,
+    JournalEntry,
+    Release,
+    ReleasePlan,
+    ReleaseStatus,
+    RolloutSpec,
+    Snapshot,
+    State,
+    TimerName,
+    Verdict,
+)
+from engine.ports import Actuator, Store, StoredRollout, Strategy, World
+from engine.releases import is_blocked_by, may_start, status_of
+from engine.timers import Timers
+
+log = structlog.get_logger()
+
+
+class Engine:
+    """Made by `start_engine`. One per process and store."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        strategy: Strategy,
+        world: World,
+        actuator: Actuator,
+        new_id: Callable[[], str],
+        new_secret: Callable[[], str],
+        tasks: anyio.abc.TaskGroup,
+    ) -> None:
+        self.feed = Feed()
+        self._store = store
+        self._clock = clock
+        self._strategy = strategy
+        self._world = world
+        self._actuator = actuator
+        self._new_id = new_id
+        self._new_secret = new_secret
+        self._tasks = tasks
+        self._timers = Timers(clock, self._fire_timer)
+        self._actors: dict[str, Actor] = {}
+        self._releases: dict[str, Release] = {}
+        self._members: dict[str, list[Actor]] = {}
+
+    # --- what goes in --------------------------------------------------------------------------------------------------
+
+    async def submit(self, plan: ReleasePlan, *, by: str, source: str) -> Release:
+        """Accept a release and begin it. Raises `Conflict` where another of its application is running."""
+        running = next((known for known in self._releases.values() if known.application == plan.application), None)
+        if running is not None:
+            raise Conflict(
+                f"release {running.id} of {plan.application} is {running.status}: wait for it, or abort it "
+                f"(headgate abort {running.id})"
+            )
+        now = self._clock.now()
+        release, stored = self._new_release(plan, by, source, now)
+        self._releases[release.id] = release
+        try:
+            await self._store.add_release(release, stored, now)
+        except BaseException:
+            del self._releases[release.id]
+            raise
+        self._members[release.id] = [self._adopt(one) for one in stored]
+        self.feed.publish(ReleaseNews(release))
+        self._start_ready(release.id)
+        return release
+
+    def _new_release(
+        self, plan: ReleasePlan, by: str, source: str, now: datetime
+    ) -> tuple[Release, list[StoredRollout]]:
+        release_id = self._new_id()
+        stored = [
+            StoredRollout(
+                RolloutSpec(
+                    id=f"{release_id}.{target.target}",
+                    release=release_id,
+                    application=plan.application,
+                    plan=target,
+                    created_at=now,
+                    secret=self._new_secret(),
+                ),
+                Snapshot(State.WAITING, now),
+            )
+            for target in plan.targets
+        ]
+        release = Release(
+            id=release_id,
+            application=plan.application,
+            description=plan.description,
+            status=ReleaseStatus.QUEUED,
+            created_at=now,
+            created_by=by,
+            source=source,
+            rollouts=tuple(one.spec.id for one in stored),
+        )
+        return release, stored
+
+    async def command(self, release_id: str, command: Command, target: str | None = None) -> list[str]:
+        """Give an order to the release's unfinished rollouts, or to one target. Returns the targets that took it.
+
+        Raises `NotFound`, and `CommandRefused` when no target takes the order.
+        """
+        actors = await self._addressees(release_id, target)
+        taken: list[str] = []
+        refusals: list[str] = []
+        for actor in actors:
+            reply = Reply()
+            actor.post(command, reply)
+            try:
+                await reply.wait()
+                taken.append(actor.spec.plan.target)
+            except CommandRefused as error:
+                refusals.append(str(error))
+        if not taken:
+            raise CommandRefused("; ".join(refusals) or f"release {release_id} has already ended")
+        return taken
+
+    async def _addressees(self, release_id: str, target: str | None) -> list[Actor]:
+        actors = self._members.get(release_id, [])
+        if not actors and await self._store.release(release_id) is None:
+            raise NotFound(f"there is no release {release_id}")
+        if target is None:
+            return [actor for actor in actors if actor.snapshot.state not in FINAL_STATES]
+        chosen = [actor for actor in actors if actor.spec.plan.target == target]
+        if actors and not chosen:
+            names = ", ".join(actor.spec.plan.target for actor in actors)
+            raise NotFound(f"release {release_id} has no target {target}; it has {names}")
+        return chosen
+
+    def callback(self, rollout: str, token: str, verdict: Verdict, message: str) -> bool:
+        """A called side answers. False when nobody waits for this answer (any more)."""
+        actor = self._actors.get(rollout)
+        progress = actor.snapshot.progress if actor is not None else None
+        if actor is None or progress is None or progress.callback_token != token or progress.answer is not None:
+            return False
+        actor.post(CallbackReceived(token, verdict, message))
+        return True
+
+    # --- what can be read ----------------------------------------------------------------------------------------------
+
+    def rollouts(self, release_id: str) -> list[StoredRollout]:
+        """The release's rollouts as they stand now; empty when the release has ended (the store has it then)."""
+        return [StoredRollout(actor.spec, actor.snapshot) for actor in self._members.get(release_id, [])]
+
+    @property
+    def unfinished(self) -> int:
+        return sum(actor.snapshot.state not in FINAL_STATES for actor in self._actors.values())
+
+    # --- carrying it on ------------------------------------------------------------------------------------------------
+
+    async def recover(self) -> int:
+        """Take up every unfinished rollout: timers at their old deadlines, ordered actions again. Returns how many."""
+        for release in await self._store.unfinished_releases():
+            self._releases[release.id] = release
+            self._members[release.id] = [self._adopt(stored) for stored in await self._store.rollouts(release.id)]
+        taken_up = list(self._actors.values())
+        for actor in taken_up:
+            await actor.resume()
+            actor.post(Recovered())
+        for release_id in list(self._releases):
+            self._start_ready(release_id)
+            # The daemon may have gone down between the last rollout's end and the note of it on the release.
+            await self._update_status(release_id)
+        return len(taken_up)
+
+    async def run_timers(self) -> None:
+        await self._timers.run()
+
+    def _adopt(self, stored: StoredRollout) -> Actor:
+        actor = Actor(
+            stored.spec,
+            stored.snapshot,
+            store=self._store,
+            clock=self._clock,
+            strategy=self._strategy,
+            world=self._world,
+            actuator=self._actuator,
+            timers=self._timers,
+            tasks=self._tasks,
+            on_decision=self._on_decision,
+        )
+        if stored.snapshot.state not in FINAL_STATES:
+            self._actors[stored.spec.id] = actor
+            self._world.attach(stored.spec, actor.wake)
+        return actor
+
+    def _fire_timer(self, rollout: str, name: TimerName, due_at: datetime) -> None:
+        if (actor := self._actors.get(rollout)) is not None:
+            actor.fire_timer(name, due_at)
+
+    def _on_decision(self, actor: Actor, entry: JournalEntry) -> None:
+        spec, snapshot = actor.spec, actor.snapshot
+        log.info(
+            "rollout.decided",
+            rollout=spec.id,
+            event_kind=entry.event,
+            source=entry.source,
+            destination=entry.destination,
+            text=entry.text,
+        )
+        self.feed.publish(EntryNews(spec.release, spec.plan.target, entry))
+        if snapshot.state in FINAL_STATES:
+            self._world.detach(spec)
+            self._actors.pop(spec.id, None)
+            self._start_ready(spec.release)
+        self._tasks.start_soon(self._update_status, spec.release, name=f"status of {spec.release}")
+
+    def _start_ready(self, release_id: str) -> None:
+        siblings = self.rollouts(release_id)
+        for actor in self._members[release_id]:
+            if actor.snapshot.state is not State.WAITING:
+                continue
+            if may_start(actor.spec, siblings):
+                actor.post(Started())
+            elif blocker := is_blocked_by(actor.spec, siblings):
+                reason = f"target {blocker}, which it depends on, did not succeed"
+                actor.post(Command(CommandKind.ABORT, by="headgate", reason=reason))
+
+    async def _update_status(self, release_id: str) -> None:
+        release = self._releases.get(release_id)
+        if release is None:
+            return
+        status, reason = status_of(self.rollouts(release_id))
+        if (status, reason) == (release.status, release.reason):
+            return
+        changed = replace(release, status=status, reason=reason)
+        self._releases[release_id] = changed
+        await self._keep(changed)
+        if status in FINAL_STATUSES:
+            # The application is free for its next release only once this end is on disk.
+            self._releases.pop(release_id, None)
+            self._members.pop(release_id, None)
+        self.feed.publish(ReleaseNews(changed))
+
+    async def _keep(self, release: Release) -> None:
+        while True:
+            try:
+                await self._store.update_release(release)
+            except StoreError as error:
+                log.warning("store.update_failed", release=release.id, error=str(error))
+                await self._clock.sleep(PATIENCE_SECONDS)
+            else:
+                return
+
+
+@asynccontextmanager
+async def start_engine(
+    *,
+    store: Store,
+    clock: Clock,
+    strategy: Strategy,
+    world: World,
+    actuator: Actuator,
+    new_id: Callable[[], str],
+    new_secret: Callable[[], str],
+) -> AsyncIterator[Engine]:
+    """A running engine, with every unfinished rollout taken up. Leaving the block stops driving; nothing is undone."""
+    async with anyio.create_task_group() as tasks:
+        engine = Engine(
+            store=store,
+            clock=clock,
+            strategy=strategy,
+            world=world,
+            actuator=actuator,
+            new_id=new_id,
+            new_secret=new_secret,
+            tasks=tasks,
+        )
+        tasks.start_soon(engine.run_timers, name="timers")
+        await engine.recover()
+        try:
+            yield engine
+        finally:
+            tasks.cancel_scope.cancel()

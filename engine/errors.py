@@ -1,0 +1,51 @@
+"""Errors by what the caller should do about them. Adapters translate their own errors into these at the port."""
+
+from __future__ import annotations
+
+
+class HeadgateError(Exception):
+    """The root of the errors whose message is meant for a person."""
+
+
+class ActionError(HeadgateError):
+    """An action could not be performed."""
+
+
+class Retryable(ActionError):
+    """The world was busy, unreachable or had moved on. Trying again, after looking again, is right."""
+
+    def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Rejected(ActionError):
+    """The world refuses this and will go on refusing: a person has to change something, and the message says what."""
+
+
+class StoreError(HeadgateError):
+    """The store cannot be used."""
+
+
+class StoreBusy(StoreError):
+    """Another daemon holds the store."""
+
+
+class StoreTooNew(StoreError):
+    """The store was written by a newer Headgate. It is left untouched."""
+
+
+class StoreDamaged(StoreError):
+    """The file is not a store, or it is damaged. It is left untouched."""
+
+
+class Conflict(HeadgateError):
+    """Another run of the application is under way (exit code 3)."""
+
+
+class NotFound(HeadgateError):
+    """There is no such release or rollout."""
+
+
+class CommandRefused(HeadgateError):
+    """An operator's command does not fit where the rollout stands; nothing was changed."""

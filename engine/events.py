@@ -1,0 +1,110 @@
+"""What can wake a rollout. Events carry news; conditions are judged on observations, so a lost or doubled event is harmless."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from engine.model import Facts, TimerName, Verdict
+
+
+class Started(Struct, frozen=True, tag="started"):
+    """The rollout may begin: its release was accepted and the targets it depends on have succeeded."""
+
+
+class Recovered(Struct, frozen=True, tag="recovered"):
+    """The daemon came up again and found this rollout unfinished."""
+
+
+class WorldChanged(Struct, frozen=True, tag="world changed"):
+    """Something that this rollout looks at has changed."""
+
+
+class TimerFired(Struct, frozen=True, tag="timer"):
+    name: TimerName
+
+
+class FailureKind(StrEnum):
+    """What a caller should do about a failed action."""
+
+    RETRY = "retry"
+    """The world was busy, unreachable or had moved on: the same action again, after looking again."""
+    REJECTED = "rejected"
+    """The world refuses it and will go on refusing: somebody has to change something."""
+    UNKNOWN = "unknown"
+    """An error that nobody foresaw: park, because going on and going back are both guesses."""
+
+
+class ActionSucceeded(Struct, frozen=True, tag="action succeeded"):
+    number: int
+    facts: Facts = {}
+    note: str = ""
+
+
+class ActionFailed(Struct, frozen=True, tag="action failed"):
+    number: int
+    kind: FailureKind
+    message: str
+    retry_after_seconds: float | None = None
+
+
+class MeasureOutcome(StrEnum):
+    VALUE = "value"
+    NO_DATA = "no data"
+    NOT_A_NUMBER = "not a number"
+    SEVERAL_SERIES = "several series"
+    ERROR = "error"
+
+
+class Measured(Struct, frozen=True):
+    query: str
+    outcome: MeasureOutcome
+    value: float | None = None
+    detail: str = ""
+
+
+class Measurements(Struct, frozen=True, tag="measurements"):
+    """The answer to a MEASURE action."""
+
+    number: int
+    results: tuple[Measured, ...]
+
+
+class CallbackReceived(Struct, frozen=True, tag="callback"):
+    token: str
+    verdict: Verdict
+    message: str = ""
+
+
+class CommandKind(StrEnum):
+    APPROVE = "approve"
+    REJECT = "reject"
+    PAUSE = "pause"
+    RESUME = "resume"
+    ABORT = "abort"
+
+
+class Command(Struct, frozen=True, tag="command"):
+    """An operator's order. `expected_step` makes it compare-and-set: a late answer never applies to another step."""
+
+    kind: CommandKind
+    by: str
+    expected_step: int | None = None
+    roles: tuple[str, ...] | None = None
+    """The roles of who gives the order; None is somebody with full access (the owner of the socket)."""
+    reason: str = ""
+
+
+Event: TypeAlias = (
+    Started
+    | Recovered
+    | WorldChanged
+    | TimerFired
+    | ActionSucceeded
+    | ActionFailed
+    | Measurements
+    | CallbackReceived
+    | Command
+)

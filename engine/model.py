@@ -1,0 +1,459 @@
+"""The words of a rollout as frozen data: plans, steps, operations, actions, snapshots.
+
+Everything here can be written to JSON and read back unchanged (`engine.codec`). No I/O, no clock, no decisions.
+
+Two kinds of data meet here. A *plan* is compiled once from a deploy file, stored with the rollout and never changed, so that
+an upgrade of Headgate cannot reshape a rollout that is under way. A *snapshot* is where a rollout stands; it is replaced as a
+whole by each decision and committed before anything is done.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeAlias
+
+from msgspec import Struct
+
+FULL_WEIGHT = 10_000
+"""All traffic, in basis points: weights are integers 0..10000, so 0.01 % is representable."""
+
+PLAN_VERSION = 1
+"""The format of `TargetPlan`. Raised when stored plans need an upcaster to be understood."""
+
+Scalar: TypeAlias = str | int | float | bool | None
+Facts: TypeAlias = dict[str, Scalar]
+"""What actions found out about the world (originals, hashes, uids), kept with the rollout. Larger values are JSON text."""
+
+
+class State(StrEnum):
+    """The states of a rollout. Flat by design; `engine.machine` holds every way from one to another."""
+
+    WAITING = "waiting"
+    PREPARING = "preparing"
+    SCALING = "scaling"
+    SHIFTING = "shifting"
+    PAUSING = "pausing"
+    APPROVING = "approving"
+    ANALYSING = "analysing"
+    CALLING = "calling"
+    EXPOSING = "exposing"
+    PROMOTING = "promoting"
+    FINALISING = "finalising"
+    VERIFYING = "verifying"
+    SUCCEEDED = "succeeded"
+    PARKED = "parked"
+    ABORTING = "aborting"
+    RESTORING = "restoring"
+    ROLLED_BACK = "rolled_back"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+
+
+FINAL_STATES = frozenset({State.SUCCEEDED, State.ROLLED_BACK, State.CANCELLED, State.REJECTED})
+STEP_STATES = frozenset(
+    {State.SHIFTING, State.PAUSING, State.APPROVING, State.ANALYSING, State.CALLING, State.EXPOSING}
+)
+UNDOING_STATES = frozenset({State.ABORTING, State.RESTORING})
+
+
+class ReleaseStatus(StrEnum):
+    """The statuses of CD-as-a-Service, which users' scripts know."""
+
+    QUEUED = "QUEUED"
+    REJECTED = "REJECTED"
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    AWAITING_APPROVAL = "AWAITING_APPROVAL"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+FINAL_STATUSES = frozenset(
+    {ReleaseStatus.REJECTED, ReleaseStatus.SUCCEEDED, ReleaseStatus.FAILED, ReleaseStatus.CANCELLED}
+)
+
+
+# --- steps: what the user asked for ------------------------------------------------------------------------------------
+
+
+class SetWeight(Struct, frozen=True, tag="setWeight"):
+    weight: int
+    """The canary's share of traffic in basis points, 0..10000."""
+
+
+class Pause(Struct, frozen=True, tag="pause"):
+    seconds: float
+
+
+class Approval(Struct, frozen=True, tag="approval"):
+    roles: tuple[str, ...] = ()
+    """Any one of these roles may answer; empty means anybody with access."""
+    expires_seconds: float | None = None
+
+
+class Mode(StrEnum):
+    AUTOMATIC = "automatic"
+    MANUAL = "manual"
+
+
+class Lookback(StrEnum):
+    GROWING = "growing"
+    """Each run measures from the start of the step until now."""
+    SLIDING = "sliding"
+    """Each run measures the last interval only."""
+
+
+class NoDataPolicy(StrEnum):
+    """What a measurement without a usable value means."""
+
+    HOLD = "hold"
+    """Measure again after one interval, without counting the run, until the step's patience ends; then it fails."""
+    PASS = "pass"
+    FAIL = "fail"
+
+
+class Query(Struct, frozen=True):
+    name: str
+    provider: str
+    template: str
+    lower: float | None = None
+    upper: float | None = None
+    no_data: NoDataPolicy = NoDataPolicy.HOLD
+
+
+class Analysis(Struct, frozen=True, tag="analysis"):
+    queries: tuple[Query, ...]
+    interval_seconds: float
+    runs: int
+    lookback: Lookback = Lookback.GROWING
+    abort_on_failed: bool = False
+    """Fail at the first run outside of the limits instead of judging the mean of all runs."""
+    roll_back: Mode = Mode.AUTOMATIC
+    roll_forward: Mode = Mode.AUTOMATIC
+    context: dict[str, str] = {}
+    patience_seconds: float = 600.0
+    """How long runs without data may be repeated under `NoDataPolicy.HOLD` before the step fails."""
+
+
+class WebhookHeader(Struct, frozen=True):
+    key: str
+    value: str
+
+
+class Webhook(Struct, frozen=True, tag="runWebhook"):
+    name: str
+    method: str
+    url: str
+    headers: tuple[WebhookHeader, ...] = ()
+    body: str | None = None
+    retries: int = 0
+    callback: bool = True
+    """Whether the step waits for the called side to report its verdict."""
+    context: dict[str, str] = {}
+    timeout_seconds: float = 86_400.0
+
+
+Step: TypeAlias = SetWeight | Pause | Approval | Analysis | Webhook
+
+STATE_OF_STEP: dict[type, State] = {
+    SetWeight: State.SHIFTING,
+    Pause: State.PAUSING,
+    Approval: State.APPROVING,
+    Analysis: State.ANALYSING,
+    Webhook: State.CALLING,
+}
+
+
+# --- the plan of one target --------------------------------------------------------------------------------------------
+
+
+class RouterKind(StrEnum):
+    SMI = "smi"
+    POD_RATIO = "podRatio"
+
+
+class RoutePlan(Struct, frozen=True):
+    """One traffic object that expresses the weight for one workload."""
+
+    name: str
+    """Unique within the plan; the key of its observation."""
+    kind: RouterKind
+    workload: str
+    root_service: str = ""
+    stable_service: str = ""
+    canary_service: str = ""
+    split: str = ""
+    adopts_canary_service: bool = False
+    """The canary Service was named by the user: it is theirs, so it is edited and put back, never deleted."""
+
+
+class WorkloadPlan(Struct, frozen=True):
+    name: str
+    manifest: str
+    """The Deployment as the user wrote it, as JSON."""
+
+
+class ManifestPlan(Struct, frozen=True):
+    """One supporting object (ConfigMap, Service, ...) that is applied as it stands."""
+
+    key: str
+    """`Kind/name`, unique within the plan."""
+    content: str
+    """The object as JSON, its namespace resolved."""
+
+
+class TargetPlan(Struct, frozen=True):
+    """All that one rollout needs to know, compiled from the deploy file and never changed afterwards."""
+
+    version: int
+    target: str
+    account: str
+    namespace: str
+    workloads: tuple[WorkloadPlan, ...]
+    manifests: tuple[ManifestPlan, ...]
+    routes: tuple[RoutePlan, ...]
+    steps: tuple[Step, ...]
+    depends_on: tuple[str, ...] = ()
+    ready_timeout_seconds: float = 1_800.0
+    """Time for pods to become available before the rollout is undone (CD-as-a-Service's default: 30 minutes)."""
+    settle_seconds: float = 5.0
+    """How long a version keeps its pods after its weight was read back as 0: proxies may lag behind the API."""
+    context: dict[str, str] = {}
+
+
+class ConcurrencyPolicy(StrEnum):
+    """What a release does when another of its application is running."""
+
+    REJECT = "reject"
+
+
+class ReleasePlan(Struct, frozen=True):
+    version: int
+    application: str
+    targets: tuple[TargetPlan, ...]
+    description: str = ""
+    concurrency: ConcurrencyPolicy = ConcurrencyPolicy.REJECT
+    warnings: tuple[str, ...] = ()
+
+
+# --- operations: a state's procedure, expanded by the strategy ---------------------------------------------------------
+
+
+class ActionKind(StrEnum):
+    """One idempotent change to the outside world (or one look at it). At most one write each."""
+
+    RECORD = "record"
+    APPLY_MANIFEST = "applyManifest"
+    RESTORE_MANIFEST = "restoreManifest"
+    APPLY_WORKLOAD = "applyWorkload"
+    RESTORE_WORKLOAD = "restoreWorkload"
+    FREEZE_WORKLOAD = "freezeWorkload"
+    UNFREEZE_WORKLOAD = "unfreezeWorkload"
+    FREEZE_AUTOSCALER = "freezeAutoscaler"
+    RESTORE_AUTOSCALER = "restoreAutoscaler"
+    ENSURE_STABLE_SERVICE = "ensureStableService"
+    ENSURE_CANARY_SERVICE = "ensureCanaryService"
+    ENSURE_ROUTE = "ensureRoute"
+    SET_WEIGHT = "setWeight"
+    SCALE_CANARY = "scaleCanary"
+    SCALE_STABLE = "scaleStable"
+    RELEASE_STABLE = "releaseStable"
+    REMOVE_TWIN = "removeTwin"
+    """Remove an empty old version with the same template, which the controller would take for the new one."""
+    REPLACE_TEMPLATE = "replaceTemplate"
+    ADOPT_CANARY = "adoptCanary"
+    ADOPT_STABLE = "adoptStable"
+    RELEASE_CANARY = "releaseCanary"
+    RESTORE_TEMPLATE = "restoreTemplate"
+    REMOVE_CANARY = "removeCanary"
+    REMOVE_ROUTE = "removeRoute"
+    REMOVE_CANARY_SERVICE = "removeCanaryService"
+    REMOVE_STABLE_SERVICE = "removeStableService"
+    PREPARE_METRICS = "prepareMetrics"
+    MEASURE = "measure"
+    CALL_WEBHOOK = "callWebhook"
+
+
+class Condition(StrEnum):
+    """A fact about the world that a procedure waits for; judged on the latest observation, never on an event."""
+
+    FROZEN = "frozen"
+    CANARY_AVAILABLE = "canaryAvailable"
+    CANARY_AT = "canaryAt"
+    CANARY_GONE = "canaryGone"
+    STABLE_AVAILABLE = "stableAvailable"
+    STABLE_AT = "stableAt"
+    STABLE_RELEASED = "stableReleased"
+    CANARY_RELEASED = "canaryReleased"
+    WEIGHT = "weight"
+    NO_WEIGHT = "noWeight"
+    """The route sends nothing to the canary, or is not there (it may never have been made)."""
+    ADOPTABLE = "adoptable"
+    ADOPTED = "adopted"
+    WORKLOAD_AVAILABLE = "workloadAvailable"
+    WORKLOAD_GONE = "workloadGone"
+
+
+class OnTimeout(StrEnum):
+    FAIL = "fail"
+    PROCEED = "proceed"
+    """Undoing goes on whatever else fails: a stable side that does not come back must not keep the bad version serving."""
+
+
+class Act(Struct, frozen=True, tag="act"):
+    """Perform one action. `name` says which, in words that are stable across versions of Headgate."""
+
+    name: str
+    kind: ActionKind
+    args: Facts = {}
+
+
+class Await(Struct, frozen=True, tag="await"):
+    """Wait until a condition holds for `subject` (a workload or route of the plan)."""
+
+    name: str
+    condition: Condition
+    subject: str
+    value: int = 0
+    timeout_seconds: float | None = None
+    on_timeout: OnTimeout = OnTimeout.FAIL
+
+
+class Settle(Struct, frozen=True, tag="settle"):
+    """Let time pass, so that slow readers of the traffic object catch up."""
+
+    name: str
+    seconds: float
+
+
+Operation: TypeAlias = Act | Await | Settle
+
+
+class Action(Struct, frozen=True):
+    """An `Act` that was journaled and is to be performed; `number` counts the actions of its rollout from 1."""
+
+    number: int
+    name: str
+    kind: ActionKind
+    args: Facts = {}
+    attempt: int = 1
+
+
+# --- where a rollout stands --------------------------------------------------------------------------------------------
+
+
+class TimerName(StrEnum):
+    STEP = "step"
+    """The end of a pause, the expiry of an approval, the next run of an analysis, the deadline of a webhook."""
+    WAIT = "wait"
+    """The deadline of the awaited condition, or the end of a settle time."""
+    RETRY = "retry"
+    """When a failed action is tried again."""
+    HEALTH = "health"
+    """When an unhealthy canary that serves traffic ends the rollout."""
+
+
+class Sample(Struct, frozen=True):
+    """One run of an analysis: a value per query, or the reason why there is none."""
+
+    at: datetime
+    values: dict[str, float | None]
+    reasons: dict[str, str]
+
+
+class Verdict(StrEnum):
+    PASSED = "passed"
+    FAILED = "failed"
+
+
+class StepProgress(Struct, frozen=True):
+    """What the current step has come to; empty at its start."""
+
+    started_at: datetime | None = None
+    samples: tuple[Sample, ...] = ()
+    empty_runs: int = 0
+    """Runs without data that were repeated under `NoDataPolicy.HOLD`."""
+    verdict: Verdict | None = None
+    verdict_reason: str = ""
+    called: bool = False
+    callback_token: str = ""
+    answer: Verdict | None = None
+    """A person's or a callback's answer."""
+    answer_reason: str = ""
+
+
+class Parked(Struct, frozen=True):
+    origin: State
+    error: str
+
+
+class Snapshot(Struct, frozen=True):
+    """Where one rollout stands. Replaced by every decision; `seq` counts the decisions."""
+
+    state: State
+    entered_at: datetime
+    seq: int = 0
+    step: int = -1
+    """Index into the plan's steps; -1 before the first."""
+    procedure: tuple[Operation, ...] = ()
+    cursor: int = 0
+    action: Action | None = None
+    actions: int = 0
+    """How many actions were ever journaled."""
+    begun: tuple[str, ...] = ()
+    """Names of the actions that were ever sent, in order: what an abort has to consider."""
+    failures: int = 0
+    """Failed attempts of the current action."""
+    timers: dict[TimerName, datetime] = {}
+    facts: Facts = {}
+    weight: int = 0
+    """The canary's weight that was last ordered, in basis points."""
+    served: int = 0
+    """The canary's weight that was last read back."""
+    progress: StepProgress = StepProgress()
+    held: str = ""
+    """Why the rollout is held; empty when it is not. A held rollout makes no forward move; abort still works."""
+    parked: Parked | None = None
+    reason: str = ""
+    """Why the rollout was undone, rejected or cancelled."""
+
+
+class RolloutSpec(Struct, frozen=True):
+    """The part of a rollout that never changes."""
+
+    id: str
+    release: str
+    application: str
+    plan: TargetPlan
+    created_at: datetime
+    secret: str
+    """Signs the rollout's callback addresses. Never shown."""
+
+
+class JournalEntry(Struct, frozen=True):
+    """One line of a rollout's story. The journal alone tells it (invariant 8)."""
+
+    rollout: str
+    seq: int
+    at: datetime
+    event: str
+    source: State
+    destination: State
+    step: int
+    text: str
+    detail: Facts = {}
+
+
+class Release(Struct, frozen=True):
+    id: str
+    application: str
+    description: str
+    status: ReleaseStatus
+    created_at: datetime
+    created_by: str
+    source: str
+    """The deploy file's name as it was submitted."""
+    reason: str = ""
+    rollouts: tuple[str, ...] = ()

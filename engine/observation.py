@@ -1,0 +1,118 @@
+"""What was last read of the world, in the engine's words, and the conditions that are judged on it.
+
+An observation is level, not edge: it says how things are, whoever changed them. It must not know how a workload or a route is
+expressed in any cluster's objects.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from engine.model import Await, Condition
+
+
+class Template(StrEnum):
+    """Which version the workload's own template names."""
+
+    ORIGINAL = "original"
+    NEW = "new"
+    FOREIGN = "foreign"
+    """Neither the one that was found nor the one to be rolled out: somebody else edited it."""
+
+
+class WorkloadObservation(Struct, frozen=True):
+    exists: bool = False
+    desired: int = 0
+    """Replicas that the workload itself asks for: the live count that people and autoscalers set."""
+    frozen: bool = False
+    template: Template = Template.ORIGINAL
+    rolled_out: bool = False
+    """The workload's own controller has finished what its specification asks for."""
+    stable_replicas: int = 0
+    stable_available: int = 0
+    stable_owned: bool = True
+    canary_exists: bool = False
+    canary_desired: int = 0
+    canary_replicas: int = 0
+    canary_available: int = 0
+    canary_owned: bool = False
+    recognised: bool = False
+    """The workload's controller has taken the canary for the workload's own current version."""
+    trouble: tuple[str, ...] = ()
+    """Why pods of the canary are not available, in one sentence each."""
+
+
+class RouteObservation(Struct, frozen=True):
+    exists: bool = False
+    weight: int | None = None
+    """The canary's weight as it was read back, in basis points; None while it is unknown."""
+    drift: str = ""
+    """What somebody else changed, in one sentence; empty when nothing."""
+
+
+class Observation(Struct, frozen=True):
+    current: bool
+    """Whether the caches are complete and have caught up with our own writes. Nothing is concluded from a stale one."""
+    workloads: dict[str, WorkloadObservation] = {}
+    routes: dict[str, RouteObservation] = {}
+    drift: str = ""
+    """An edit by somebody else that makes it unsafe to go forward, in one sentence."""
+
+
+def holds(wait: Await, observation: Observation) -> bool:
+    """Whether the awaited condition is true. A stale observation proves nothing."""
+    if not observation.current:
+        return False
+    route = observation.routes.get(wait.subject, RouteObservation())
+    if wait.condition is Condition.WEIGHT:
+        return route.weight == wait.value
+    if wait.condition is Condition.NO_WEIGHT:
+        return not route.exists or route.weight == 0
+    return _workload_holds(wait, observation.workloads.get(wait.subject, WorkloadObservation()))
+
+
+def _workload_holds(wait: Await, seen: WorkloadObservation) -> bool:
+    match wait.condition:
+        case Condition.FROZEN:
+            return seen.frozen
+        case Condition.CANARY_AVAILABLE:
+            wanted = wait.value or seen.canary_desired
+            return seen.canary_exists and seen.canary_desired >= wait.value and seen.canary_available >= wanted
+        case Condition.CANARY_AT:
+            return seen.canary_desired == wait.value and seen.canary_replicas == wait.value
+        case Condition.CANARY_GONE:
+            return not seen.canary_exists and seen.canary_replicas == 0
+        case Condition.STABLE_AVAILABLE:
+            return seen.stable_available >= (wait.value or seen.desired)
+        case Condition.STABLE_AT:
+            return seen.stable_replicas == wait.value
+        case Condition.STABLE_RELEASED:
+            return not seen.stable_owned
+        case Condition.CANARY_RELEASED:
+            return not seen.canary_owned
+        case Condition.ADOPTABLE:
+            return is_adoptable(seen)
+        case Condition.ADOPTED:
+            return seen.canary_owned and seen.recognised
+        case Condition.WORKLOAD_AVAILABLE:
+            return seen.exists and seen.rolled_out
+        case Condition.WORKLOAD_GONE:
+            return not seen.exists
+        case Condition.WEIGHT | Condition.NO_WEIGHT:
+            raise AssertionError("a weight is a condition of a route, not of a workload")
+
+
+def is_adoptable(seen: WorkloadObservation) -> bool:
+    """Whether the hand-over may go on: the controller would scale or replace the tested pods if any of this were not so.
+
+    Measured on a real kube-controller-manager: a template that differs is not recognised, and unequal replicas are scaled
+    proportionally.
+    """
+    return (
+        seen.frozen
+        and seen.template is Template.NEW
+        and seen.desired == seen.canary_desired
+        and seen.canary_available >= seen.canary_desired
+    )

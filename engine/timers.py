@@ -1,0 +1,69 @@
+"""All deadlines of all rollouts: one heap, one sleeping task.
+
+A deadline is an absolute instant in UTC that is stored with the rollout, so a restart re-arms it where it was. The heap only
+wakes; whether a deadline has passed is decided by comparing it with the time.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from datetime import datetime
+
+import anyio
+
+from engine.clock import Clock
+from engine.model import TimerName
+
+LONGEST_SLEEP_SECONDS = 30.0
+"""A jump of the wall clock (NTP, a suspended host) is noticed within this time."""
+
+Fire = Callable[[str, TimerName, datetime], None]
+
+
+class Timers:
+    def __init__(self, clock: Clock, fire: Fire) -> None:
+        self._clock = clock
+        self._fire = fire
+        self._heap: list[tuple[datetime, str, TimerName]] = []
+        self._armed: set[tuple[datetime, str, TimerName]] = set()
+        self._changed = anyio.Event()
+
+    def arm(self, rollout: str, name: TimerName, due_at: datetime) -> None:
+        """Fire once at `due_at`, at once if that has passed. Arming the same deadline again changes nothing."""
+        entry = (due_at, rollout, name)
+        if entry in self._armed:
+            return
+        self._armed.add(entry)
+        heapq.heappush(self._heap, entry)
+        if self._heap[0] == entry:
+            self._changed.set()
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    async def run(self) -> None:
+        while True:
+            self._fire_due()
+            self._changed = anyio.Event()
+            with anyio.CancelScope() as nap:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._nap, nap)
+                    await self._changed.wait()
+                    nap.cancel()
+
+    async def _nap(self, scope: anyio.CancelScope) -> None:
+        """Sleep until the next deadline, then wake the loop; sleep for ever while there is none."""
+        if not self._heap:
+            return
+        wait = (self._heap[0][0] - self._clock.now()).total_seconds()
+        await self._clock.sleep(min(max(wait, 0.0), LONGEST_SLEEP_SECONDS))
+        scope.cancel()
+
+    def _fire_due(self) -> None:
+        now = self._clock.now()
+        while self._heap and self._heap[0][0] <= now:
+            entry = heapq.heappop(self._heap)
+            self._armed.discard(entry)
+            due_at, rollout, name = entry
+            self._fire(rollout, name, due_at)

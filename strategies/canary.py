@@ -1,0 +1,381 @@
+"""The canary strategy: what each state of a rollout does, as a list of operations. Pure; it orders, it does not act.
+
+The order of the operations is the safety of the strategy, and each list says why. A list is told as far as the facts allow and
+asked for again at its end, because what there is to do depends on what the first look at the world found (`engine.decide`).
+
+Facts that the look at a workload (`record:<workload>`) leaves behind, and that are read here:
+    <workload>.mode        "create" (nothing is live), "apply" (nothing to compare with) or "canary"
+    <workload>.replicas    the live count of replicas
+    <workload>.autoscaled  whether an autoscaler is aimed at it
+    <workload>.twin        an old, empty version with the very template that is rolled out
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from engine.model import (
+    FULL_WEIGHT,
+    Act,
+    ActionKind,
+    Await,
+    Condition,
+    Facts,
+    OnTimeout,
+    Operation,
+    RolloutSpec,
+    RoutePlan,
+    RouterKind,
+    Settle,
+    SetWeight,
+    Snapshot,
+    State,
+    WorkloadPlan,
+)
+from engine.observation import Observation
+from strategies.replicas import Move, Side, Split, moves, split
+
+RESCUE_SECONDS = 120.0
+"""How long an abort waits for the stable side to grow back before it moves the traffic all the same."""
+
+
+class CanaryStrategy:
+    """Implements `engine.ports.Strategy`."""
+
+    def expand(self, spec: RolloutSpec, snapshot: Snapshot, state: State) -> tuple[Operation, ...]:
+        expansions: dict[State, Callable[[_Stand], Iterator[Operation]]] = {
+            State.PREPARING: _prepare,
+            State.SCALING: _scale,
+            State.SHIFTING: _shift,
+            State.PROMOTING: _promote,
+            State.FINALISING: _finalise,
+            State.ABORTING: _abort,
+            State.RESTORING: _restore,
+        }
+        expansion = expansions.get(state)
+        return tuple(expansion(_Stand(spec, snapshot))) if expansion is not None else ()
+
+    def follow(self, spec: RolloutSpec, snapshot: Snapshot, observation: Observation) -> Act | None:
+        """Keep a mesh canary as large as the live workload, which people and autoscalers go on scaling."""
+        stand = _Stand(spec, snapshot)
+        if snapshot.state in (State.WAITING, State.PREPARING, State.FINALISING, State.ABORTING, State.RESTORING):
+            return None
+        for workload in stand.canaried():
+            seen = observation.workloads.get(workload.name)
+            routed = stand.route_of(workload).kind is not RouterKind.POD_RATIO
+            handing_over = stand.has_begun(f"adopt-canary:{workload.name}")
+            if seen is None or not seen.canary_exists or not routed or handing_over or seen.desired == 0:
+                continue
+            if seen.canary_desired != seen.desired:
+                args: Facts = {"workload": workload.name, "replicas": seen.desired}
+                return Act(f"follow:{workload.name}:{seen.desired}", ActionKind.SCALE_CANARY, args)
+        return None
+
+    def skips_steps(self, spec: RolloutSpec, snapshot: Snapshot) -> bool:
+        return not any(True for _ in _Stand(spec, snapshot).canaried())
+
+
+class _Stand:
+    """Readings of where a rollout stands, in the words of this strategy."""
+
+    def __init__(self, spec: RolloutSpec, snapshot: Snapshot) -> None:
+        self.plan = spec.plan
+        self.snapshot = snapshot
+        self.facts = snapshot.facts
+        self.timeout = spec.plan.ready_timeout_seconds
+
+    def mode(self, workload: WorkloadPlan) -> str:
+        return str(self.facts.get(f"{workload.name}.mode", ""))
+
+    def canaried(self) -> Iterator[WorkloadPlan]:
+        return (workload for workload in self.plan.workloads if self.mode(workload) == "canary")
+
+    def applied(self) -> Iterator[WorkloadPlan]:
+        return (workload for workload in self.plan.workloads if self.mode(workload) in ("create", "apply"))
+
+    def replicas(self, workload: WorkloadPlan) -> int:
+        return int(self.facts.get(f"{workload.name}.replicas") or 0)
+
+    def is_autoscaled(self, workload: WorkloadPlan) -> bool:
+        return bool(self.facts.get(f"{workload.name}.autoscaled"))
+
+    def route_of(self, workload: WorkloadPlan) -> RoutePlan:
+        return next(route for route in self.plan.routes if route.workload == workload.name)
+
+    def routes(self) -> Iterator[RoutePlan]:
+        """The traffic objects of workloads that have a canary; a pod ratio has none."""
+        names = {workload.name for workload in self.canaried()}
+        return (r for r in self.plan.routes if r.workload in names and r.kind is not RouterKind.POD_RATIO)
+
+    def has_begun(self, name: str) -> bool:
+        return name in self.snapshot.begun
+
+    def is_known(self) -> bool:
+        return all(self.mode(workload) for workload in self.plan.workloads)
+
+
+# --- forward -----------------------------------------------------------------------------------------------------------
+
+
+def _prepare(stand: _Stand) -> Iterator[Operation]:
+    """Look first, at everything, before anything is changed. Then what the new version needs, then what keeps traffic off it.
+
+    The split stands at 100/0 before any pod of the canary exists, because the root Service's own selector matches those pods
+    too (SMI's order), and the stable Service before the split, because a split may only name Services that are there.
+    """
+    for workload in stand.plan.workloads:
+        yield Act(f"record:{workload.name}", ActionKind.RECORD, {"workload": workload.name})
+    if stand.plan.manifests:
+        yield Act("record:manifests", ActionKind.RECORD, {"manifests": True})
+    if not stand.is_known():
+        return
+    for index, manifest in enumerate(stand.plan.manifests):
+        yield Act(f"apply:{manifest.key}", ActionKind.APPLY_MANIFEST, {"index": index})
+    for workload in stand.canaried():
+        yield Act(f"freeze:{workload.name}", ActionKind.FREEZE_WORKLOAD, {"workload": workload.name})
+        yield Await(f"{workload.name} is frozen", Condition.FROZEN, workload.name)
+        if stand.route_of(workload).kind is RouterKind.POD_RATIO:
+            yield from _freeze_autoscaler(stand, workload, stand.replicas(workload))
+    yield from _ensure_routes(stand, weight=0)
+
+
+def _ensure_routes(stand: _Stand, *, weight: int) -> Iterator[Operation]:
+    for route in stand.routes():
+        name = {"route": route.name}
+        yield Act(f"ensure-stable-service:{route.name}", ActionKind.ENSURE_STABLE_SERVICE, dict(name))
+        args: Facts = {"route": route.name, "initial": weight}
+        yield Act(f"ensure-route:{route.name}", ActionKind.ENSURE_ROUTE, args)
+        if weight == 0:
+            yield Await(_reads(route, 0), Condition.WEIGHT, route.name, 0)
+        yield Act(f"ensure-canary-service:{route.name}", ActionKind.ENSURE_CANARY_SERVICE, dict(name))
+
+
+def _scale(stand: _Stand) -> Iterator[Operation]:
+    """A mesh canary gets its full size before it gets traffic; a pod-ratio canary gets pods as its weight grows."""
+    for workload in stand.applied():
+        yield Act(f"apply-workload:{workload.name}", ActionKind.APPLY_WORKLOAD, {"workload": workload.name})
+    for workload in stand.applied():
+        yield _within(stand, f"{workload.name} is available", Condition.WORKLOAD_AVAILABLE, workload)
+    for workload in stand.canaried():
+        if stand.route_of(workload).kind is not RouterKind.POD_RATIO:
+            yield _scale_canary(workload, stand.replicas(workload))
+    for workload in stand.canaried():
+        if stand.route_of(workload).kind is not RouterKind.POD_RATIO:
+            text = f"the new version of {workload.name} is available"
+            yield _within(stand, text, Condition.CANARY_AVAILABLE, workload)
+
+
+def _shift(stand: _Stand) -> Iterator[Operation]:
+    step = stand.plan.steps[stand.snapshot.step]
+    assert isinstance(step, SetWeight)
+    yield from _set_weight(stand, step.weight)
+
+
+def _set_weight(stand: _Stand, weight: int) -> Iterator[Operation]:
+    for route in stand.routes():
+        args: Facts = {"route": route.name, "weight": weight}
+        yield Act(f"set-weight:{route.name}:{weight}", ActionKind.SET_WEIGHT, args)
+    for route in stand.routes():
+        yield Await(_reads(route, weight), Condition.WEIGHT, route.name, weight)
+    for workload in stand.canaried():
+        if stand.route_of(workload).kind is RouterKind.POD_RATIO:
+            yield from _move_pods(stand, workload, weight)
+
+
+def _move_pods(stand: _Stand, workload: WorkloadPlan, weight: int) -> Iterator[Operation]:
+    total = stand.replicas(workload)
+    before, after = _split_before_step(stand, workload), split(total, weight)
+    for move in moves(before, after):
+        yield from _move(stand, workload, move, weight)
+
+
+def _split_before_step(stand: _Stand, workload: WorkloadPlan) -> Split:
+    """The pods that the steps before this one have led to. Compiled from the plan, so the same after a restart."""
+    weights = [step.weight for step in stand.plan.steps[: max(stand.snapshot.step, 0)] if isinstance(step, SetWeight)]
+    return split(stand.replicas(workload), weights[-1] if weights else 0)
+
+
+def _move(stand: _Stand, workload: WorkloadPlan, move: Move, weight: int) -> Iterator[Operation]:
+    count = move.replicas
+    if move.side is Side.CANARY:
+        yield _scale_canary(workload, count, weight)
+        text = f"{count} pods of the new version of {workload.name} are available"
+        yield _within(stand, text, Condition.CANARY_AVAILABLE, workload, count)
+        return
+    yield from _freeze_autoscaler(stand, workload, count)
+    args: Facts = {"workload": workload.name, "replicas": count, "weight": weight}
+    yield Act(f"scale-stable:{workload.name}:{count}", ActionKind.SCALE_STABLE, args)
+    yield Await(f"{count} pods of the old version of {workload.name} are left", Condition.STABLE_AT, workload.name, count)
+
+
+def _promote(stand: _Stand) -> Iterator[Operation]:
+    """All traffic to the new version, read back and settled; then the tested pods become the workload's own."""
+    yield from _set_weight(stand, FULL_WEIGHT)
+    if any(True for _ in stand.routes()):
+        yield Settle("settle before the old version goes", stand.plan.settle_seconds)
+    for workload in stand.canaried():
+        yield from _hand_over(stand, workload)
+
+
+def _hand_over(stand: _Stand, workload: WorkloadPlan) -> Iterator[Operation]:
+    """Seen on a real kube-controller-manager: a bare ReplicaSet whose template is the Deployment's own is adopted, without a
+    restart, as its new revision; and an old one is scaled to 0 once the adopted one is complete.
+
+    With a pod ratio the Deployment's count is 0 by now, and raising it would bring the old pods back. So the old ReplicaSet is
+    let go first, and taken back, empty, as history after the new one was adopted.
+    """
+    name, subject = {"workload": workload.name}, workload.name
+    ratio = stand.route_of(workload).kind is RouterKind.POD_RATIO
+    if ratio:
+        yield Act(f"release-stable:{subject}", ActionKind.RELEASE_STABLE, dict(name))
+        yield Await(f"the old version of {subject} is let go", Condition.STABLE_RELEASED, subject)
+        yield from _freeze_autoscaler(stand, workload, stand.replicas(workload), "hand-over-")
+    if stand.facts.get(f"{subject}.twin"):
+        yield Act(f"remove-twin:{subject}", ActionKind.REMOVE_TWIN, dict(name))
+    args: Facts = {**name, "replicas": stand.replicas(workload)} if ratio else {**name}
+    yield Act(f"replace-template:{subject}", ActionKind.REPLACE_TEMPLATE, args)
+    text = f"{subject} and its new version agree on template and size"
+    yield _within(stand, text, Condition.ADOPTABLE, workload)
+    yield Act(f"adopt-canary:{subject}", ActionKind.ADOPT_CANARY, dict(name))
+    yield _within(stand, f"{subject} has adopted its new version", Condition.ADOPTED, workload)
+    if ratio:
+        yield Act(f"adopt-stable:{subject}", ActionKind.ADOPT_STABLE, dict(name))
+    yield Await(f"no pod of the old version of {subject} is left", Condition.STABLE_AT, subject, 0)
+    yield Act(f"unfreeze:{subject}", ActionKind.UNFREEZE_WORKLOAD, dict(name))
+    yield _within(stand, f"{subject} is complete", Condition.WORKLOAD_AVAILABLE, workload)
+
+
+def _finalise(stand: _Stand) -> Iterator[Operation]:
+    """The split goes before the Services that it names; only then the rest of what the user declared is applied."""
+    for workload in stand.canaried():
+        if stand.is_autoscaled(workload) and stand.route_of(workload).kind is RouterKind.POD_RATIO:
+            yield Act(f"restore-autoscaler:{workload.name}", ActionKind.RESTORE_AUTOSCALER, {"workload": workload.name})
+    yield from _remove_routes(stand)
+    for workload in stand.canaried():
+        yield Act(f"apply-workload:{workload.name}", ActionKind.APPLY_WORKLOAD, {"workload": workload.name})
+        yield _within(stand, f"{workload.name} is as declared", Condition.WORKLOAD_AVAILABLE, workload)
+
+
+# --- back --------------------------------------------------------------------------------------------------------------
+
+
+def _abort(stand: _Stand) -> Iterator[Operation]:
+    """Traffic back to the stable version. What was begun may have been done, so it is undone; the weight falls first, unless
+    the stable side has to grow before it can carry anything.
+
+    After the hand-over the stable side has no pods. Then, in mirror image: the tested pods are let go (they serve on), the old
+    template is put back, the old ReplicaSet grows, and only then the traffic moves.
+    """
+    for workload in stand.canaried():
+        if stand.has_begun(f"replace-template:{workload.name}"):
+            yield from _take_back(stand, workload)
+        elif stand.route_of(workload).kind is RouterKind.POD_RATIO and stand.has_begun(f"freeze:{workload.name}"):
+            yield from _grow_stable(stand, workload)
+    for route in stand.routes():
+        if stand.has_begun(f"ensure-route:{route.name}"):
+            yield Act(f"abort-weight:{route.name}", ActionKind.SET_WEIGHT, {"route": route.name, "weight": 0})
+    for route in stand.routes():
+        if stand.has_begun(f"ensure-route:{route.name}"):
+            yield Await(f"{route.name} sends nothing to the new version", Condition.NO_WEIGHT, route.name)
+
+
+def _take_back(stand: _Stand, workload: WorkloadPlan) -> Iterator[Operation]:
+    name, subject = {"workload": workload.name}, workload.name
+    if stand.has_begun(f"unfreeze:{subject}"):
+        yield Act(f"freeze-again:{subject}", ActionKind.FREEZE_WORKLOAD, dict(name))
+        yield Await(f"{subject} is frozen again", Condition.FROZEN, subject, 0, RESCUE_SECONDS, OnTimeout.PROCEED)
+        yield from _ensure_again(stand)
+    if stand.has_begun(f"adopt-canary:{subject}"):
+        yield Act(f"release-canary:{subject}", ActionKind.RELEASE_CANARY, dict(name))
+        text = f"the new version of {subject} is let go"
+        yield Await(text, Condition.CANARY_RELEASED, subject, 0, RESCUE_SECONDS, OnTimeout.PROCEED)
+    count = stand.replicas(workload)
+    if stand.route_of(workload).kind is RouterKind.POD_RATIO:
+        yield from _freeze_autoscaler(stand, workload, count, "again-")
+    args: Facts = {**name, "replicas": count} if stand.has_begun(f"release-stable:{subject}") else {**name}
+    yield Act(f"restore-template:{subject}", ActionKind.RESTORE_TEMPLATE, args)
+    if stand.has_begun(f"release-stable:{subject}"):
+        yield Act(f"adopt-stable-again:{subject}", ActionKind.ADOPT_STABLE, dict(name))
+    text = f"the old version of {subject} is available again"
+    yield Await(text, Condition.STABLE_AVAILABLE, subject, 0, RESCUE_SECONDS, OnTimeout.PROCEED)
+
+
+def _ensure_again(stand: _Stand) -> Iterator[Operation]:
+    """Traffic objects that the end of the rollout may have removed already, as they were: all traffic on the new version."""
+    for operation in _ensure_routes(stand, weight=FULL_WEIGHT):
+        if isinstance(operation, Act):
+            yield Act(f"again-{operation.name}", operation.kind, operation.args)
+
+
+def _grow_stable(stand: _Stand, workload: WorkloadPlan) -> Iterator[Operation]:
+    count = stand.replicas(workload)
+    yield from _freeze_autoscaler(stand, workload, count, "again-")
+    args: Facts = {"workload": workload.name, "replicas": count, "weight": 0}
+    if stand.has_begun(f"release-stable:{workload.name}"):
+        yield Act(f"adopt-stable-again:{workload.name}", ActionKind.ADOPT_STABLE, {"workload": workload.name})
+    yield Act(f"regrow-stable:{workload.name}", ActionKind.SCALE_STABLE, args)
+    text = f"the old version of {workload.name} is available again"
+    yield Await(text, Condition.STABLE_AVAILABLE, workload.name, count, RESCUE_SECONDS, OnTimeout.PROCEED)
+
+
+def _restore(stand: _Stand) -> Iterator[Operation]:
+    """Everything as it was found, in the opposite order of its making: pods before the split, the split before its Services."""
+    if any(stand.has_begun(f"set-weight:{route.name}:{w}") for route in stand.routes() for w in _weights(stand)):
+        yield Settle("settle before the new version goes", stand.plan.settle_seconds)
+    for workload in stand.canaried():
+        if stand.has_begun(f"freeze:{workload.name}"):
+            yield Act(f"remove-canary:{workload.name}", ActionKind.REMOVE_CANARY, {"workload": workload.name})
+            yield Await(f"no pod of the new version of {workload.name} is left", Condition.CANARY_GONE, workload.name)
+    yield from _remove_routes(stand)
+    for workload in stand.plan.workloads:
+        if stand.has_begun(f"apply-workload:{workload.name}"):
+            yield Act(f"restore-workload:{workload.name}", ActionKind.RESTORE_WORKLOAD, {"workload": workload.name})
+    for workload in stand.canaried():
+        if stand.has_begun(f"freeze:{workload.name}"):
+            yield Act(f"unfreeze-again:{workload.name}", ActionKind.UNFREEZE_WORKLOAD, {"workload": workload.name})
+        if stand.is_autoscaled(workload) and stand.route_of(workload).kind is RouterKind.POD_RATIO:
+            args: Facts = {"workload": workload.name}
+            yield Act(f"restore-autoscaler-again:{workload.name}", ActionKind.RESTORE_AUTOSCALER, args)
+    for index, manifest in reversed(tuple(enumerate(stand.plan.manifests))):
+        if stand.has_begun(f"apply:{manifest.key}"):
+            yield Act(f"restore:{manifest.key}", ActionKind.RESTORE_MANIFEST, {"index": index})
+
+
+def _weights(stand: _Stand) -> tuple[int, ...]:
+    return (*(step.weight for step in stand.plan.steps if isinstance(step, SetWeight)), FULL_WEIGHT)
+
+
+# --- pieces ------------------------------------------------------------------------------------------------------------
+
+
+def _remove_routes(stand: _Stand) -> Iterator[Operation]:
+    for route in stand.routes():
+        args: Facts = {"route": route.name}
+        if stand.has_begun(f"ensure-route:{route.name}"):
+            yield Act(f"remove-route:{route.name}", ActionKind.REMOVE_ROUTE, args)
+        if stand.has_begun(f"ensure-canary-service:{route.name}"):
+            yield Act(f"remove-canary-service:{route.name}", ActionKind.REMOVE_CANARY_SERVICE, args)
+        if stand.has_begun(f"ensure-stable-service:{route.name}"):
+            yield Act(f"remove-stable-service:{route.name}", ActionKind.REMOVE_STABLE_SERVICE, args)
+
+
+def _scale_canary(workload: WorkloadPlan, replicas: int, weight: int | None = None) -> Act:
+    args: Facts = {"workload": workload.name, "replicas": replicas}
+    if weight is not None:
+        args["weight"] = weight
+    return Act(f"scale-canary:{workload.name}:{replicas}", ActionKind.SCALE_CANARY, args)
+
+
+def _freeze_autoscaler(stand: _Stand, workload: WorkloadPlan, replicas: int, prefix: str = "") -> Iterator[Operation]:
+    """An autoscaler that would fight over the stable side is told to want exactly what we want. It leaves 0 alone."""
+    if stand.is_autoscaled(workload) and replicas > 0:
+        args: Facts = {"workload": workload.name, "replicas": replicas}
+        yield Act(f"{prefix}freeze-autoscaler:{workload.name}:{replicas}", ActionKind.FREEZE_AUTOSCALER, args)
+
+
+def _within(stand: _Stand, name: str, condition: Condition, workload: WorkloadPlan, value: int = 0) -> Await:
+    return Await(name, condition, workload.name, value, stand.timeout)
+
+
+def _reads(route: RoutePlan, weight: int) -> str:
+    return f"{route.name} is read back at {weight / 100:g} %"

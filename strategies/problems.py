@@ -1,0 +1,82 @@
+"""What a reader of deploy files has to say: errors, warnings and notices, each with its place.
+
+Knows nothing of YAML, of the schema or of Kubernetes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One sentence about one place of one file. `line` and `column` count from 1."""
+
+    path: str
+    line: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}:{self.column}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Notice:
+    """A field that is understood, but whose behaviour this release does not have."""
+
+    path: str
+    line: int
+    column: int
+    message: str
+    blocks_run: bool
+    """Whether running the file without that behaviour would do something else than the file says."""
+    targets: tuple[str, ...] = ()
+    """The targets that it concerns; empty means the whole file."""
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}:{self.column}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problems:
+    """All that was found in one deploy file and its manifests, each list in the order of the files."""
+
+    errors: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    notices: tuple[Notice, ...] = ()
+
+    @property
+    def refused(self) -> bool:
+        """Whether the file cannot be used."""
+        return bool(self.errors)
+
+
+@dataclass(slots=True)
+class Report:
+    """Collects while reading. Saying the same thing of the same place twice counts once."""
+
+    errors: dict[Problem, None] = field(default_factory=dict)
+    warnings: dict[Problem, None] = field(default_factory=dict)
+    notices: dict[Notice, None] = field(default_factory=dict)
+
+    def error(self, problem: Problem) -> None:
+        self.errors[problem] = None
+
+    def warn(self, problem: Problem) -> None:
+        self.warnings[problem] = None
+
+    def notice(self, notice: Notice) -> None:
+        self.notices[notice] = None
+
+    def finish(self, first_path: str) -> Problems:
+        """Everything, sorted by place: the deploy file `first_path` first, then the manifests by name."""
+
+        def place(item: Problem | Notice) -> tuple[bool, str, int, int]:
+            return item.path != first_path, item.path, item.line, item.column
+
+        return Problems(
+            tuple(sorted(self.errors, key=place)),
+            tuple(sorted(self.warnings, key=place)),
+            tuple(sorted(self.notices, key=place)),
+        )

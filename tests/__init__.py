@@ -1,0 +1,1 @@
+"""The tests of Headgate; every folder mirrors a package."""

@@ -77,9 +77,9 @@ EDGES: tuple[Edge, ...] = tuple(_edges())
 
 @dataclass(slots=True)
 class _Passage:
-    """The machine's model for one transition: where a rollout is, and where it asks to go."""
+    """The machine's model for one transition: where a rollout is (the library wants a plain text), and where it asks to go."""
 
-    state: State
+    state: str
     wanted: State | None
 
 
@@ -114,7 +114,7 @@ _MACHINE = _build()
 
 def fire(state: State, trigger: Trigger, wanted: State | None = None) -> State:
     """The state that follows, or `IllegalTransition`. `wanted` chooses where the table offers several destinations."""
-    passage = _Passage(state, wanted)
+    passage = _Passage(state.value, wanted)
     try:
         moved = _MACHINE.events[trigger.value].trigger(passage)
     except MachineError as error:

@@ -324,7 +324,8 @@ def _restore(stand: _Stand) -> Iterator[Operation]:
         yield Settle("settle before the new version goes", stand.plan.settle_seconds)
     for workload in stand.canaried():
         if stand.has_begun(f"freeze:{workload.name}"):
-            yield Act(f"remove-canary:{workload.name}", ActionKind.REMOVE_CANARY, {"workload": workload.name})
+            args: Facts = {"workload": workload.name, "weight": 0}
+            yield Act(f"remove-canary:{workload.name}", ActionKind.REMOVE_CANARY, args)
             yield Await(f"no pod of the new version of {workload.name} is left", Condition.CANARY_GONE, workload.name)
     yield from _remove_routes(stand)
     for workload in stand.plan.workloads:
@@ -334,8 +335,8 @@ def _restore(stand: _Stand) -> Iterator[Operation]:
         if stand.has_begun(f"freeze:{workload.name}"):
             yield Act(f"unfreeze-again:{workload.name}", ActionKind.UNFREEZE_WORKLOAD, {"workload": workload.name})
         if stand.is_autoscaled(workload) and stand.route_of(workload).kind is RouterKind.POD_RATIO:
-            args: Facts = {"workload": workload.name}
-            yield Act(f"restore-autoscaler-again:{workload.name}", ActionKind.RESTORE_AUTOSCALER, args)
+            subject: Facts = {"workload": workload.name}
+            yield Act(f"restore-autoscaler-again:{workload.name}", ActionKind.RESTORE_AUTOSCALER, subject)
     for index, manifest in reversed(tuple(enumerate(stand.plan.manifests))):
         if stand.has_begun(f"apply:{manifest.key}"):
             yield Act(f"restore:{manifest.key}", ActionKind.RESTORE_MANIFEST, {"index": index})

@@ -1,1 +1,1 @@
-"""The tests of Headgate; every folder mirrors a package."""
+"""The tests of Headgate. They share one vocabulary of builders (`tests.builders`) and the invariants (`tests.invariants`)."""

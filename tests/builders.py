@@ -1,0 +1,140 @@
+"""One vocabulary for building plans and rollouts in tests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import count
+
+from engine.model import (
+    PLAN_VERSION,
+    Analysis,
+    ManifestPlan,
+    NoDataPolicy,
+    Query,
+    ReleasePlan,
+    RolloutSpec,
+    RoutePlan,
+    RouterKind,
+    SetWeight,
+    Snapshot,
+    State,
+    Step,
+    TargetPlan,
+    WorkloadPlan,
+)
+from tests.clocks import START
+
+
+def percent(weight: float) -> SetWeight:
+    return SetWeight(round(weight * 100))
+
+
+def error_rate(limit: float = 0.01, *, runs: int = 2, interval: float = 10.0, **options: object) -> Analysis:
+    query = Query("error-rate", "metrics", "errors", upper=limit, no_data=NoDataPolicy.HOLD)
+    return Analysis(queries=(query,), interval_seconds=interval, runs=runs, **options)  # type: ignore[arg-type]
+
+
+def deployment(name: str = "web", *, image: str = "web:2", replicas: int = 3, namespace: str = "shop") -> dict[str, object]:
+    labels = {"app": name}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "app", "image": image, "ports": [{"name": "http", "containerPort": 8080}]}]},
+            },
+        },
+    }
+
+
+def service(name: str = "web", *, namespace: str = "shop", app: str | None = None) -> dict[str, object]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"selector": {"app": app or name}, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]},
+    }
+
+
+def smi_route(root: str = "web") -> RoutePlan:
+    return RoutePlan(
+        name=root,
+        kind=RouterKind.SMI,
+        workload=root,
+        root_service=root,
+        stable_service=f"{root}-stable",
+        canary_service=f"{root}-canary",
+        split=root,
+    )
+
+
+def pod_ratio_route(workload: str = "web") -> RoutePlan:
+    return RoutePlan(name=workload, kind=RouterKind.POD_RATIO, workload=workload)
+
+
+def target_plan(
+    steps: Sequence[Step] = (),
+    *,
+    target: str = "production",
+    account: str = "embedded",
+    namespace: str = "shop",
+    workload: str = "web",
+    image: str = "web:2",
+    replicas: int = 3,
+    route: RoutePlan | None = None,
+    manifests: Sequence[dict[str, object]] = (),
+    depends_on: Sequence[str] = (),
+    ready_timeout: float = 60.0,
+    settle: float = 1.0,
+) -> TargetPlan:
+    body = deployment(workload, image=image, replicas=replicas, namespace=namespace)
+    return TargetPlan(
+        version=PLAN_VERSION,
+        target=target,
+        account=account,
+        namespace=namespace,
+        workloads=(WorkloadPlan(workload, json.dumps(body)),),
+        manifests=tuple(manifest_plan(manifest) for manifest in manifests),
+        routes=(route or smi_route(workload),),
+        steps=tuple(steps),
+        depends_on=tuple(depends_on),
+        ready_timeout_seconds=ready_timeout,
+        settle_seconds=settle,
+    )
+
+
+def manifest_plan(body: dict[str, object]) -> ManifestPlan:
+    metadata = body["metadata"]
+    assert isinstance(metadata, dict)
+    return ManifestPlan(f"{body['kind']}/{metadata['name']}", json.dumps(body))
+
+
+def release_plan(*targets: TargetPlan, application: str = "shop") -> ReleasePlan:
+    return ReleasePlan(version=PLAN_VERSION, application=application, targets=targets)
+
+
+def rollout_spec(plan: TargetPlan, *, rollout: str = "r1.production", release: str = "r1") -> RolloutSpec:
+    return RolloutSpec(rollout, release, "shop", plan, START, "a secret")
+
+
+def waiting() -> Snapshot:
+    return Snapshot(State.WAITING, START)
+
+
+class Names:
+    """Ids for tests: r1, r2, ... and secrets that can be looked for."""
+
+    def __init__(self) -> None:
+        self._ids = count(1)
+        self._secrets = count(1)
+
+    def new_id(self) -> str:
+        return f"r{next(self._ids)}"
+
+    def new_secret(self) -> str:
+        return f"planted-secret-{next(self._secrets)}"

@@ -7,6 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+MOST = 200
+"""The most errors, and the most warnings, of one file and its manifests that are worth reading."""
+
+
+class TooManyErrors(Exception):
+    """Reading on would only make the list longer."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
@@ -61,10 +68,14 @@ class Report:
     notices: dict[Notice, None] = field(default_factory=dict)
 
     def error(self, problem: Problem) -> None:
+        """Raises `TooManyErrors` when there are `MOST` of them."""
         self.errors[problem] = None
+        if len(self.errors) >= MOST:
+            raise TooManyErrors
 
     def warn(self, problem: Problem) -> None:
-        self.warnings[problem] = None
+        if len(self.warnings) < MOST:
+            self.warnings[problem] = None
 
     def notice(self, notice: Notice) -> None:
         self.notices[notice] = None
@@ -80,3 +91,32 @@ class Report:
             tuple(sorted(self.warnings, key=place)),
             tuple(sorted(self.notices, key=place)),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class FileReport:
+    """What there is to say about one file, or about a text that stands in a file. Places are (line, column), from 1."""
+
+    report: Report
+    path: str
+    shift: tuple[int, int] = (0, 0)
+    """Added to every place: a block of text in a file begins further down and further right than it thinks."""
+    pinned: tuple[int, int] | None = None
+    """Where everything is reported when the lines of the text are not lines of the file."""
+
+    def locate(self, mark: tuple[int, int]) -> tuple[str, int, int]:
+        if self.pinned is not None:
+            return (self.path, *self.pinned)
+        return self.path, mark[0] + self.shift[0], mark[1] + self.shift[1]
+
+    def error(self, mark: tuple[int, int], message: str) -> None:
+        self.report.error(Problem(*self.locate(mark), self._complete(mark, message)))
+
+    def warn(self, mark: tuple[int, int], message: str) -> None:
+        self.report.warn(Problem(*self.locate(mark), self._complete(mark, message)))
+
+    def notice(self, mark: tuple[int, int], message: str, *, blocks_run: bool, targets: tuple[str, ...] = ()) -> None:
+        self.report.notice(Notice(*self.locate(mark), self._complete(mark, message), blocks_run, targets))
+
+    def _complete(self, mark: tuple[int, int], message: str) -> str:
+        return message if self.pinned is None else f"in line {mark[0]} of this text: {message}"

@@ -21,7 +21,7 @@ HEALTH_PATH = "/healthz"
 # A client that chose this pod just before it left the endpoints may still be on its way to connect.
 SETTLE_S = 0.1
 # What is left after the grace period is cut; 0 would mean "wait for ever" to the server.
-CUT_LIMIT_S = 0.05
+CUT_LIMIT_S = 0.01
 
 
 class ConnectionCountingServer(web.Server):
@@ -50,7 +50,8 @@ class Application:
 
     `error_ratio`, 0 to 1, is the share of answers that are 500, drawn from a generator seeded with `seed`, so that the
     n-th answer of a pod is the same in every run; `latency`, in seconds, is how long an answer takes. Both may be
-    changed while it runs. `GET /healthz` is 200 from the start and 503 once the pod is stopping.
+    changed while it runs. `GET /healthz` is 200 from the start and 503 once the pod is stopping. It must be made where
+    an event loop runs.
     """
 
     def __init__(self, version: str, *, error_ratio: float = 0.0, latency: float = 0.0, seed: int = 0) -> None:

@@ -43,6 +43,7 @@ class Envoy:
         self._mesh = MeshConfiguration()
         self._publishing = anyio.Lock()
         self._files: dict[str, tuple[int, list[JsonObject]]] = {}
+        self._known: set[str] = set()  # the services that Envoy has confirmed
         self._version = 0
         self._rejected = 0
         self._port = 0
@@ -150,14 +151,15 @@ class Envoy:
             for service in wanted:
                 assignment = configuration.load_assignment(service, mesh.endpoints.get(service, ()))
                 self._write(configuration.endpoints_file(service), [assignment])
-            if wanted - before:
+            if new := wanted - self._known:
                 self._write_clusters(wanted | before)
-                new_files = {configuration.endpoints_file(service) for service in wanted - before}
-                await self._wait_for({configuration.CLUSTERS_FILE, *new_files})
+                await self._wait_for({configuration.CLUSTERS_FILE, *map(configuration.endpoints_file, new)})
+                self._known |= new
             self._write(configuration.ROUTES_FILE, [configuration.route_table(mesh)])
             if before - wanted:
                 await self._wait_for({configuration.ROUTES_FILE})
                 self._write_clusters(wanted)
+                self._known &= wanted
 
     def _published_services(self) -> set[str]:
         _, clusters = self._files[configuration.CLUSTERS_FILE]
@@ -188,18 +190,21 @@ class Envoy:
     async def _wait_for(self, names: set[str], limit: float = APPLY_LIMIT_S) -> None:
         pending = sorted(names)
         with anyio.move_on_after(limit):
-            while pending:
-                await self._process.pause()
-                with suppress(EnvoyUnreachable):  # it is ending, which the next pause tells, or busy
+            while True:
+                with suppress(EnvoyUnreachable):  # it is busy, or it has ended, which the pause tells
                     pending = await self._pending(names)
-            return
+                if not pending:
+                    return
+                await self._process.pause()
         raise ConfigurationNotApplied(
             f"Envoy did not take over {', '.join(pending)} within {limit} s: {self._process.last_words()}"
         )
 
     async def _pending(self, names: set[str]) -> list[str]:
         applied = await self._admin.applied_versions(tuple(sorted(self._published_services())))
-        pending = sorted(name for name in names if applied.files.get(name) != str(self._files[name][0]))
+        # Another caller may have removed a service in the meantime.
+        written = {name: str(self._files[name][0]) for name in names & self._files.keys()}
+        pending = sorted(name for name, version in written.items() if applied.files.get(name) != version)
         newly_rejected, self._rejected = applied.rejected - self._rejected, applied.rejected
         if pending and newly_rejected > 0:
             raise ConfigurationNotApplied(f"Envoy refused {', '.join(pending)}: {self._process.last_words()}")

@@ -109,7 +109,7 @@ async def test_weights_change_under_load_without_a_failed_request(mesh: Envoy, s
 
 
 async def test_pods_leave_under_load_without_a_failed_request(mesh: Envoy, start_pods: StartPods) -> None:
-    pods = await start_pods("v1", 5, latency=0.02)
+    pods = await start_pods("v1", 5, latency=0.1)
     await mesh.set_endpoints("web", addresses(pods))
     await mesh.wait_applied()
     async with LoadGenerator(mesh.url, "web", rate=300) as load:
@@ -220,6 +220,16 @@ async def test_many_changes_at_once_end_in_the_last_of_each(mesh: Envoy) -> None
     await mesh.wait_applied()
     for number in (17, 18, 19, 20):
         assert await mesh.read_routes(f"web-{number % 4}") == (("stable", 100 - number), ("canary", number))
+
+
+async def test_services_come_and_go_while_somebody_waits(mesh: Envoy) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(10):
+            await mesh.set_endpoints(f"web-{number}", [("127.0.0.1", 9)])
+            tasks.create_task(mesh.wait_applied())
+            tasks.create_task(mesh.remove_service(f"web-{number}"))
+            tasks.create_task(mesh.wait_applied())
+    assert await mesh.statistics() == {}
 
 
 async def test_a_change_that_was_cancelled_is_made_good_by_the_next(mesh: Envoy, start_pods: StartPods) -> None:

@@ -1,0 +1,155 @@
+"""Strategic merge patches: merge patches that merge lists of the built-in kinds item by item.
+
+The rules are those of k8s.io/apimachinery/pkg/util/strategicpatch, directives included ($patch, $retainKeys,
+$deleteFromPrimitiveList/..., $setElementOrder/...). Which lists merge, and by which key, the schema says.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adapters.embedded.errors import BadRequest
+from adapters.embedded.json_objects import JsonObject, encode_json
+from adapters.embedded.schema import Schema
+
+_PATCH = "$patch"
+_RETAIN_KEYS = "$retainKeys"
+_DELETE_FROM = "$deleteFromPrimitiveList/"
+_ORDER_OF = "$setElementOrder/"
+
+
+def strategic_merge(schema: Schema, original: JsonObject, patch: JsonObject) -> JsonObject:
+    """The original as the patch changes it. Neither argument is changed; the result shares parts with both.
+
+    Raises:
+        BadRequest: the patch has an unknown directive, or a list item without its merge key.
+    """
+    directive = patch.get(_PATCH)
+    if directive is not None:
+        return _obey_map_directive(directive, patch)
+    result = _retain_keys(original, patch)
+    for name, value in patch.items():
+        if name.startswith(_DELETE_FROM):
+            field = name.removeprefix(_DELETE_FROM)
+            if isinstance(result.get(field), list) and isinstance(value, list):
+                result[field] = [item for item in result[field] if item not in value]
+    for name, value in patch.items():
+        if not name.startswith("$"):
+            _merge_field(schema, result, name, value, patch.get(_ORDER_OF + name))
+    for name, order in patch.items():
+        field = name.removeprefix(_ORDER_OF)
+        if name.startswith(_ORDER_OF) and field not in patch and isinstance(result.get(field), list):
+            result[field] = _in_order(schema.of_field(field), result[field], original.get(field) or [], order)
+    return result
+
+
+def _obey_map_directive(directive: object, patch: JsonObject) -> JsonObject:
+    if directive == "replace":
+        return {name: value for name, value in patch.items() if name != _PATCH}
+    if directive == "delete":
+        return {}
+    raise BadRequest(f"unknown patch type: {directive}")
+
+
+def _retain_keys(original: JsonObject, patch: JsonObject) -> JsonObject:
+    retained = patch.get(_RETAIN_KEYS)
+    if retained is None:
+        return dict(original)
+    if not isinstance(retained, list):
+        raise BadRequest("the value of $retainKeys must be a list of field names")
+    foreign = [name for name, value in patch.items() if not name.startswith("$") and value is not None]
+    if not set(foreign) <= set(retained):
+        raise BadRequest("patch has fields that its $retainKeys does not name")
+    return {name: value for name, value in original.items() if name in retained}
+
+
+def _merge_field(schema: Schema, result: JsonObject, name: str, value: Any, order: Any) -> None:  # noqa: ANN401
+    if value is None:
+        result.pop(name, None)
+        return
+    present = result.get(name)
+    below = schema.of_field(name)
+    if isinstance(value, dict):
+        merged = strategic_merge(below, present if isinstance(present, dict) else {}, value)
+        if value.get(_PATCH) == "delete":
+            result.pop(name, None)
+        else:
+            result[name] = merged
+    elif isinstance(value, list) and below.patch_merges:
+        result[name] = _merge_list(below, present if isinstance(present, list) else [], value, order)
+    else:
+        result[name] = value
+
+
+def _merge_list(schema: Schema, original: list[Any], patch: list[Any], order: Any) -> list[Any]:  # noqa: ANN401
+    if not schema.patch_merge_key:
+        merged = original + [item for item in patch if item not in original]
+        return _in_order(schema, merged, original, order if order is not None else patch)
+    key = schema.patch_merge_key
+    wanted = [item for item in patch if _PATCH not in _as_map(item)]
+    directives = [item for item in patch if _PATCH in _as_map(item)]
+    kept = _obey_list_directives(key, original, directives)
+    merged = list(kept)
+    for item in wanted:
+        _merge_item(schema, merged, item)
+    return _in_order(schema, merged, kept, order if order is not None else wanted)
+
+
+def _obey_list_directives(key: str, original: list[Any], directives: list[JsonObject]) -> list[Any]:
+    kept = list(original)
+    for item in directives:
+        if item[_PATCH] == "replace":
+            kept = []
+        elif item[_PATCH] == "delete":
+            identity = _identity(key, item)
+            kept = [other for other in kept if _as_map(other).get(key) != identity]
+        else:
+            raise BadRequest(f"unknown patch type: {item[_PATCH]}")
+    return kept
+
+
+def _merge_item(schema: Schema, merged: list[Any], item: JsonObject) -> None:
+    key = schema.patch_merge_key
+    identity = _identity(key, item)
+    element = schema.element
+    assert element is not None  # a list with a merge key always describes its items
+    for index, other in enumerate(merged):
+        if _as_map(other).get(key) == identity:
+            merged[index] = strategic_merge(element, other, item)
+            return
+    merged.append(strategic_merge(element, {}, item))
+
+
+def _identity(key: str, item: JsonObject) -> Any:  # noqa: ANN401 - any JSON value
+    if key not in item:
+        raise BadRequest(f"map: {encode_json(item).decode()} does not contain declared merge key: {key}")
+    return item[key]
+
+
+def _as_map(item: Any) -> JsonObject:  # noqa: ANN401 - any JSON value
+    if not isinstance(item, dict):
+        raise BadRequest(f"expected a mapping as an item of a merged list, got {encode_json(item).decode()}")
+    return item
+
+
+def _in_order(schema: Schema, merged: list[Any], server: list[Any], order: list[Any]) -> list[Any]:
+    """The merged items: those that the patch orders in its order, the others before what they stood in front of."""
+    key = schema.patch_merge_key
+
+    def identify(item: Any) -> Any:  # noqa: ANN401
+        return _as_map(item).get(key) if key else item
+
+    wanted_order = [identify(item) for item in order]
+    server_order = [identify(item) for item in server]
+    by_patch = [item for item in merged if identify(item) in wanted_order]
+    by_patch.sort(key=lambda item: wanted_order.index(identify(item)))
+    others = [item for item in merged if identify(item) not in wanted_order]
+    result: list[Any] = []
+    for item in by_patch:
+        identity = identify(item)
+        if identity in server_order:
+            place = server_order.index(identity)
+            while others and server_order.index(identify(others[0])) < place:
+                result.append(others.pop(0))
+        result.append(item)
+    return result + others

@@ -1,0 +1,76 @@
+"""Performs the actions that change clusters: finds the cluster and the handler, and says of an error what is to be done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from adapters.kubernetes import errors, manifests, recording, workloads
+from adapters.kubernetes.cluster import Cluster
+from adapters.kubernetes.routing import Handler, Routers
+from adapters.kubernetes.task import Done, Task
+from engine.errors import Rejected, Retryable
+from engine.events import ActionSucceeded
+from engine.model import Action, ActionKind, RolloutSpec, Snapshot
+
+_HANDLERS: Mapping[ActionKind, Handler] = {
+    ActionKind.APPLY_MANIFEST: manifests.apply_manifest,
+    ActionKind.RESTORE_MANIFEST: manifests.restore_manifest,
+    ActionKind.APPLY_WORKLOAD: workloads.apply_workload,
+    ActionKind.RESTORE_WORKLOAD: workloads.restore_workload,
+    ActionKind.FREEZE_WORKLOAD: workloads.freeze,
+    ActionKind.UNFREEZE_WORKLOAD: workloads.unfreeze,
+    ActionKind.FREEZE_AUTOSCALER: workloads.freeze_autoscaler,
+    ActionKind.RESTORE_AUTOSCALER: workloads.restore_autoscaler,
+    ActionKind.SCALE_CANARY: workloads.scale_canary,
+    ActionKind.SCALE_STABLE: workloads.scale_stable,
+    ActionKind.RELEASE_STABLE: workloads.release_stable,
+    ActionKind.ADOPT_STABLE: workloads.adopt_stable,
+    ActionKind.REMOVE_TWIN: workloads.remove_twin,
+    ActionKind.REPLACE_TEMPLATE: workloads.replace_template,
+    ActionKind.RESTORE_TEMPLATE: workloads.restore_template,
+    ActionKind.ADOPT_CANARY: workloads.adopt_canary,
+    ActionKind.RELEASE_CANARY: workloads.release_canary,
+    ActionKind.REMOVE_CANARY: workloads.remove_canary,
+}
+
+
+class KubernetesActuator:
+    """Implements `engine.ports.Actuator` for everything that happens in a cluster."""
+
+    def __init__(self, clusters: Mapping[str, Cluster], routers: Routers) -> None:
+        self._clusters = clusters
+        self._routers = routers
+
+    async def perform(self, spec: RolloutSpec, snapshot: Snapshot, action: Action) -> ActionSucceeded:
+        cluster = self._clusters.get(spec.plan.account)
+        if cluster is None:
+            raise Rejected(unknown_account(spec.plan.account, self._clusters))
+        task = Task(spec, snapshot, action, cluster)
+        try:
+            done = await self._handle(task)
+        except errors.ApiError as error:
+            raise _classified(error) from error
+        return ActionSucceeded(action.number, done.facts, done.note)
+
+    async def _handle(self, task: Task) -> Done:
+        kind = task.action.kind
+        if kind is ActionKind.RECORD:
+            if "manifests" in task.action.args:
+                return await manifests.record_manifests(task)
+            return await recording.record_workload(task, self._routers)
+        handler = _HANDLERS.get(kind) or self._routers.of(task.route).handlers()[kind]
+        return await handler(task)
+
+
+def unknown_account(account: str, known: Mapping[str, Cluster]) -> str:
+    names = ", ".join(sorted(known)) or "none"
+    return f"there is no account {account}; the accounts in the daemon's configuration are: {names}"
+
+
+def _classified(error: errors.ApiError) -> Rejected | Retryable:
+    """Refusals by the API server stay refusals until somebody changes something; everything else may pass."""
+    if isinstance(error, errors.Forbidden | errors.Invalid | errors.NotFound | errors.NotServed):
+        return Rejected(str(error))
+    if isinstance(error, errors.TooManyRequests):
+        return Retryable(str(error), error.retry_after)
+    return Retryable(str(error))

@@ -1,0 +1,144 @@
+"""The first look at a workload: what is live, what the new version will be, and whether the rollout can be done at all.
+
+Nothing is changed here, so whatever cannot be done is refused while that still costs nothing. The new template is what the API
+server makes of the declared one (a dry run under another name, so that nothing of the live object is merged into it), because
+templates are only comparable after defaulting.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+
+from adapters.kubernetes.paths import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, REPLICA_SETS
+from adapters.kubernetes.routing import Routers
+from adapters.kubernetes.task import Done, Task
+from adapters.kubernetes.templates import (
+    HASH_LABEL,
+    JsonObject,
+    canary_hash,
+    canary_name,
+    digest,
+    own_labels,
+    selects,
+)
+from engine.errors import Rejected, Retryable
+from engine.model import Facts, WorkloadPlan
+
+
+async def record_workload(task: Task, routers: Routers) -> Done:
+    workload = task.workload
+    declared = json.loads(workload.manifest)
+    new_template = await _defaulted_template(task, declared)
+    live = await task.cluster.find(DEPLOYMENTS, task.namespace, workload.name)
+    if live is None:
+        facts: Facts = {f"{workload.name}.mode": "create", f"{workload.name}.replicas": 0}
+        return Done(f"Deployment {workload.name} is new: it is applied, and there is nothing to compare it with", facts)
+    _check_selector(workload, declared, live)
+    facts = await _facts_of_live(task, workload, live, new_template)
+    mode = facts[f"{workload.name}.mode"]
+    if mode == "apply":
+        return Done(_why_applied(workload, live), facts)
+    for route in task.spec.plan.routes:
+        if route.workload == workload.name:
+            facts.update(await routers.of(route).record(task, route, live, new_template))
+    replicas = facts[f"{workload.name}.replicas"]
+    return Done(f"Deployment {workload.name} has {replicas} pods of its current version", facts)
+
+
+async def _defaulted_template(task: Task, declared: JsonObject) -> JsonObject:
+    probe = copy.deepcopy(declared)
+    probe["metadata"]["name"] = f"{declared['metadata']['name'][:50]}-headgate-dry-run"
+    created = await task.cluster.create(DEPLOYMENTS, probe, dry_run=True)
+    template = created["spec"]["template"]
+    assert isinstance(template, dict)
+    return template
+
+
+def _check_selector(workload: WorkloadPlan, declared: JsonObject, live: JsonObject) -> None:
+    if declared["spec"]["selector"] != live["spec"]["selector"]:
+        raise Rejected(
+            f"Deployment {workload.name}: the selector in the manifest is not the live one, and a selector cannot be changed; "
+            "restore it, or deploy under another name"
+        )
+    if selects(live["spec"]["selector"], own_labels()):
+        raise Rejected(f"Deployment {workload.name}: its selector matches everything, so its versions cannot be told apart")
+
+
+async def _facts_of_live(task: Task, workload: WorkloadPlan, live: JsonObject, new_template: JsonObject) -> Facts:
+    name, spec = workload.name, live["spec"]
+    replicas = int(spec.get("replicas", 1))
+    is_new = digest(spec["template"]) != digest(new_template)
+    mode = "canary" if is_new and replicas > 0 else "apply"
+    facts: Facts = {
+        f"{name}.mode": mode,
+        f"{name}.replicas": replicas,
+        f"{name}.paused": "true" if spec.get("paused") else "",
+        f"{name}.original": json.dumps(live),
+        f"{name}.original_template": json.dumps(spec["template"]),
+        f"{name}.original_digest": digest(spec["template"]),
+        f"{name}.new_template": json.dumps(new_template),
+        f"{name}.new_digest": digest(new_template),
+    }
+    facts.update(await _facts_of_autoscaler(task, name))
+    if mode == "canary":
+        facts.update(await _facts_of_versions(task, workload, live, new_template))
+    return facts
+
+
+def _why_applied(workload: WorkloadPlan, live: JsonObject) -> str:
+    if not live["spec"].get("replicas", 1):
+        return f"Deployment {workload.name} is scaled to 0: no traffic to shift, the new version is applied as it is"
+    return f"Deployment {workload.name} already has this template: only its other settings are applied"
+
+
+async def _facts_of_autoscaler(task: Task, name: str) -> Facts:
+    for found in await task.cluster.list(HORIZONTAL_POD_AUTOSCALERS, task.namespace):
+        target = found["spec"]["scaleTargetRef"]
+        if target.get("kind") == "Deployment" and target.get("name") == name:
+            bounds = {key: found["spec"][key] for key in ("minReplicas", "maxReplicas") if key in found["spec"]}
+            return {
+                f"{name}.autoscaled": True,
+                f"{name}.autoscaler": found["metadata"]["name"],
+                f"{name}.autoscaler_bounds": json.dumps(bounds),
+            }
+    return {f"{name}.autoscaled": False}
+
+
+async def _facts_of_versions(task: Task, workload: WorkloadPlan, live: JsonObject, new_template: JsonObject) -> Facts:
+    """Which ReplicaSet serves now, and what the canary's will be called."""
+    name = workload.name
+    owned = [one for one in await task.cluster.list(REPLICA_SETS, task.namespace) if _is_owned_by(one, live)]
+    stable = _stable_of(name, live, owned)
+    twin = next((one for one in owned if digest(one["spec"]["template"]) == digest(new_template)), None)
+    hash_value = canary_hash(new_template, task.rollout)
+    return {
+        f"{name}.stable_name": stable["metadata"]["name"],
+        f"{name}.stable_hash": stable["metadata"]["labels"][HASH_LABEL],
+        f"{name}.stable_labels": json.dumps(stable["metadata"]["labels"]),
+        f"{name}.canary_name": canary_name(name, hash_value),
+        f"{name}.canary_hash": hash_value,
+        f"{name}.twin": twin["metadata"]["name"] if twin is not None else "",
+    }
+
+
+def _stable_of(name: str, live: JsonObject, owned: list[JsonObject]) -> JsonObject:
+    active = [one for one in owned if one["spec"].get("replicas") or one.get("status", {}).get("replicas")]
+    current = [one for one in active if digest(one["spec"]["template"]) == digest(live["spec"]["template"])]
+    observed = live.get("status", {}).get("observedGeneration", 0)
+    if observed < live["metadata"].get("generation", 0) or not current:
+        raise Retryable(f"Deployment {name} has been changed just now; waiting for its controller to take that up")
+    others = [one["metadata"]["name"] for one in active if one not in current]
+    if others:
+        raise Rejected(
+            f"Deployment {name} is in the middle of a roll-out of its own: {', '.join(others)} still has pods; "
+            f"wait for it (kubectl rollout status deployment/{name}) or undo it, then deploy again"
+        )
+    return current[0]
+
+
+def _is_owned_by(replica_set: JsonObject, deployment: JsonObject) -> bool:
+    owners = replica_set["metadata"].get("ownerReferences") or []
+    return any(owner.get("uid") == deployment["metadata"]["uid"] and owner.get("controller") for owner in owners)
+
+

@@ -1,0 +1,119 @@
+"""Pod templates: when two are the same version, and what the bare ReplicaSet of a canary looks like. Pure.
+
+A Deployment's controller recognises a ReplicaSet as its own current version when the templates are equal but for the
+`pod-template-hash` label. Everything about the native hand-over rests on saying "equal" exactly as it does, so templates are only
+compared after the API server has filled in its defaults.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from typing import Any, TypeAlias
+
+JsonObject: TypeAlias = dict[str, Any]
+
+HASH_LABEL = "pod-template-hash"
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+MANAGER = "headgate"
+ROLLOUT_ANNOTATION = "headgate.dev/rollout"
+REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
+
+_SAFE_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+"""The letters that Kubernetes itself uses in such names: no vowels, so no words, and nothing that looks alike."""
+
+
+def normalise(template: JsonObject) -> JsonObject:
+    """The template without what does not make a version: the hash label, and the empty creation time that encoders add."""
+    normal = copy.deepcopy(template)
+    metadata = normal.setdefault("metadata", {})
+    metadata.pop("creationTimestamp", None)
+    labels = metadata.get("labels") or {}
+    labels.pop(HASH_LABEL, None)
+    if not metadata.get("annotations"):
+        metadata.pop("annotations", None)
+    return normal
+
+
+def digest(template: JsonObject) -> str:
+    """The same text for the same version, whatever order its keys came in."""
+    return hashlib.sha256(_canonical(normalise(template))).hexdigest()[:24]
+
+
+def canary_hash(template: JsonObject, rollout: str) -> str:
+    """The label value that tells the canary's pods from all others.
+
+    It is made of the rollout too: a version that was live before has a ReplicaSet with the hash that Kubernetes gave it, and the
+    canary's must be another one.
+    """
+    number = int.from_bytes(hashlib.sha256(_canonical(normalise(template)) + rollout.encode()).digest()[:8], "big")
+    letters = []
+    for _ in range(10):
+        number, index = divmod(number, len(_SAFE_ALPHABET))
+        letters.append(_SAFE_ALPHABET[index])
+    return "".join(letters)
+
+
+def canary_name(deployment: str, hash_value: str) -> str:
+    """A ReplicaSet's name, cut so that the names of its pods still fit into a label."""
+    return f"{deployment[: 63 - len(hash_value) - 7].rstrip('-.')}-{hash_value}"
+
+
+def own_labels() -> dict[str, str]:
+    """The labels of a ReplicaSet that its Deployment must not take: nothing that a selector could match."""
+    return {MANAGED_BY_LABEL: MANAGER}
+
+
+def adopted_labels(template: JsonObject, hash_value: str) -> dict[str, str]:
+    """The labels that Kubernetes itself gives to a Deployment's ReplicaSet; with them, the controller takes it."""
+    return {**(template.get("metadata", {}).get("labels") or {}), HASH_LABEL: hash_value}
+
+
+def canary_replica_set(
+    deployment: JsonObject, template: JsonObject, hash_value: str, *, rollout: str, replicas: int
+) -> JsonObject:
+    """A bare ReplicaSet that runs exactly the new template beside the Deployment, which does not see it as its own."""
+    metadata, spec = deployment["metadata"], deployment["spec"]
+    body = copy.deepcopy(template)
+    body.setdefault("metadata", {}).setdefault("labels", {})[HASH_LABEL] = hash_value
+    selector = copy.deepcopy(spec["selector"])
+    selector.setdefault("matchLabels", {})[HASH_LABEL] = hash_value
+    replica_set: JsonObject = {
+        "apiVersion": "apps/v1",
+        "kind": "ReplicaSet",
+        "metadata": {
+            "name": canary_name(metadata["name"], hash_value),
+            "namespace": metadata["namespace"],
+            "labels": own_labels(),
+            "annotations": {ROLLOUT_ANNOTATION: rollout},
+        },
+        "spec": {"replicas": replicas, "selector": selector, "template": body},
+    }
+    if spec.get("minReadySeconds"):
+        replica_set["spec"]["minReadySeconds"] = spec["minReadySeconds"]
+    return replica_set
+
+
+def selects(selector: JsonObject, labels: dict[str, str]) -> bool:
+    """Whether a label selector (matchLabels and matchExpressions) matches; an empty one matches everything."""
+    if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
+        return False
+    return all(_expression_holds(one, labels) for one in selector.get("matchExpressions") or [])
+
+
+def _expression_holds(expression: JsonObject, labels: dict[str, str]) -> bool:
+    key, values = expression["key"], expression.get("values") or []
+    match expression["operator"]:
+        case "In":
+            return labels.get(key) in values
+        case "NotIn":
+            return labels.get(key) not in values
+        case "Exists":
+            return key in labels
+        case _:
+            return key not in labels
+
+
+def _canonical(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

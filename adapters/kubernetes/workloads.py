@@ -1,0 +1,270 @@
+"""Actions on a Deployment and its ReplicaSets: the native hand-over, one write each, forward and back.
+
+Each function looks at the live object first and writes only what is missing, guarded by the resourceVersion that it saw: after a
+crash it may find its own work done, half done in a step before, or undone by somebody else. Templates are replaced whole, never
+merged: a foreign annotation that survives a merge makes the controller not recognise the canary and replace every tested pod.
+"""
+
+from __future__ import annotations
+
+import json
+
+from adapters.kubernetes.paths import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, REPLICA_SETS
+from adapters.kubernetes.task import Done, Task
+from adapters.kubernetes.templates import (
+    ROLLOUT_ANNOTATION,
+    JsonObject,
+    adopted_labels,
+    canary_replica_set,
+    digest,
+    own_labels,
+)
+from engine.errors import Rejected, Retryable
+
+
+async def freeze(task: Task) -> Done:
+    """Pause the Deployment, so that nobody's edit of its template starts a roll-out of its own under our feet."""
+    name = task.workload.name
+    found = await task.cluster.find(DEPLOYMENTS, task.namespace, name)
+    if found is None:
+        return _gone(task, f"Deployment {name}")
+    if not task.is_undoing and digest(found["spec"]["template"]) != task.fact(name, "original_digest"):
+        raise Rejected(f"the template of Deployment {name} was changed by somebody else since it was looked at; deploy again")
+    if found["spec"].get("paused"):
+        return Done(f"Deployment {name} is paused")
+    await task.cluster.patch(DEPLOYMENTS, found, [{"op": "add", "path": "/spec/paused", "value": True}])
+    return Done(f"Deployment {name} is paused while its new version is tested")
+
+
+async def unfreeze(task: Task) -> Done:
+    name = task.workload.name
+    found = await task.cluster.find(DEPLOYMENTS, task.namespace, name)
+    if found is None:
+        return _gone(task, f"Deployment {name}")
+    if task.fact(name, "paused") == "true" or not found["spec"].get("paused"):
+        return Done(f"Deployment {name} is as it was: {'paused' if found['spec'].get('paused') else 'not paused'}")
+    await task.cluster.patch(DEPLOYMENTS, found, [{"op": "remove", "path": "/spec/paused"}])
+    return Done(f"Deployment {name} is no longer paused")
+
+
+async def scale_canary(task: Task) -> Done:
+    name, replicas = task.workload.name, task.number("replicas")
+    replica_set = task.fact(name, "canary_name")
+    found = await task.cluster.find(REPLICA_SETS, task.namespace, replica_set)
+    if found is not None:
+        if not task.is_ours(found):
+            raise Rejected(f"a ReplicaSet {replica_set} exists and was not made by this rollout; remove it and deploy again")
+        if found["spec"].get("replicas") == replicas:
+            return Done(f"the new version of {name} is asked for {replicas} pods")
+        await task.cluster.patch(REPLICA_SETS, found, [_set("/spec/replicas", replicas)])
+        return Done(f"the new version of {name} is scaled to {replicas} pods")
+    deployment = await task.cluster.get(DEPLOYMENTS, task.namespace, name)
+    body = canary_replica_set(
+        deployment,
+        task.json_fact(name, "new_template"),
+        task.fact(name, "canary_hash"),
+        rollout=task.rollout,
+        replicas=replicas,
+    )
+    await task.cluster.create(REPLICA_SETS, body)
+    return Done(f"ReplicaSet {replica_set} runs the new version of {name} with {replicas} pods")
+
+
+async def scale_stable(task: Task) -> Done:
+    """The old version is scaled through its Deployment, which scales even while it is paused."""
+    name, replicas = task.workload.name, task.number("replicas")
+    found = await task.cluster.find(DEPLOYMENTS, task.namespace, name)
+    if found is None:
+        return _gone(task, f"Deployment {name}")
+    if found["spec"].get("replicas") == replicas:
+        return Done(f"the old version of {name} is asked for {replicas} pods")
+    await task.cluster.patch(DEPLOYMENTS, found, [_set("/spec/replicas", replicas)])
+    return Done(f"the old version of {name} is scaled to {replicas} pods")
+
+
+async def release_stable(task: Task) -> Done:
+    name = task.workload.name
+    return await _relabel(task, task.fact(name, "stable_name"), own_labels(), f"the old version of {name} is let go")
+
+
+async def adopt_stable(task: Task) -> Done:
+    name = task.workload.name
+    labels = {str(key): str(value) for key, value in task.json_fact(name, "stable_labels").items()}
+    return await _relabel(task, task.fact(name, "stable_name"), labels, f"the old version of {name} is given back")
+
+
+async def release_canary(task: Task) -> Done:
+    """Take the tested pods out of the Deployment's hands; they serve on while the old version grows back."""
+    name = task.workload.name
+    note = f"the new version of {name} is let go"
+    return await _relabel(task, task.fact(name, "canary_name"), own_labels(), note, owner=task.rollout)
+
+
+async def adopt_canary(task: Task) -> Done:
+    """Give the tested pods to the Deployment. Refused (and tried again) unless it would take them as they are."""
+    name = task.workload.name
+    template = task.json_fact(name, "new_template")
+    labels = adopted_labels(template, task.fact(name, "canary_hash"))
+    deployment = await task.cluster.get(DEPLOYMENTS, task.namespace, name)
+    replica_set = await task.cluster.get(REPLICA_SETS, task.namespace, task.fact(name, "canary_name"))
+    if (replica_set["metadata"].get("labels") or {}) == labels:
+        return Done(f"the new version of {name} belongs to its Deployment")
+    problem = _not_adoptable(deployment, replica_set, task.fact(name, "new_digest"))
+    if problem:
+        raise Retryable(f"Deployment {name} would not take its new version as it is: {problem}")
+    note = f"the new version of {name} is given to its Deployment"
+    return await _relabel(task, replica_set["metadata"]["name"], labels, note)
+
+
+def _not_adoptable(deployment: JsonObject, replica_set: JsonObject, new_digest: str) -> str:
+    if not deployment["spec"].get("paused"):
+        return "the Deployment is not paused"
+    if digest(deployment["spec"]["template"]) != new_digest or digest(replica_set["spec"]["template"]) != new_digest:
+        return "the templates differ"
+    wanted, canary = deployment["spec"].get("replicas"), replica_set["spec"].get("replicas")
+    if wanted != canary:
+        return f"the Deployment asks for {wanted} pods and its new version for {canary}"
+    available = replica_set.get("status", {}).get("availableReplicas", 0)
+    return "" if available >= canary else f"only {available} of {canary} pods are available"
+
+
+async def replace_template(task: Task) -> Done:
+    name = task.workload.name
+    found = await task.cluster.get(DEPLOYMENTS, task.namespace, name)
+    return await _put_template(task, found, wanted="new", replaceable="original", verb="names its new version")
+
+
+async def restore_template(task: Task) -> Done:
+    name = task.workload.name
+    found = await task.cluster.find(DEPLOYMENTS, task.namespace, name)
+    if found is None:
+        return _gone(task, f"Deployment {name}")
+    return await _put_template(task, found, wanted="original", replaceable="new", verb="names its old version again")
+
+
+async def _put_template(task: Task, found: JsonObject, *, wanted: str, replaceable: str, verb: str) -> Done:
+    name = task.workload.name
+    replicas = task.action.args.get("replicas")
+    there = digest(found["spec"]["template"])
+    changes: list[JsonObject] = []
+    if there != task.fact(name, f"{wanted}_digest"):
+        if there != task.fact(name, f"{replaceable}_digest"):
+            return _foreign_template(task)
+        changes.append({"op": "replace", "path": "/spec/template", "value": task.json_fact(name, f"{wanted}_template")})
+    if replicas is not None and found["spec"].get("replicas") != replicas:
+        changes.append(_set("/spec/replicas", replicas))
+    if changes:
+        await task.cluster.patch(DEPLOYMENTS, found, changes)
+    return Done(f"Deployment {name} {verb}")
+
+
+def _foreign_template(task: Task) -> Done:
+    name = task.workload.name
+    if task.is_undoing:
+        return Done(f"Deployment {name} was edited by somebody else; its template is left as it is")
+    raise Rejected(f"the template of Deployment {name} was edited by somebody else during the rollout")
+
+
+async def remove_twin(task: Task) -> Done:
+    name = task.workload.name
+    twin = task.fact(name, "twin")
+    found = await task.cluster.find(REPLICA_SETS, task.namespace, twin)
+    if found is None:
+        return Done(f"ReplicaSet {twin} is gone")
+    if found["spec"].get("replicas"):
+        raise Rejected(f"ReplicaSet {twin} has the template of the new version and has pods; scale it to 0 and deploy again")
+    await task.cluster.delete(REPLICA_SETS, found)
+    return Done(f"ReplicaSet {twin}, an empty old version with the same template, is removed")
+
+
+async def remove_canary(task: Task) -> Done:
+    name = task.fact(task.workload.name, "canary_name")
+    found = await task.cluster.find(REPLICA_SETS, task.namespace, name)
+    if found is None:
+        return Done(f"ReplicaSet {name} is gone")
+    if not task.is_ours(found):
+        return Done(f"ReplicaSet {name} was not made by this rollout and is left as it is")
+    await task.cluster.delete(REPLICA_SETS, found)
+    return Done(f"ReplicaSet {name} is removed with its pods")
+
+
+async def apply_workload(task: Task) -> Done:
+    """Everything that the user declared of the Deployment. With an autoscaler, the number of replicas stays the autoscaler's."""
+    workload = task.workload
+    body = json.loads(workload.manifest)
+    if task.snapshot.facts.get(f"{workload.name}.autoscaled"):
+        body["spec"].pop("replicas", None)
+    await task.cluster.apply(DEPLOYMENTS, body)
+    return Done(f"Deployment {workload.name} is as declared")
+
+
+async def restore_workload(task: Task) -> Done:
+    """The Deployment as it was found; gone, if there was none (a failed first deployment leaves nothing behind)."""
+    name = task.workload.name
+    found = await task.cluster.find(DEPLOYMENTS, task.namespace, name)
+    if found is None:
+        return Done(f"Deployment {name} is gone")
+    if task.fact(name, "mode") == "create":
+        await task.cluster.delete(DEPLOYMENTS, found)
+        return Done(f"Deployment {name}, which this rollout made, is removed")
+    original = task.json_fact(name, "original")
+    spec = {**original["spec"], "paused": True} if found["spec"].get("paused") else original["spec"]
+    await task.cluster.restore(DEPLOYMENTS, found, {**original, "spec": spec})
+    return Done(f"Deployment {name} is as it was found")
+
+
+async def freeze_autoscaler(task: Task) -> Done:
+    """While pods are the weight, the autoscaler is told to want exactly the number that the weight needs."""
+    name, replicas = task.fact(task.workload.name, "autoscaler"), task.number("replicas")
+    return await _bound_autoscaler(task, name, replicas, replicas, f"autoscaler {name} is held at {replicas} pods")
+
+
+async def restore_autoscaler(task: Task) -> Done:
+    bounds = task.json_fact(task.workload.name, "autoscaler_bounds")
+    name = task.fact(task.workload.name, "autoscaler")
+    note = f"autoscaler {name} is free again"
+    return await _bound_autoscaler(task, name, bounds.get("minReplicas"), int(bounds["maxReplicas"]), note)
+
+
+async def _bound_autoscaler(task: Task, name: str, least: int | None, most: int, note: str) -> Done:
+    found = await task.cluster.find(HORIZONTAL_POD_AUTOSCALERS, task.namespace, name)
+    if found is None:
+        return Done(f"autoscaler {name} is gone")
+    changes: list[JsonObject] = []
+    if found["spec"].get("minReplicas") != least:
+        path = "/spec/minReplicas"
+        changes.append({"op": "remove", "path": path} if least is None else _set(path, least))
+    if found["spec"].get("maxReplicas") != most:
+        changes.append(_set("/spec/maxReplicas", most))
+    if changes:
+        await task.cluster.patch(HORIZONTAL_POD_AUTOSCALERS, found, changes)
+    return Done(note)
+
+
+async def _relabel(task: Task, name: str, labels: dict[str, str], note: str, *, owner: str = "") -> Done:
+    """A ReplicaSet's own labels decide whether its Deployment's controller takes it, keeps it or lets it go."""
+    found = await task.cluster.find(REPLICA_SETS, task.namespace, name)
+    if found is None:
+        return _gone(task, f"ReplicaSet {name}")
+    metadata = found["metadata"]
+    changes: list[JsonObject] = []
+    if (metadata.get("labels") or {}) != labels:
+        changes.append(_set("/metadata/labels", labels))
+    annotations = {key: value for key, value in (metadata.get("annotations") or {}).items() if key != ROLLOUT_ANNOTATION}
+    if owner:
+        annotations[ROLLOUT_ANNOTATION] = owner
+    if (metadata.get("annotations") or {}) != annotations:
+        changes.append(_set("/metadata/annotations", annotations))
+    if changes:
+        await task.cluster.patch(REPLICA_SETS, found, changes)
+    return Done(note)
+
+
+def _gone(task: Task, what: str) -> Done:
+    if task.is_undoing:
+        return Done(f"{what} is gone; there is nothing to put back")
+    raise Rejected(f"{what} was removed by somebody else during the rollout")
+
+
+def _set(path: str, value: object) -> JsonObject:
+    return {"op": "add", "path": path, "value": value}

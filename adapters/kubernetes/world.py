@@ -1,0 +1,160 @@
+"""Reads the clusters for the engine: from shared caches, in the engine's words, without a single request.
+
+An observation is only called current when the caches are complete and have delivered every write of ours to the objects that it
+is made of, so that no verdict ever rests on what was there before we changed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from adapters.kubernetes.cluster import Cluster, ObjectKey
+from adapters.kubernetes.paths import DEPLOYMENTS, PODS, REPLICA_SETS
+from adapters.kubernetes.routing import Routers
+from adapters.kubernetes.wire import Deployment, Pod, ReplicaSet
+from engine.bus import Bus
+from engine.model import RolloutSpec, Snapshot, State, WorkloadPlan
+from engine.observation import Observation, Template, WorkloadObservation
+
+_WATCHED = (DEPLOYMENTS, REPLICA_SETS, PODS)
+_MOST_TROUBLES = 5
+
+
+class KubernetesWorld:
+    """Implements `engine.ports.World`."""
+
+    def __init__(self, clusters: Mapping[str, Cluster], routers: Routers, bus: Bus) -> None:
+        self._clusters = clusters
+        self._routers = routers
+        self._bus = bus
+        self._wakes: dict[str, Callable[[], None]] = {}
+        self._keys: dict[str, frozenset[ObjectKey]] = {}
+
+    def attach(self, spec: RolloutSpec, wake: Callable[[], None]) -> None:
+        self._wakes[spec.id] = wake
+        cluster = self._clusters.get(spec.plan.account)
+        if cluster is not None:
+            for resource in _WATCHED:
+                cluster.watch(resource, spec.plan.namespace)
+
+    def detach(self, spec: RolloutSpec) -> None:
+        self._bus.unsubscribe(spec.id)
+        self._wakes.pop(spec.id, None)
+        self._keys.pop(spec.id, None)
+
+    def observe(self, spec: RolloutSpec, snapshot: Snapshot) -> Observation:
+        cluster = self._clusters.get(spec.plan.account)
+        if cluster is None:
+            return Observation(current=False)
+        keys = self._subscribe(cluster, spec, snapshot)
+        if not cluster.is_current(keys):
+            return Observation(current=False)
+        workloads = {
+            workload.name: _Reading(cluster, spec, snapshot, workload).observe() for workload in spec.plan.workloads
+        }
+        routes = {
+            route.name: self._routers.of(route).observe(cluster, spec, route, snapshot) for route in spec.plan.routes
+        }
+        drift = _drift(snapshot, workloads) or next((route.drift for route in routes.values() if route.drift), "")
+        return Observation(True, workloads, routes, drift)
+
+    def _subscribe(self, cluster: Cluster, spec: RolloutSpec, snapshot: Snapshot) -> frozenset[ObjectKey]:
+        """The objects that the rollout looks at, which grow as their names become known."""
+        namespace, keys = spec.plan.namespace, set[ObjectKey]()
+        for workload in spec.plan.workloads:
+            keys.add(cluster.key(DEPLOYMENTS, namespace, workload.name))
+            for side in ("stable_name", "canary_name"):
+                if name := snapshot.facts.get(f"{workload.name}.{side}"):
+                    keys.add(cluster.key(REPLICA_SETS, namespace, str(name)))
+        for route in spec.plan.routes:
+            keys.update(self._routers.of(route).watch(cluster, spec, route, snapshot))
+        wanted = frozenset(keys)
+        if spec.id in self._wakes and self._keys.get(spec.id) != wanted:
+            self._keys[spec.id] = wanted
+            self._bus.subscribe(spec.id, wanted, self._wakes[spec.id])
+        return wanted
+
+
+class _Reading:
+    """One workload of one rollout, read from the caches."""
+
+    def __init__(self, cluster: Cluster, spec: RolloutSpec, snapshot: Snapshot, workload: WorkloadPlan) -> None:
+        self._cluster = cluster
+        self._namespace = spec.plan.namespace
+        self._facts = snapshot.facts
+        self._name = workload.name
+        self._deployment: Deployment | None = cluster.cached_deployment(self._namespace, workload.name)
+        self._stable = self._replica_set("stable_name")
+        self._canary = self._replica_set("canary_name")
+
+    def observe(self) -> WorkloadObservation:
+        found, stable, canary = self._deployment, self._stable, self._canary
+        pods = self._canary_pods()
+        return WorkloadObservation(
+            exists=found is not None,
+            desired=found.replicas if found is not None else 0,
+            frozen=found is not None and found.paused and found.is_observed,
+            template=self._template(),
+            rolled_out=found is not None and _is_rolled_out(found),
+            stable_replicas=stable.current if stable is not None else 0,
+            stable_available=stable.available if stable is not None else 0,
+            stable_owned=stable is not None and self._owns(stable),
+            canary_exists=canary is not None,
+            canary_desired=canary.replicas if canary is not None else 0,
+            canary_replicas=max(canary.current if canary is not None else 0, len(pods) if canary is None else 0),
+            canary_available=canary.available if canary is not None else 0,
+            canary_owned=canary is not None and self._owns(canary),
+            recognised=self._is_recognised(),
+            trouble=_troubles(pods),
+        )
+
+    def _replica_set(self, fact: str) -> ReplicaSet | None:
+        name = self._facts.get(f"{self._name}.{fact}")
+        return self._cluster.cached_replica_set(self._namespace, str(name)) if name else None
+
+    def _canary_pods(self) -> list[Pod]:
+        name = self._facts.get(f"{self._name}.canary_name")
+        return self._cluster.cached_pods(self._namespace, str(name)) if name else []
+
+    def _template(self) -> Template:
+        if self._deployment is None:
+            return Template.FOREIGN
+        there = self._deployment.template_digest
+        if there == self._facts.get(f"{self._name}.new_digest"):
+            return Template.NEW
+        original = self._facts.get(f"{self._name}.original_digest")
+        return Template.ORIGINAL if original is None or there == original else Template.FOREIGN
+
+    def _owns(self, replica_set: ReplicaSet) -> bool:
+        return self._deployment is not None and replica_set.owner_uid == self._deployment.uid
+
+    def _is_recognised(self) -> bool:
+        """The controller has seen the adoption, and counts exactly the canary's pods as those of the current version."""
+        found, canary = self._deployment, self._canary
+        if found is None or canary is None or not found.is_observed or not self._owns(canary):
+            return False
+        return found.updated == canary.current and canary.revision == found.revision
+
+
+def _is_rolled_out(found: Deployment) -> bool:
+    complete = found.updated == found.replicas and found.current == found.updated
+    return found.is_observed and complete and found.available >= found.replicas
+
+
+def _troubles(pods: list[Pod]) -> tuple[str, ...]:
+    sentences = [f"pod {pod.name}: {reason}" for pod in pods if (reason := pod.trouble)]
+    return tuple(sorted(sentences)[:_MOST_TROUBLES])
+
+
+def _drift(snapshot: Snapshot, workloads: Mapping[str, WorkloadObservation]) -> str:
+    """Edits by somebody else between the freeze and the end, which make it unsafe to go on."""
+    if snapshot.state in (State.WAITING, State.PREPARING, State.FINALISING, State.VERIFYING):
+        return ""
+    for name, seen in workloads.items():
+        if snapshot.facts.get(f"{name}.mode") != "canary" or f"unfreeze:{name}" in snapshot.begun:
+            continue
+        if not seen.exists:
+            return f"Deployment {name} was removed by somebody else"
+        if seen.template is Template.FOREIGN:
+            return f"the template of Deployment {name} was edited by somebody else"
+    return ""

@@ -1,0 +1,80 @@
+"""What is known of Kubernetes' own kinds: which have no namespace, and in which order objects are applied."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class ObjectKind(NamedTuple):
+    group: str
+    """The API group without its version; empty for the core group."""
+    kind: str
+
+
+CLUSTER_SCOPED = frozenset(
+    ObjectKind(group, kind)
+    for group, kinds in {
+        "": ("Namespace", "Node", "PersistentVolume", "ComponentStatus"),
+        "admissionregistration.k8s.io": (
+            "MutatingAdmissionPolicy",
+            "MutatingAdmissionPolicyBinding",
+            "MutatingWebhookConfiguration",
+            "ValidatingAdmissionPolicy",
+            "ValidatingAdmissionPolicyBinding",
+            "ValidatingWebhookConfiguration",
+        ),
+        "apiextensions.k8s.io": ("CustomResourceDefinition",),
+        "apiregistration.k8s.io": ("APIService",),
+        "authentication.k8s.io": ("SelfSubjectReview", "TokenReview"),
+        "authorization.k8s.io": ("SelfSubjectAccessReview", "SelfSubjectRulesReview", "SubjectAccessReview"),
+        "certificates.k8s.io": ("CertificateSigningRequest", "ClusterTrustBundle"),
+        "flowcontrol.apiserver.k8s.io": ("FlowSchema", "PriorityLevelConfiguration"),
+        "gateway.networking.k8s.io": ("GatewayClass",),
+        "networking.k8s.io": ("IPAddress", "IngressClass", "ServiceCIDR"),
+        "node.k8s.io": ("RuntimeClass",),
+        "policy": ("PodSecurityPolicy",),
+        "rbac.authorization.k8s.io": ("ClusterRole", "ClusterRoleBinding"),
+        "resource.k8s.io": ("DeviceClass", "DeviceTaintRule", "ResourceSlice"),
+        "scheduling.k8s.io": ("PriorityClass",),
+        "storage.k8s.io": ("CSIDriver", "CSINode", "StorageClass", "VolumeAttachment", "VolumeAttributesClass"),
+        "storagemigration.k8s.io": ("StorageVersionMigration",),
+    }.items()
+    for kind in kinds
+)
+"""The kinds of Kubernetes 1.35 (and Gateway API) without a namespace."""
+
+DEPLOYMENT = ObjectKind("apps", "Deployment")
+SERVICE = ObjectKind("", "Service")
+CUSTOM_RESOURCE_DEFINITION = ObjectKind("apiextensions.k8s.io", "CustomResourceDefinition")
+
+_RBAC = "rbac.authorization.k8s.io"
+_FIRST: dict[ObjectKind, int] = {
+    kind: rank
+    for rank, kinds in enumerate(
+        (
+            (CUSTOM_RESOURCE_DEFINITION,),
+            (ObjectKind("", "Namespace"),),
+            (ObjectKind("", "ServiceAccount"),),
+            (ObjectKind(_RBAC, "ClusterRole"), ObjectKind(_RBAC, "Role")),
+            (ObjectKind(_RBAC, "ClusterRoleBinding"), ObjectKind(_RBAC, "RoleBinding")),
+            (ObjectKind("", "ConfigMap"),),
+            (ObjectKind("", "Secret"),),
+            (ObjectKind("", "PersistentVolumeClaim"),),
+            (SERVICE,),
+        )
+    )
+    for kind in kinds
+}
+_LAST = frozenset({ObjectKind("autoscaling", "HorizontalPodAutoscaler"), ObjectKind("policy", "PodDisruptionBudget")})
+
+
+def group_of(api_version: str) -> str:
+    """`apps` of `apps/v1`, and nothing of `v1`."""
+    return api_version.rpartition("/")[0]
+
+
+def rank(kind: ObjectKind) -> int:
+    """Where a kind comes when objects are applied: what others refer to first, what acts on others last."""
+    if kind in _LAST:
+        return len(_FIRST) + 1
+    return _FIRST.get(kind, len(_FIRST))

@@ -1,0 +1,152 @@
+"""What a deploy file asks for that is understood but not yet carried out, and what it still says in an old way.
+
+A notice blocks a run when leaving the behaviour out would do something else than the file says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from strategies.places import Place
+from strategies.problems import FileReport
+from strategies.suggestions import quote
+from strategies.traffic_checks import concerns
+
+NOT_YET = "accepted, not yet carried out"
+
+
+def find_notices(root: Place, say: FileReport) -> None:
+    targets = tuple(name for name, _ in root.entries("targets"))
+    _find_in_strategies(root, say)
+    _find_in_targets(root, say)
+    _find_in_traffic(root, targets, say)
+    _find_in_webhooks(root, say)
+    _find_in_manifests(root, targets, say)
+    in_progress = root.at("deploymentConfig", "ifDeploymentInProgress", "strategy")
+    if in_progress is not None and (in_progress.text or "").lower() == "enqueueone":
+        say.notice(in_progress.mark, f"enqueueOne: {NOT_YET}; a second start is refused. Write reject to run", blocks_run=True)
+
+
+def find_old_ways(root: Place, say: FileReport) -> None:
+    """Warnings about fields that mean nothing any more, or that have a better form."""
+    if (overrides := root.get("contextOverrides")) is not None:
+        say.warn(overrides.key_mark, '"contextOverrides" is deprecated; move its variables to "context"')
+    if (files := root.get("files")) is not None:
+        say.warn(files.key_mark, '"files" is ignored, manifests are read from disk; remove it')
+    keeps = root.at("deploymentConfig", "keepDeploymentObject")
+    if keeps is not None and keeps.value is False:
+        say.warn(keeps.mark, "keepDeploymentObject: false means the same as true here, the Deployment is always kept; remove it")
+    for _, strategy in root.entries("strategies"):
+        for name in ("activeService", "previewService"):
+            if (service := strategy.at("blueGreen", name)) is not None:
+                say.warn(service.key_mark, f'"{name}" is deprecated here; move it to "trafficManagement[].kubernetes[].{name}"')
+    for webhook in root.items("webhooks"):
+        name = webhook.get("name")
+        if webhook.is_mapping and webhook.get("method") is None and name is not None:
+            say.warn(name.mark, f'the webhook {quote(name.text or "")} names no "method", so it is called with POST; say which')
+
+
+def _users(root: Place, strategy: str) -> tuple[str, ...]:
+    """The targets that use a strategy."""
+    return tuple(
+        name
+        for name, target in root.entries("targets")
+        if (used := target.get("strategy")) is not None and used.text == strategy
+    )
+
+
+def _find_in_strategies(root: Place, say: FileReport) -> None:
+    for name, strategy in root.entries("strategies"):
+        users = _users(root, name)
+        if (blue_green := strategy.get("blueGreen")) is not None:
+            say.notice(
+                blue_green.key_mark,
+                f"blue/green strategies: {NOT_YET}; {_consequence(users)}",
+                blocks_run=bool(users),
+                targets=users,
+            )
+        for step in _steps(strategy):
+            if (exposed := step.get("exposeServices")) is not None:
+                say.notice(
+                    exposed.key_mark, f"exposeServices: {NOT_YET}; {_consequence(users)}", blocks_run=bool(users), targets=users
+                )
+            _find_roles(step, users, say)
+
+
+def _consequence(users: tuple[str, ...]) -> str:
+    if not users:
+        return "no target uses this strategy, so the file can be run"
+    return "the file can be checked, but not run"
+
+
+def _steps(strategy: Place) -> Iterator[Place]:
+    yield from strategy.items("canary", "steps")
+    yield from strategy.items("blueGreen", "redirectTrafficAfter")
+    yield from strategy.items("blueGreen", "shutDownOldVersionAfter")
+
+
+def _find_roles(step: Place, targets: tuple[str, ...], say: FileReport) -> None:
+    if (roles := step.at("pause", "requiresRoles")) is not None:
+        say.notice(
+            roles.key_mark,
+            f"requiresRoles: {NOT_YET}; the roles are kept and shown, but until they are enforced anybody with access may answer",
+            blocks_run=False,
+            targets=targets,
+        )
+
+
+def _find_in_targets(root: Place, say: FileReport) -> None:
+    for name, target in root.entries("targets"):
+        for moment in ("beforeDeployment", "afterDeployment"):
+            conditions = target.at("constraints", moment)
+            if conditions is not None and any(True for _ in conditions.items()):
+                say.notice(
+                    conditions.key_mark,
+                    f"{moment} constraints: {NOT_YET}; the file can be checked, but not run",
+                    blocks_run=True,
+                    targets=(name,),
+                )
+            for step in target.items("constraints", moment):
+                _find_roles(step, (name,), say)
+
+
+def _find_in_traffic(root: Place, targets: tuple[str, ...], say: FileReport) -> None:
+    for entry in root.items("trafficManagement"):
+        concerned = tuple(name for name in targets if concerns(entry, name))
+        if any(True for _ in entry.items("istio")):
+            say.notice(
+                entry.mark_of("istio"),
+                f"istio: {NOT_YET}; the file can be checked, but not run",
+                blocks_run=True,
+                targets=concerned,
+            )
+        if any(True for _ in entry.items("kubernetes")):
+            say.notice(
+                entry.mark_of("kubernetes"),
+                f"trafficManagement.kubernetes: {NOT_YET}; only blue/green strategies use these Services",
+                blocks_run=False,
+                targets=concerned,
+            )
+
+
+def _find_in_webhooks(root: Place, say: FileReport) -> None:
+    for webhook in root.items("webhooks"):
+        mode = webhook.get("networkMode")
+        if mode is not None and (mode.text or "").lower() == "remotenetworkagent":
+            say.notice(mode.mark, f"remoteNetworkAgent: {NOT_YET}; the address is called directly", blocks_run=False)
+
+
+def _find_in_manifests(root: Place, targets: tuple[str, ...], say: FileReport) -> None:
+    for source in root.items("manifests"):
+        path = source.get("path")
+        if path is not None and is_address(path.text or ""):
+            say.notice(
+                path.mark,
+                f"manifests by address: {NOT_YET}; the file can be checked, but not run. Fetch it, and name the file instead",
+                blocks_run=True,
+                targets=tuple(name for name in targets if concerns(source, name)),
+            )
+
+
+def is_address(path: str) -> bool:
+    return path.strip().lower().startswith(("http://", "https://"))

@@ -1,0 +1,184 @@
+"""What one step or one definition must be in itself, beyond the types of its fields. Works on files that do not fit the schema."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from strategies.durations import LONGEST_SECONDS, Unit, in_words, to_seconds
+from strategies.places import Place
+from strategies.problems import FileReport
+from strategies.suggestions import listed, quote, suggest
+from strategies.weights import WeightError, to_basis_points, to_percent
+
+CANARY_STEPS = ("setWeight", "pause", "analysis", "runWebhook", "exposeServices")
+CONDITIONS = ("pause", "analysis", "runWebhook")
+BLUE_GREEN_CONDITIONS = (*CONDITIONS, "exposeServices")
+MINUTE = 60
+DAY = 86_400
+
+
+def check_steps(root: Place, say: FileReport) -> None:
+    """Every step of every strategy and every condition of every target."""
+    for step, kinds in all_steps(root):
+        _check_kind(step, kinds, say)
+        if (pause := step.get("pause")) is not None:
+            _check_pause(pause, say)
+        if (analysis := step.get("analysis")) is not None:
+            _check_length(analysis, "interval", "units", say)
+        if (ttl := step.at("exposeServices", "ttl")) is not None:
+            check_duration(ttl, say, least=MINUTE, most=DAY)
+    for _, strategy in root.entries("strategies"):
+        _check_strategy_kind(strategy, say)
+        _check_order_of_weights(strategy, say)
+
+
+def all_steps(root: Place) -> Iterator[tuple[Place, tuple[str, ...]]]:
+    """Each step and condition of the file, with the kinds that it may be of."""
+    for _, target in root.entries("targets"):
+        for moment in ("beforeDeployment", "afterDeployment"):
+            yield from ((step, CONDITIONS) for step in target.items("constraints", moment))
+    for _, strategy in root.entries("strategies"):
+        yield from ((step, CANARY_STEPS) for step in strategy.items("canary", "steps"))
+        for moment in ("redirectTrafficAfter", "shutDownOldVersionAfter"):
+            yield from ((step, BLUE_GREEN_CONDITIONS) for step in strategy.items("blueGreen", moment))
+
+
+def check_settings(root: Place, say: FileReport) -> None:
+    """Durations and definitions outside of steps."""
+    if (timeout := root.at("deploymentConfig", "timeout")) is not None:
+        check_duration(timeout, say, least=MINUTE)
+    if (settle := root.at("deploymentConfig", "settle")) is not None:
+        check_duration(settle, say)
+    for webhook in root.items("webhooks"):
+        if (timeout := webhook.get("timeout")) is not None:
+            check_duration(timeout, say, least=1)
+    for query in root.items("analysis", "queries"):
+        _check_limits(query, say)
+    for source in root.items("manifests"):
+        _check_source(source, say)
+
+
+def check_duration(place: Place, say: FileReport, *, least: float = 0, most: float = LONGEST_SECONDS) -> None:
+    """A `{duration, unit}` object against its bounds in seconds."""
+    _check_length(place, "duration", "unit", say, least=least, most=most)
+
+
+def _check_length(
+    owner: Place, amount_name: str, unit_name: str, say: FileReport, *, least: float = 0, most: float = LONGEST_SECONDS
+) -> None:
+    amount, unit = owner.get(amount_name), owner.get(unit_name)
+    if amount is None or amount.number is None or amount.number < 0 or not math.isfinite(amount.number):
+        return
+    word = unit.text.strip().lower() if unit is not None and unit.text is not None else ""
+    if word not in list(Unit):
+        return
+    seconds = to_seconds(amount.number, Unit(word))
+    if seconds < least:
+        say.error(amount.mark, f"{owner.label} is {in_words(seconds)}; expected at least {in_words(least)}")
+    elif seconds > most:
+        limit = in_words(most) if most < LONGEST_SECONDS else "a year (8760 hours)"
+        say.error(amount.mark, f"{owner.label} is {in_words(seconds)}; expected at most {limit}")
+
+
+def _check_kind(step: Place, kinds: tuple[str, ...], say: FileReport) -> None:
+    if not step.is_mapping:
+        return
+    given = [key for key in step.keys() if key in kinds]
+    if len(given) > 1:
+        say.error(step.mark, f"this step is {listed(given)} at once; write one step for each")
+    elif not given and not step.keys():
+        say.error(step.mark, f"this step is empty; write {listed(kinds, joint='or')} in it")
+    elif given and step.get(given[0]) is None:
+        say.error(step.mark, f"{quote(given[0])} is empty; check that its fields are indented further than it is")
+
+
+def _check_strategy_kind(strategy: Place, say: FileReport) -> None:
+    if not strategy.is_mapping:
+        return
+    given = [key for key in strategy.keys() if key in ("canary", "blueGreen")]
+    if len(given) > 1:
+        say.error(strategy.key_mark, f"{strategy.label} is canary and blueGreen at once; make two strategies of it")
+    elif not strategy.keys():
+        say.error(strategy.key_mark, f'{strategy.label} is empty; write "canary" or "blueGreen" in it')
+    elif given and strategy.get(given[0]) is None:
+        say.error(strategy.key_mark, f"{quote(given[0])} is empty; check that its fields are indented further than it is")
+
+
+def _check_pause(pause: Place, say: FileReport) -> None:
+    if not pause.is_mapping:
+        return
+    approved = pause.get("untilApproved")
+    duration, unit = pause.get("duration"), pause.get("unit")
+    waits_for_person = approved is not None and approved.value is not False
+    if waits_for_person and (timed := duration or unit) is not None:
+        say.error(
+            timed.key_mark,
+            'a pause is either timed ("duration" and "unit") or "untilApproved: true"; for an approval with a deadline write '
+            '"approvalExpiration"',
+        )
+    elif not waits_for_person:
+        _check_timed_pause(pause, say)
+    for name in ("approvalExpiration", "requiresRoles"):
+        if not waits_for_person and (extra := pause.get(name)) is not None:
+            say.error(extra.key_mark, f'"{name}" needs "untilApproved: true" beside it')
+    if (expiration := pause.get("approvalExpiration")) is not None:
+        check_duration(expiration, say, least=1)
+    _check_length(pause, "duration", "unit", say)
+
+
+def _check_timed_pause(pause: Place, say: FileReport) -> None:
+    duration, unit = pause.get("duration"), pause.get("unit")
+    if duration is None and unit is None:
+        if not {"approvalExpiration", "requiresRoles"} & set(pause.keys()):
+            say.error(pause.key_mark, 'this pause has no end; write "duration" and "unit", or "untilApproved: true"')
+    elif unit is None:
+        say.error(pause.key_mark, 'this pause has no "unit"; add one: seconds, minutes or hours')
+    elif duration is None:
+        say.error(pause.key_mark, 'this pause has no "duration"; add the amount of time')
+
+
+def _check_order_of_weights(strategy: Place, say: FileReport) -> None:
+    highest = 0
+    for step in strategy.items("canary", "steps"):
+        weight = step.at("setWeight", "weight")
+        if weight is None:
+            continue
+        try:
+            points = to_basis_points(weight.value)
+        except WeightError:
+            continue
+        if points < highest:
+            say.warn(
+                weight.mark,
+                f"the weight goes down from {to_percent(highest)} to {to_percent(points)}; weights should rise from step to step",
+            )
+        highest = points
+
+
+def _check_limits(query: Place, say: FileReport) -> None:
+    if not query.is_mapping:
+        return
+    lower, upper = query.get("lowerLimit"), query.get("upperLimit")
+    if lower is None and upper is None:
+        name = query.get("name")
+        called = f" {quote(name.text)}" if name is not None and name.text is not None else ""
+        say.error(query.mark, f'the query{called} has no limits; add "upperLimit", "lowerLimit" or both')
+    elif lower is not None and upper is not None and lower.number is not None and upper.number is not None:
+        if lower.number > upper.number:
+            say.error(
+                lower.mark,
+                f"lowerLimit {lower.number:g} is above upperLimit {upper.number:g}, so nothing can pass; exchange the two",
+            )
+
+
+def _check_source(source: Place, say: FileReport) -> None:
+    if not source.is_mapping:
+        return
+    path, inline = source.get("path"), source.get("inline")
+    if path is not None and inline is not None:
+        say.error(inline.key_mark, 'a manifest has either "path" or "inline"; make two entries of it')
+    elif path is None and inline is None:
+        known = suggest("path", [key for key in source.keys() if key != "targets"], "")
+        if not known.startswith("did you mean"):
+            say.error(source.mark, 'this manifest has neither "path" nor "inline"; add one')

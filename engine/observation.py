@@ -26,7 +26,9 @@ class WorkloadObservation(Struct, frozen=True):
     exists: bool = False
     desired: int = 0
     """Replicas that the workload itself asks for: the live count that people and autoscalers set."""
+    paused: bool = False
     frozen: bool = False
+    """Paused, and its controller knows."""
     template: Template = Template.ORIGINAL
     rolled_out: bool = False
     """The workload's own controller has finished what its specification asks for."""

@@ -110,7 +110,8 @@ class Target(DeployModel):
         description="The cluster account to deploy to, as the daemon's configuration names it.", examples=["prod-west"]
     )
     namespace: KubernetesName = Field(
-        description="The namespace to deploy to; it takes the place of the namespaces in the manifests.", examples=["harbour"]
+        description="The namespace to deploy to; it takes the place of the namespaces in the manifests.",
+        examples=["harbour"],
     )
     strategy: Name | None = Field(
         default=None,
@@ -172,7 +173,9 @@ class AnalysisDefinition(DeployModel):
     """The queries that analysis steps use."""
 
     default_metric_provider_name: Name | None = Field(
-        default=None, description="The metric provider of queries for which nothing else names one.", examples=["prometheus"]
+        default=None,
+        description="The metric provider of queries for which nothing else names one.",
+        examples=["prometheus"],
     )
     queries: list[QueryDefinition] = Field(description="The queries, by name.")
 
@@ -181,24 +184,30 @@ class Header(DeployModel):
     """One header of a webhook's request."""
 
     key: Name = Field(description="The name of the header.", examples=["Authorization"])
-    value: str = Field(description="The value of the header; variables are allowed.", examples=["Bearer {{secrets.token}}"])
+    value: str = Field(
+        description="The value of the header; variables are allowed.", examples=["Bearer {{secrets.token}}"]
+    )
 
 
 class BodyTemplate(DeployModel):
     """The body of a webhook's request."""
 
     inline: str = Field(
-        description="The body's text; variables are allowed.", examples=['{"callback": "{{armory.callbackUri}}/callback"}']
+        description="The body's text; variables are allowed.",
+        examples=['{"callback": "{{armory.callbackUri}}/callback"}'],
     )
 
 
 class WebhookDefinition(DeployModel):
     """A call to somewhere else, which answers with a verdict by calling back."""
 
-    name: Name = Field(description="The name by which `runWebhook` steps call the webhook.", examples=["integration-tests"])
+    name: Name = Field(
+        description="The name by which `runWebhook` steps call the webhook.", examples=["integration-tests"]
+    )
     method: MethodWord = Field(default=Method.POST, description="The HTTP method.", examples=["POST"])
     uri_template: UrlTemplate = Field(
-        description="The address to call; variables are allowed.", examples=["https://ci.example.com/run/{{armory.deploymentId}}"]
+        description="The address to call; variables are allowed.",
+        examples=["https://ci.example.com/run/{{armory.deploymentId}}"],
     )
     network_mode: NetworkModeWord = Field(
         default=NetworkMode.DIRECT,
@@ -252,7 +261,9 @@ class VirtualService(DeployModel):
     """Your Istio VirtualService."""
 
     name: KubernetesName = Field(description="The name of the VirtualService.", examples=["web"])
-    http_route_name: Name | None = Field(default=None, description="The route to edit. Not needed when there is only one.")
+    http_route_name: Name | None = Field(
+        default=None, description="The route to edit. Not needed when there is only one."
+    )
 
 
 class DestinationRule(DeployModel):
@@ -262,7 +273,9 @@ class DestinationRule(DeployModel):
     active_subset_name: Name | None = Field(
         default=None, description="The subset that serves now. Not needed when there is only one."
     )
-    canary_subset_name: Name | None = Field(default=None, description="The subset for the new version; it need not exist.")
+    canary_subset_name: Name | None = Field(
+        default=None, description="The subset for the new version; it need not exist."
+    )
 
 
 class Istio(DeployModel):
@@ -285,7 +298,9 @@ class TrafficManagement(DeployModel):
     """How traffic is moved. Targets without any of it move traffic by the number of pods of each version."""
 
     targets: list[Name] | None = Field(default=None, description="The targets that this is for. Without it, all.")
-    smi: list[Smi] | None = Field(default=None, description="TrafficSplits of the Service Mesh Interface, one per Service.")
+    smi: list[Smi] | None = Field(
+        default=None, description="TrafficSplits of the Service Mesh Interface, one per Service."
+    )
     istio: list[Istio] | None = Field(
         default=None, description="Istio VirtualServices.", json_schema_extra=later(ISTIO_LATER)
     )

@@ -18,7 +18,7 @@ _SECONDS = {Unit.SECONDS: 1, Unit.MINUTES: 60, Unit.HOURS: 3600}
 
 
 def to_seconds(amount: float, unit: Unit) -> float:
-    return amount * _SECONDS[unit]
+    return float(amount * _SECONDS[unit])
 
 
 def in_words(seconds: float) -> str:

@@ -21,7 +21,7 @@ from strategies.weights import EXPECTED, WeightError, to_basis_points
 SENTENCE = "headgate_sentence"
 """The type of the errors whose message is ours from the first word to the last."""
 
-ADDITION = {"x-headgate-addition": True}
+ADDITION: dict[str, Any] = {"x-headgate-addition": True}
 """Marks a field that CD-as-a-Service did not have."""
 
 _LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
@@ -183,7 +183,9 @@ def _nearest_of(value: str, valid: Iterable[str]) -> str:
 
 def _choice_schema(choices: type[StrEnum]) -> WithJsonSchema:
     words = [str(choice) for choice in choices]
-    return WithJsonSchema({"type": "string", "enum": [*words, *[word.upper() for word in words if word != word.upper()]]})
+    return WithJsonSchema(
+        {"type": "string", "enum": [*words, *[word.upper() for word in words if word != word.upper()]]}
+    )
 
 
 class Kind(StrEnum):
@@ -229,7 +231,9 @@ class Method(StrEnum):
 UnitWord: TypeAlias = Annotated[Unit, BeforeValidator(_reader(Unit)), _choice_schema(Unit)]
 KindWord: TypeAlias = Annotated[Kind, BeforeValidator(_reader(Kind)), _choice_schema(Kind)]
 RollModeWord: TypeAlias = Annotated[RollMode, BeforeValidator(_reader(RollMode)), _choice_schema(RollMode)]
-LookbackWord: TypeAlias = Annotated[LookbackMethod, BeforeValidator(_reader(LookbackMethod)), _choice_schema(LookbackMethod)]
+LookbackWord: TypeAlias = Annotated[
+    LookbackMethod, BeforeValidator(_reader(LookbackMethod)), _choice_schema(LookbackMethod)
+]
 NoDataWord: TypeAlias = Annotated[NoData, BeforeValidator(_reader(NoData)), _choice_schema(NoData)]
 NetworkModeWord: TypeAlias = Annotated[NetworkMode, BeforeValidator(_reader(NetworkMode)), _choice_schema(NetworkMode)]
 InProgressWord: TypeAlias = Annotated[InProgress, BeforeValidator(_reader(InProgress)), _choice_schema(InProgress)]

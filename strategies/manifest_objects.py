@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from strategies.kubernetes_kinds import DEPLOYMENT, ObjectKind, group_of
+from strategies.kubernetes_kinds import DEPLOYMENT, SERVICE, ObjectKind, group_of
 from strategies.places import Place
 from strategies.problems import FileReport
 from strategies.suggestions import quote
@@ -65,9 +65,15 @@ def _check_numbers(document: Node, say: FileReport) -> None:
     for scalar in walk(document):
         match scalar.value:
             case float() as value if not math.isfinite(value) or scalar.text.lstrip("+-").isdigit():
-                say.error(scalar.mark, f"{scalar.text[:40]} is a number that Kubernetes cannot hold; put it in quotes if it is text")
+                say.error(
+                    scalar.mark,
+                    f"{scalar.text[:40]} is a number that Kubernetes cannot hold; put it in quotes if it is text",
+                )
             case int() as value if not _SMALLEST <= value <= _LARGEST:
-                say.error(scalar.mark, f"{scalar.text[:40]} is a number that Kubernetes cannot hold; put it in quotes if it is text")
+                say.error(
+                    scalar.mark,
+                    f"{scalar.text[:40]} is a number that Kubernetes cannot hold; put it in quotes if it is text",
+                )
             case _:
                 pass
 
@@ -92,10 +98,12 @@ def _read_document(place: Place, say: FileReport, targets: frozenset[str]) -> It
     name = _read_name(place, kind, say)
     if name is None:
         return
-    item = ManifestObject(named, version.text, name, place, say, targets)
+    read = ManifestObject(named, version.text, name, place, say, targets)
     if named.kind == "Deployment":
-        _check_deployment(item)
-    yield item
+        _check_deployment(read)
+    if named == SERVICE:
+        _are_texts(place.at("spec", "selector"), say)
+    yield read
 
 
 def _read_name(place: Place, kind: Place, say: FileReport) -> str | None:
@@ -132,7 +140,7 @@ def _check_deployment(item: ManifestObject) -> None:
     if labels is None or not labels.is_mapping:
         say.error(item.name_mark, f"{what} has no spec.template.metadata.labels; add those that its selector asks for")
         return
-    if selector is None or not selector.is_mapping or not selector.keys():
+    if selector is None or not selector.is_mapping or not selector.names:
         say.error(item.name_mark, f"{what} has no spec.selector; add matchLabels")
         return
     if _are_texts(labels, say) and _are_texts(selector.get("matchLabels"), say):
@@ -144,7 +152,10 @@ def _are_texts(labels: Place | None, say: FileReport) -> bool:
     for key, value in labels.entries() if labels is not None else ():
         if not isinstance(value.value, str):
             shown = getattr(value.node, "text", "")
-            say.error(value.mark, f"the label {quote(key)} has to be text; put its value in quotes" + (f', "{shown}"' if shown else ""))
+            say.error(
+                value.mark,
+                f"the label {quote(key)} has to be text; put its value in quotes" + (f', "{shown}"' if shown else ""),
+            )
             good = False
     return good
 
@@ -154,11 +165,14 @@ def _check_selector(what: str, selector: Place, labels: dict[str, str], say: Fil
         if labels.get(key) != value.value:
             has = f"has {key}={labels[key]}" if key in labels else "does not have it"
             say.error(
-                value.mark, f"{what} selects {key}={value.value}, but its template {has}; make the template's labels match"
+                value.mark,
+                f"{what} selects {key}={value.value}, but its template {has}; make the template's labels match",
             )
     for expression in selector.items("matchExpressions"):
         if not _holds(expression, labels):
-            say.error(expression.mark, f"{what} does not select its own template by this expression; make its labels match")
+            say.error(
+                expression.mark, f"{what} does not select its own template by this expression; make its labels match"
+            )
 
 
 def _holds(expression: Place, labels: dict[str, str]) -> bool:

@@ -124,7 +124,9 @@ class DiskReader:
             faults.append(Problem(name, 1, 1, f"the file is larger than {MOST_BYTES >> 20} MiB; split it"))
             return
         if self._bytes > MOST_BYTES_OF_ALL:
-            raise Unreadable(f"the manifests are larger than {MOST_BYTES_OF_ALL >> 20} MiB together; deploy fewer at a time")
+            raise Unreadable(
+                f"the manifests are larger than {MOST_BYTES_OF_ALL >> 20} MiB together; deploy fewer at a time"
+            )
         text, fault = decode(content)
         if fault is not None:
             faults.append(Problem(name, *fault.mark, fault.message))
@@ -144,10 +146,16 @@ def _yaml_files(directory: Path) -> Iterator[Path]:
         folders.sort()
         visited += len(names) + len(folders)
         if visited > _MOST_VISITED:
-            raise Unreadable(f"the directory {quote(str(directory))} holds more than {_MOST_VISITED:,} files; name a smaller one")
-        found.extend(Path(folder, name) for name in names if name.endswith((".yaml", ".yml")) and Path(folder, name).is_file())
+            raise Unreadable(
+                f"the directory {quote(str(directory))} holds more than {_MOST_VISITED:,} files; name a smaller one"
+            )
+        found.extend(
+            Path(folder, name) for name in names if name.endswith((".yaml", ".yml")) and Path(folder, name).is_file()
+        )
     if len(found) > MOST_FILES:
-        raise Unreadable(f"the directory {quote(str(directory))} holds more than {MOST_FILES:,} manifests; name a smaller one")
+        raise Unreadable(
+            f"the directory {quote(str(directory))} holds more than {MOST_FILES:,} manifests; name a smaller one"
+        )
     yield from sorted(found)
 
 

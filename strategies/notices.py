@@ -24,7 +24,9 @@ def find_notices(root: Place, say: FileReport) -> None:
     _find_in_manifests(root, targets, say)
     in_progress = root.at("deploymentConfig", "ifDeploymentInProgress", "strategy")
     if in_progress is not None and (in_progress.text or "").lower() == "enqueueone":
-        say.notice(in_progress.mark, f"enqueueOne: {NOT_YET}; a second start is refused. Write reject to run", blocks_run=True)
+        say.notice(
+            in_progress.mark, f"enqueueOne: {NOT_YET}; a second start is refused. Write reject to run", blocks_run=True
+        )
 
 
 def find_old_ways(root: Place, say: FileReport) -> None:
@@ -35,15 +37,22 @@ def find_old_ways(root: Place, say: FileReport) -> None:
         say.warn(files.key_mark, '"files" is ignored, manifests are read from disk; remove it')
     keeps = root.at("deploymentConfig", "keepDeploymentObject")
     if keeps is not None and keeps.value is False:
-        say.warn(keeps.mark, "keepDeploymentObject: false means the same as true here, the Deployment is always kept; remove it")
+        say.warn(
+            keeps.mark,
+            "keepDeploymentObject: false means the same as true here, the Deployment is always kept; remove it",
+        )
     for _, strategy in root.entries("strategies"):
-        for name in ("activeService", "previewService"):
-            if (service := strategy.at("blueGreen", name)) is not None:
-                say.warn(service.key_mark, f'"{name}" is deprecated here; move it to "trafficManagement[].kubernetes[].{name}"')
+        for field in ("activeService", "previewService"):
+            if (service := strategy.at("blueGreen", field)) is not None:
+                better = f"trafficManagement[].kubernetes[].{field}"
+                say.warn(service.key_mark, f'"{field}" is deprecated here; move it to "{better}"')
     for webhook in root.items("webhooks"):
         name = webhook.get("name")
         if webhook.is_mapping and webhook.get("method") is None and name is not None:
-            say.warn(name.mark, f'the webhook {quote(name.text or "")} names no "method", so it is called with POST; say which')
+            say.warn(
+                name.mark,
+                f'the webhook {quote(name.text or "")} names no "method", so it is called with POST; say which',
+            )
 
 
 def _users(root: Place, strategy: str) -> tuple[str, ...]:
@@ -68,7 +77,10 @@ def _find_in_strategies(root: Place, say: FileReport) -> None:
         for step in _steps(strategy):
             if (exposed := step.get("exposeServices")) is not None:
                 say.notice(
-                    exposed.key_mark, f"exposeServices: {NOT_YET}; {_consequence(users)}", blocks_run=bool(users), targets=users
+                    exposed.key_mark,
+                    f"exposeServices: {NOT_YET}; {_consequence(users)}",
+                    blocks_run=bool(users),
+                    targets=users,
                 )
             _find_roles(step, users, say)
 

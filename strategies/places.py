@@ -90,7 +90,9 @@ class Place:
         entries = self.node.entries if isinstance(self.node, MappingNode) else {}
         return entries[key].key_mark if key in entries else self.mark
 
-    def keys(self) -> tuple[str, ...]:
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The keys of the mapping here, also those without a value."""
         return tuple(self.node.entries) if isinstance(self.node, MappingNode) else ()
 
     def deepest(self, path: Sequence[str | int]) -> Place:

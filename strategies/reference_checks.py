@@ -61,9 +61,13 @@ def _check_dependencies(root: Place, say: FileReport) -> None:
             if needed.text in needs:
                 needs[name].append((needed.text, needed))
             else:
-                say.error(needed.mark, f"the target {quote(needed.text)} does not exist; {suggest(needed.text, targets)}")
+                say.error(
+                    needed.mark, f"the target {quote(needed.text)} does not exist; {suggest(needed.text, targets)}"
+                )
     for cycle, closing in find_cycles(needs):
-        say.error(closing.mark, f"the targets wait for each other: {' -> '.join(cycle)}; remove one of the dependencies")
+        say.error(
+            closing.mark, f"the targets wait for each other: {' -> '.join(cycle)}; remove one of the dependencies"
+        )
 
 
 def find_cycles(needs: dict[str, list[tuple[str, Place]]]) -> Iterator[tuple[list[str], Place]]:
@@ -136,7 +140,9 @@ def _check_queries(root: Place, say: FileReport) -> None:
             if query.text is None:
                 continue
             if query.text not in queries:
-                say.error(query.mark, f"the query {quote(query.text)} is not defined; {suggest(query.text, queries, nothing)}")
+                say.error(
+                    query.mark, f"the query {quote(query.text)} is not defined; {suggest(query.text, queries, nothing)}"
+                )
             elif query.text in listed:
                 say.error(query.mark, f"the query {quote(query.text)} stands in this step twice; remove one of the two")
             else:
@@ -164,4 +170,6 @@ def _check_webhooks(root: Place, say: FileReport) -> None:
     for step, _ in all_steps(root):
         name = step.at("runWebhook", "name")
         if name is not None and name.text is not None and name.text not in webhooks:
-            say.error(name.mark, f"the webhook {quote(name.text)} is not defined; {suggest(name.text, webhooks, nothing)}")
+            say.error(
+                name.mark, f"the webhook {quote(name.text)} is not defined; {suggest(name.text, webhooks, nothing)}"
+            )

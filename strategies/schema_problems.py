@@ -5,11 +5,13 @@ The validator's own sentences are never shown; every kind of finding has one of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from strategies.deployfile_models import DeployFile
@@ -37,7 +39,6 @@ _EXPECTED = {
 _LAMBDA_FIELDS = frozenset({"artifacts", "providerOptions", "deployAsIamRole", "region", "alias"})
 _GIVEN_UP_FIELDS = {
     ("bodyTemplate", "path"): 'put the text itself under "inline"',
-    ("queries", "aggregationMethod"): "the mean of all runs is what is judged",
 }
 """Fields of earlier versions of the format, by the list or object that they stood in, and what holds now."""
 
@@ -63,10 +64,13 @@ def _explain(root: Place, details: ErrorDetails) -> tuple[Mark, str]:
     if kind == "extra_forbidden":
         return place.key_mark, _explain_unknown(root.deepest(path[:-1]), str(path[-1]), path)
     if place.is_empty:
-        return place.key_mark, f"{place.label} is empty; {_expect(kind, path)}, or remove the key"
+        removable = "" if _is_required(path) else ", or remove the key"
+        return place.key_mark, f"{place.label} is empty; {_expect(kind, path)}{removable}"
     if kind == SENTENCE:
         said = str(context.get("sentence", ""))
-        return place.mark, f"{place.label} {said}" if said.startswith("is ") else f"{place.label} is {_seen(place)}; {said}"
+        return place.mark, f"{place.label} {said}" if said.startswith(
+            "is "
+        ) else f"{place.label} is {_seen(place)}; {said}"
     if kind in _EXPECTED:
         return place.mark, f"{place.label} is {_seen(place)}; expected {_EXPECTED[kind]}{_advise(kind, place)}"
     return place.mark, f"{place.label} is {_seen(place)}; {_expect_range(kind, context, path)}"
@@ -108,7 +112,7 @@ def _explain_unknown(owner: Place, name: str, path: tuple[int | str, ...]) -> st
     if given_up is not None:
         return f"{quote(name)} is no longer a field of {where}; {given_up}"
     valid = fields_of(model_at(path[:-1]))
-    unused = [field for field in valid if field not in owner.keys()]
+    unused = [field for field in valid if field not in owner.names]
     found = nearest(name, unused) or nearest(name, valid)
     advice = f"did you mean {quote(found)}?" if found is not None else f"known here: {_plain_list(valid)}"
     return f"unknown field {quote(name)} in {where}; {advice}"
@@ -146,7 +150,7 @@ def _advise(kind: str, place: Place) -> str:
     if kind in ("int_type", "float_type") and isinstance(value, str):
         return _advise_number(value.strip())
     if kind == "string_type" and isinstance(place.node, ScalarNode):
-        return f": put it in quotes, \"{place.node.text[:40]}\""
+        return f': put it in quotes, "{place.node.text[:40]}"'
     return ""
 
 
@@ -159,12 +163,24 @@ def _advise_number(text: str) -> str:
 
 def _purpose(path: tuple[int | str, ...]) -> str:
     """What a field is there for, from its description: its first sentence as the object of a sentence."""
+    field = _field_at(path)
+    if field is None or not field.description:
+        return "a value that fits"
+    first = re.split(r"\. |; ", field.description)[0].rstrip(".").replace("`", "")
+    return first[0].lower() + first[1:]
+
+
+def _is_required(path: tuple[int | str, ...]) -> bool:
+    field = _field_at(path)
+    return field is not None and field.is_required()
+
+
+def _field_at(path: tuple[int | str, ...]) -> FieldInfo | None:
     owner = model_at(path[:-1])
     for name, field in owner.model_fields.items() if owner is not None else ():
-        if (field.alias or name) == path[-1] and field.description:
-            first = field.description.split(". ")[0].rstrip(".").replace("`", "")
-            return first[0].lower() + first[1:]
-    return "a value that fits"
+        if (field.alias or name) == path[-1]:
+            return field
+    return None
 
 
 def fields_of(model: type[BaseModel] | None) -> list[str]:

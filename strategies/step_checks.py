@@ -84,10 +84,10 @@ def _check_length(
 def _check_kind(step: Place, kinds: tuple[str, ...], say: FileReport) -> None:
     if not step.is_mapping:
         return
-    given = [key for key in step.keys() if key in kinds]
+    given = [key for key in step.names if key in kinds]
     if len(given) > 1:
         say.error(step.mark, f"this step is {listed(given)} at once; write one step for each")
-    elif not given and not step.keys():
+    elif not given and not step.names:
         say.error(step.mark, f"this step is empty; write {listed(kinds, joint='or')} in it")
     elif given and step.get(given[0]) is None:
         say.error(step.mark, f"{quote(given[0])} is empty; check that its fields are indented further than it is")
@@ -96,13 +96,15 @@ def _check_kind(step: Place, kinds: tuple[str, ...], say: FileReport) -> None:
 def _check_strategy_kind(strategy: Place, say: FileReport) -> None:
     if not strategy.is_mapping:
         return
-    given = [key for key in strategy.keys() if key in ("canary", "blueGreen")]
+    given = [key for key in strategy.names if key in ("canary", "blueGreen")]
     if len(given) > 1:
         say.error(strategy.key_mark, f"{strategy.label} is canary and blueGreen at once; make two strategies of it")
-    elif not strategy.keys():
+    elif not strategy.names:
         say.error(strategy.key_mark, f'{strategy.label} is empty; write "canary" or "blueGreen" in it')
     elif given and strategy.get(given[0]) is None:
-        say.error(strategy.key_mark, f"{quote(given[0])} is empty; check that its fields are indented further than it is")
+        say.error(
+            strategy.key_mark, f"{quote(given[0])} is empty; check that its fields are indented further than it is"
+        )
 
 
 def _check_pause(pause: Place, say: FileReport) -> None:
@@ -130,7 +132,7 @@ def _check_pause(pause: Place, say: FileReport) -> None:
 def _check_timed_pause(pause: Place, say: FileReport) -> None:
     duration, unit = pause.get("duration"), pause.get("unit")
     if duration is None and unit is None:
-        if not {"approvalExpiration", "requiresRoles"} & set(pause.keys()):
+        if not {"approvalExpiration", "requiresRoles"} & set(pause.names):
             say.error(pause.key_mark, 'this pause has no end; write "duration" and "unit", or "untilApproved: true"')
     elif unit is None:
         say.error(pause.key_mark, 'this pause has no "unit"; add one: seconds, minutes or hours')
@@ -179,6 +181,6 @@ def _check_source(source: Place, say: FileReport) -> None:
     if path is not None and inline is not None:
         say.error(inline.key_mark, 'a manifest has either "path" or "inline"; make two entries of it')
     elif path is None and inline is None:
-        known = suggest("path", [key for key in source.keys() if key != "targets"], "")
+        known = suggest("path", [key for key in source.names if key != "targets"], "")
         if not known.startswith("did you mean"):
             say.error(source.mark, 'this manifest has neither "path" nor "inline"; add one')

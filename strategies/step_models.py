@@ -11,7 +11,6 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from strategies.field_types import (
-    Amount,
     Context,
     DeployModel,
     Duration,
@@ -53,13 +52,17 @@ class PauseStep(DeployModel):
     """Waits: either for a time (`duration` and `unit`), or for a person (`untilApproved: true`)."""
 
     duration: WholeAmount | None = Field(
-        default=None, description="How long to wait, in `unit`. A pause before the first weight waits at weight 0.", examples=[30]
+        default=None,
+        description="How long to wait, in `unit`. A pause before the first weight waits at weight 0.",
+        examples=[30],
     )
     unit: UnitWord | None = Field(
         default=None, description="The unit of `duration`: `seconds`, `minutes` or `hours`.", examples=["seconds"]
     )
     until_approved: bool | None = Field(
-        default=None, description="`true` waits until a person approves (go on) or refuses (roll back).", examples=[True]
+        default=None,
+        description="`true` waits until a person approves (go on) or refuses (roll back).",
+        examples=[True],
     )
     requires_roles: list[Name] | None = Field(
         default=None,
@@ -68,24 +71,30 @@ class PauseStep(DeployModel):
         json_schema_extra=later(ROLES_LATER),
     )
     approval_expiration: Duration | None = Field(
-        default=None, description="Only with `untilApproved`: how long to wait for the answer before the rollout is undone."
+        default=None,
+        description="Only with `untilApproved`: how long to wait for the answer before the rollout is undone.",
     )
 
 
 class AnalysisStep(DeployModel):
     """Measures, and compares the mean of all runs of each query with the query's limits; equality passes."""
 
-    interval: Amount = Field(
+    interval: float = Field(
         ge=1,
+        allow_inf_nan=False,
         description="The time between two runs and what one run covers, in `units`; 1 or more.",
         examples=[30],
     )
-    units: UnitWord = Field(description="The unit of `interval`: `seconds`, `minutes` or `hours`.", examples=["seconds"])
+    units: UnitWord = Field(
+        description="The unit of `interval`: `seconds`, `minutes` or `hours`.", examples=["seconds"]
+    )
     number_of_judgment_runs: int = Field(
         ge=1, le=10_000, description="The number of times that each query is measured, 1 or more.", examples=[3]
     )
     queries: list[Name] = Field(
-        min_length=1, description="The names of the queries under `analysis.queries`; all must pass.", examples=[["error-rate"]]
+        min_length=1,
+        description="The names of the queries under `analysis.queries`; all must pass.",
+        examples=[["error-rate"]],
     )
     roll_back_mode: RollModeWord = Field(
         default=RollMode.AUTOMATIC, description="`manual` asks a person before a failed analysis rolls back."
@@ -98,7 +107,8 @@ class AnalysisStep(DeployModel):
         description="`growing` measures from the start of the step until now, `sliding` the last interval only.",
     )
     abort_on_failed_judgment: bool = Field(
-        default=False, description="`true` fails at the first run outside of the limits instead of judging the mean of all runs."
+        default=False,
+        description="`true` fails at the first run outside of the limits instead of judging the mean of all runs.",
     )
     metric_provider_name: Name | None = Field(
         default=None,
@@ -108,7 +118,9 @@ class AnalysisStep(DeployModel):
         examples=["prometheus"],
     )
     context: Context | None = Field(
-        default=None, description="Variables of this step, written `{{context.name}}` in a query.", examples=[{"region": "eu"}]
+        default=None,
+        description="Variables of this step, written `{{context.name}}` in a query.",
+        examples=[{"region": "eu"}],
     )
 
 
@@ -200,4 +212,3 @@ class StrategyDefinition(DeployModel):
     blue_green: BlueGreen | None = Field(
         default=None, description="Switch all traffic at once.", json_schema_extra=later(BLUE_GREEN_LATER)
     )
-

@@ -19,7 +19,11 @@ def put_right(root: Place, warn: Warn) -> None:
         _rename(root.at("deploymentConfig", name), "units", "unit", warn)
     for webhook in root.items("webhooks"):
         _rename(webhook.get("timeout"), "units", "unit", warn)
+    _drop(root, "metadata", "it means nothing in a deploy file", warn)
     _put_context_right(root, warn)
+    _put_traffic_right(root, warn)
+    for query in root.items("analysis", "queries"):
+        _drop(query, "aggregationMethod", "the mean of all runs is what is judged", warn)
     for _, target in root.entries("targets"):
         for moment in ("beforeDeployment", "afterDeployment"):
             _put_steps_right(target.items("constraints", moment), warn)
@@ -58,7 +62,28 @@ def _rename(owner: Place | None, wrong: str, right: str, warn: Warn) -> None:
     if right in owner.node.entries:
         return  # Both stand there: which one is meant cannot be told, so the wrong one is reported as unknown.
     owner.node.entries = {right if key == wrong else key: entry for key, entry in owner.node.entries.items()}
-    warn(owner.node.entries[right].key_mark, f'"{wrong}" is read as "{right}"; the field of {owner.label} is called "{right}"')
+    warn(
+        owner.node.entries[right].key_mark,
+        f'"{wrong}" is read as "{right}"; the field of {owner.label} is called "{right}"',
+    )
+
+
+def _drop(owner: Place, name: str, why: str, warn: Warn) -> None:
+    if isinstance(owner.node, MappingNode) and name in owner.node.entries:
+        entry = owner.node.entries.pop(name)
+        warn(entry.key_mark, f'"{name}" is ignored, {why}; remove it')
+
+
+def _put_traffic_right(root: Place, warn: Warn) -> None:
+    """The first clients took one block where later ones took a list of them."""
+    for entry in root.items("trafficManagement"):
+        for kind in ("smi", "istio", "kubernetes"):
+            block = entry.get(kind)
+            if block is None or not isinstance(block.node, MappingNode) or not isinstance(entry.node, MappingNode):
+                continue
+            wrapped = SequenceNode(block.mark, [block.node], size=block.node.size + 1)
+            entry.node.entries[kind] = Entry(block.key_mark, wrapped)
+            warn(block.key_mark, f'"{kind}" is read as a list of one; write "- " in front of its first field')
 
 
 def _wrap_weight(step: Place, warn: Warn) -> None:
@@ -67,7 +92,10 @@ def _wrap_weight(step: Place, warn: Warn) -> None:
         return
     wrapped = MappingNode(weight.mark, {"weight": Entry(weight.mark, weight.node)}, size=2)
     step.node.entries["setWeight"] = Entry(weight.key_mark, wrapped)
-    warn(weight.mark, f'"setWeight: {weight.node.text}" is read as "setWeight: {{weight: {weight.node.text}}}"; write it so')
+    warn(
+        weight.mark,
+        f'"setWeight: {weight.node.text}" is read as "setWeight: {{weight: {weight.node.text}}}"; write it so',
+    )
 
 
 def _lift_roles(pause: Place, warn: Warn) -> None:
@@ -83,10 +111,17 @@ def _lift_roles(pause: Place, warn: Warn) -> None:
 
 def _drop_empty_roles(pause: Place, warn: Warn) -> None:
     roles = pause.get("requiresRoles")
-    if roles is None or not isinstance(roles.node, SequenceNode) or roles.node.items or not isinstance(pause.node, MappingNode):
+    if (
+        roles is None
+        or not isinstance(roles.node, SequenceNode)
+        or roles.node.items
+        or not isinstance(pause.node, MappingNode)
+    ):
         return
     del pause.node.entries["requiresRoles"]
-    warn(roles.key_mark, '"requiresRoles: []" is read as "anybody with access may answer"; name a role or remove the key')
+    warn(
+        roles.key_mark, '"requiresRoles: []" is read as "anybody with access may answer"; name a role or remove the key'
+    )
 
 
 def _put_context_right(owner: Place, warn: Warn) -> None:

@@ -11,14 +11,17 @@ _LONGEST_NAME = 63
 
 def check_traffic(root: Place, say: FileReport) -> None:
     for index, entry in enumerate(root.items("trafficManagement")):
-        if entry.is_mapping and not {"smi", "istio", "kubernetes"} & set(entry.keys()):
+        if entry.is_mapping and not {"smi", "istio", "kubernetes"} & set(entry.names):
             say.error(entry.mark, f'trafficManagement[{index}] moves no traffic; add "smi", "istio" or "kubernetes"')
         for block in entry.items("smi"):
             _check_smi(block, say)
         for pair in entry.items("kubernetes"):
             active, preview = _text(pair, "activeService"), _text(pair, "previewService")
             if active is not None and active == preview:
-                say.error(pair.mark, f"activeService and previewService are both {quote(active)}; name another preview Service")
+                say.error(
+                    pair.mark,
+                    f"activeService and previewService are both {quote(active)}; name another preview Service",
+                )
     for name, target in root.entries("targets"):
         _check_target(root, name, target, say)
 
@@ -48,8 +51,11 @@ def _check_smi(block: Place, say: FileReport) -> None:
     }
     seen: dict[str, str] = {}
     for field, name in names.items():
-        if field not in block.keys() and len(name) > _LONGEST_NAME:
-            say.error(block.mark, f'"{name}" is longer than the {_LONGEST_NAME} characters of a Service name; give a "{field}"')
+        if field not in block.names and len(name) > _LONGEST_NAME:
+            say.error(
+                block.mark,
+                f'"{name}" is longer than the {_LONGEST_NAME} characters of a Service name; give a "{field}"',
+            )
         first = seen.setdefault(name, field)
         if first != field:
             place = block.get(field) or block.get(first) or block
@@ -66,8 +72,10 @@ def _check_target(root: Place, target: str, place: Place, say: FileReport) -> No
             first = taken.setdefault(given.text, given)
             if first is not given:
                 at = f"{first.mark.line}:{first.mark.column}"
-                message = f"the target {quote(target)} uses {quote(given.text)} as {field} a second time, the first at {at}; "
-                say.error(given.mark, message + "name another, or limit the entries with \"targets\"")
+                message = (
+                    f"the target {quote(target)} uses {quote(given.text)} as {field} a second time, the first at {at}; "
+                )
+                say.error(given.mark, message + 'name another, or limit the entries with "targets"')
 
 
 def _text(block: Place, field: str) -> str | None:

@@ -36,7 +36,9 @@ def _to_percent(weight: object) -> Decimal:
     text = str(weight).strip()
     if isinstance(weight, str):
         if not text.endswith("%"):
-            raise WeightError(f'is the text {_shown(weight)}; expected {EXPECTED}: write a number without quotes, or add "%"')
+            raise WeightError(
+                f'is the text {_shown(weight)}; expected {EXPECTED}: write a number without quotes, or add "%"'
+            )
         text = text.removesuffix("%").rstrip()
     try:
         percent = Decimal(text)

@@ -28,6 +28,9 @@ class Mark(NamedTuple):
     column: int
 
 
+_START = Mark(1, 1)
+
+
 @dataclass(slots=True)
 class ScalarNode:
     value: ScalarValue
@@ -167,7 +170,7 @@ class _Frame:
     node: MappingNode | SequenceNode
     anchor: str | None
     key: str | None = None
-    key_mark: Mark = Mark(1, 1)
+    key_mark: Mark = _START
     awaits_value: bool = False
     merges: list[Node] = field(default_factory=list)
 
@@ -180,13 +183,13 @@ class _Composer:
         self.documents: list[Node] = []
         self.faults: list[Fault] = []
         self.warnings: list[Fault] = []
-        self._document_mark = Mark(1, 1)
+        self._document_mark = _START
         self._values = 0
         self._frames: list[_Frame] = []
         self._anchors: dict[str, Node | None] = {}
 
     def take(self, event: yaml.Event) -> None:
-        mark = Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+        mark = _mark_of(event)
         match event:
             case yaml.DocumentStartEvent():
                 self._document_mark = mark
@@ -211,7 +214,9 @@ class _Composer:
             return
         if self.single and self.documents:
             mark = self._document_mark
-            self._give_up(mark, "a second document begins here; a deploy file is one document, so put it in a file of its own")
+            self._give_up(
+                mark, "a second document begins here; a deploy file is one document, so put it in a file of its own"
+            )
         self.documents.append(node)
 
     def _give_up(self, mark: Mark, message: str) -> NoReturn:
@@ -221,14 +226,16 @@ class _Composer:
     def _count(self, size: int, mark: Mark) -> None:
         self._values += size
         if self._values > self.limits.values:
-            self._give_up(mark, f"more than {self.limits.values:,} values up to here, with aliases expanded; make it smaller")
+            self._give_up(
+                mark, f"more than {self.limits.values:,} values up to here, with aliases expanded; make it smaller"
+            )
 
     def _remember(self, anchor: str | None, node: Node | None) -> None:
         if anchor is not None:
             self._anchors[anchor] = node
 
-    def _look_up(self, anchor: str, mark: Mark) -> Node:
-        if anchor not in self._anchors:
+    def _look_up(self, anchor: str | None, mark: Mark) -> Node:
+        if anchor is None or anchor not in self._anchors:
             self._give_up(mark, f"*{anchor} refers to no anchor above; write &{anchor} where the value is first given")
         node = self._anchors[anchor]
         if node is None:
@@ -308,7 +315,9 @@ class _Composer:
             if self.dialect is Dialect.KUBERNETES and text in OLD_BOOLEANS and self._awaits_value():
                 meant = str(node.value).lower()
                 self.warnings.append(
-                    Fault(mark, f'{text} is read as {meant}, as kubectl does; write {meant}, or "{text}" if text is meant')
+                    Fault(
+                        mark, f'{text} is read as {meant}, as kubectl does; write {meant}, or "{text}" if text is meant'
+                    )
                 )
         elif event.tag not in (None, "!", _TAG + "str"):
             self._read_tagged(node, event.tag, mark)
@@ -318,7 +327,12 @@ class _Composer:
         return bool(self._frames) and (isinstance(self._frames[-1].node, SequenceNode) or self._frames[-1].awaits_value)
 
     def _read_tagged(self, node: ScalarNode, tag: str, mark: Mark) -> None:
-        kinds: dict[str, tuple[type, ...]] = {"int": (int,), "float": (float, int), "bool": (bool,), "null": (type(None),)}
+        kinds: dict[str, tuple[type, ...]] = {
+            "int": (int,),
+            "float": (float, int),
+            "bool": (bool,),
+            "null": (type(None),),
+        }
         kind = kinds.get(tag.removeprefix(_TAG))
         if kind is None:
             self.faults.append(Fault(mark, f"the tag {_show_tag(tag)} is not supported; remove it"))
@@ -327,6 +341,11 @@ class _Composer:
         if not isinstance(value, kind) or (isinstance(value, bool) and bool not in kind):
             self.faults.append(Fault(mark, f'"{node.text}" is not what the tag {_show_tag(tag)} says; remove the tag'))
         node.value = value
+
+
+def _mark_of(event: yaml.Event) -> Mark:
+    start = event.start_mark
+    return Mark(start.line + 1, start.column + 1) if start is not None else _START
 
 
 def _show_tag(tag: str) -> str:

@@ -6,7 +6,7 @@ import yaml
 
 _MESSAGES = {
     "mapping values are not allowed in this context": (
-        "a colon here cannot be read: check the indentation of this line, and put a value that holds \": \" in quotes"
+        'a colon here cannot be read: check the indentation of this line, and put a value that holds ": " in quotes'
     ),
     "block sequence entries are not allowed in this context": (
         'a list cannot begin here; put its first "- " on a line of its own below the key'
@@ -64,7 +64,10 @@ def explain_syntax_error(error: yaml.YAMLError, text: str) -> tuple[tuple[int, i
     if problem.startswith("found character") and "cannot start any token" in problem:
         return place, _explain_character(text, place)
     known = _MESSAGES.get(problem)
-    return place, known if known is not None else f"this cannot be read as YAML ({problem}); check the quotes and indentation"
+    return (
+        place,
+        known if known is not None else f"this cannot be read as YAML ({problem}); check the quotes and indentation",
+    )
 
 
 def _explain_character(text: str, place: tuple[int, int]) -> str:

@@ -23,7 +23,9 @@ OLD_BOOLEANS = _OLD_TRUE | _OLD_FALSE
 """Words that YAML 1.1 reads as true or false and YAML 1.2 as text."""
 
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
-_OLD_INTEGER = re.compile(r"(?P<sign>[-+]?)(?:0b(?P<binary>[01]+)|0o?(?P<octal>[0-7]+)|0[xX](?P<hexadecimal>[0-9a-fA-F]+))")
+_OLD_INTEGER = re.compile(
+    r"(?P<sign>[-+]?)(?:0b(?P<binary>[01]+)|0o?(?P<octal>[0-7]+)|0[xX](?P<hexadecimal>[0-9a-fA-F]+))"
+)
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 _NOT_FINITE = {

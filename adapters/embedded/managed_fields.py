@@ -189,25 +189,23 @@ def is_reset(managed_fields: object) -> bool:
     return managed_fields in ([], [{}])
 
 
-def track_update(
-    schema: Schema, old: JsonObject | None, new: JsonObject, manager: Manager, time: str
-) -> list[JsonObject]:
+def track_update(schema: Schema, old: JsonObject, new: JsonObject, manager: Manager, time: str) -> list[JsonObject]:
     """The managedFields of an object after a plain write.
 
     Args:
-        old: the object before, None when it is being created.
+        old: the object before; one without a uid when it is being created.
         new: the object as it will be stored; owners that it names itself replace those of the old one.
     """
-    given = metadata_of(new).get("managedFields")
-    if is_reset(given) and old is not None:
+    creates = "uid" not in metadata_of(old)
+    if is_reset(metadata_of(new).get("managedFields")) and not creates:
         return []
     managed = ManagedFields.of(new)
-    if old is not None and (manager.subresource or not managed.owners):
-        managed = ManagedFields.of(old)
-    if old is not None and not managed.owners:
-        return []
-    base = old if old is not None else {"metadata": {}}
-    managed.record_update(manager, compare_content(schema, base, new), time)
+    if not creates:
+        if manager.subresource or not managed.owners:
+            managed = ManagedFields.of(old)
+        if not managed.owners:
+            return []
+    managed.record_update(manager, compare_content(schema, old, new), time)
     return managed.to_json()
 
 

@@ -5,8 +5,8 @@ It knows names, scopes and subresources; it knows no object and no storage.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 
 _STATUS = frozenset({"status"})
 _STATUS_AND_SCALE = frozenset({"status", "scale"})
@@ -51,56 +51,53 @@ class Resource:
         return f"{self.kind}List"
 
 
-def _core(kind: str, plural: str, *short_names: str, **more: object) -> Resource:
-    return _resource("", "v1", kind, plural, short_names, more)
-
-
-def _grouped(api_version: str, kind: str, plural: str, *short_names: str, **more: object) -> Resource:
-    group, version = api_version.split("/")
-    return _resource(group, version, kind, plural, short_names, more)
-
-
-def _resource(
-    group: str, version: str, kind: str, plural: str, short_names: tuple[str, ...], more: dict[str, object]
+def _built_in(
+    api_version: str,
+    kind: str,
+    plural: str,
+    *short_names: str,
+    namespaced: bool = True,
+    subresources: frozenset[str] = frozenset(),
+    categories: tuple[str, ...] = (),
+    singular: str = "",
 ) -> Resource:
-    resource = Resource(group, version, kind, plural, kind.lower(), short_names)
-    return replace(resource, **more)  # type: ignore[arg-type]  # the callers below are the only ones
+    group, _, version = api_version.rpartition("/")
+    singular = singular or kind.lower()
+    return Resource(group, version, kind, plural, singular, short_names, namespaced, subresources, categories)
 
 
 _ALL = ("all",)
-_CLUSTER: dict[str, object] = {"namespaced": False}
 
-NAMESPACES = _core("Namespace", "namespaces", "ns", namespaced=False, subresources=frozenset({"status", "finalize"}))
-NODES = _core("Node", "nodes", "no", namespaced=False, subresources=_STATUS)
-PODS = _core(
-    "Pod",
+NAMESPACES = _built_in("v1", "Namespace", "namespaces", "ns", namespaced=False, subresources=frozenset({"status", "finalize"}))
+NODES = _built_in("v1", "Node", "nodes", "no", namespaced=False, subresources=_STATUS)
+PODS = _built_in("v1", "Pod",
     "pods",
     "po",
     subresources=frozenset({"status", "binding", "eviction"}),
     categories=_ALL,
 )
-SERVICES = _core("Service", "services", "svc", subresources=_STATUS, categories=_ALL)
-CONFIG_MAPS = _core("ConfigMap", "configmaps", "cm")
-SECRETS = _core("Secret", "secrets")
-SERVICE_ACCOUNTS = _core("ServiceAccount", "serviceaccounts", "sa", subresources=frozenset({"token"}))
-EVENTS = _core("Event", "events", "ev")
-ENDPOINTS = replace(_core("Endpoints", "endpoints", "ep"), singular="endpoints")
-LIMIT_RANGES = _core("LimitRange", "limitranges", "limits")
-RESOURCE_QUOTAS = _core("ResourceQuota", "resourcequotas", "quota", subresources=_STATUS)
-PERSISTENT_VOLUME_CLAIMS = _core("PersistentVolumeClaim", "persistentvolumeclaims", "pvc", subresources=_STATUS)
-DEPLOYMENTS = _grouped(
+SERVICES = _built_in("v1", "Service", "services", "svc", subresources=_STATUS, categories=_ALL)
+CONFIG_MAPS = _built_in("v1", "ConfigMap", "configmaps", "cm")
+SECRETS = _built_in("v1", "Secret", "secrets")
+SERVICE_ACCOUNTS = _built_in("v1", "ServiceAccount", "serviceaccounts", "sa", subresources=frozenset({"token"}))
+EVENTS = _built_in("v1", "Event", "events", "ev")
+ENDPOINTS = _built_in("v1", "Endpoints", "endpoints", "ep", singular="endpoints")
+LIMIT_RANGES = _built_in("v1", "LimitRange", "limitranges", "limits")
+RESOURCE_QUOTAS = _built_in("v1", "ResourceQuota", "resourcequotas", "quota", subresources=_STATUS)
+PERSISTENT_VOLUME_CLAIMS = _built_in("v1", "PersistentVolumeClaim", "persistentvolumeclaims", "pvc", subresources=_STATUS)
+DEPLOYMENTS = _built_in(
     "apps/v1", "Deployment", "deployments", "deploy", subresources=_STATUS_AND_SCALE, categories=_ALL
 )
-REPLICA_SETS = _grouped(
+REPLICA_SETS = _built_in(
     "apps/v1", "ReplicaSet", "replicasets", "rs", subresources=_STATUS_AND_SCALE, categories=_ALL
 )
-STATEFUL_SETS = _grouped(
+STATEFUL_SETS = _built_in(
     "apps/v1", "StatefulSet", "statefulsets", "sts", subresources=_STATUS_AND_SCALE, categories=_ALL
 )
-DAEMON_SETS = _grouped("apps/v1", "DaemonSet", "daemonsets", "ds", subresources=_STATUS, categories=_ALL)
-CONTROLLER_REVISIONS = _grouped("apps/v1", "ControllerRevision", "controllerrevisions")
-ENDPOINT_SLICES = _grouped("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
-HORIZONTAL_POD_AUTOSCALERS = _grouped(
+DAEMON_SETS = _built_in("apps/v1", "DaemonSet", "daemonsets", "ds", subresources=_STATUS, categories=_ALL)
+CONTROLLER_REVISIONS = _built_in("apps/v1", "ControllerRevision", "controllerrevisions")
+ENDPOINT_SLICES = _built_in("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
+HORIZONTAL_POD_AUTOSCALERS = _built_in(
     "autoscaling/v2",
     "HorizontalPodAutoscaler",
     "horizontalpodautoscalers",
@@ -108,23 +105,21 @@ HORIZONTAL_POD_AUTOSCALERS = _grouped(
     subresources=_STATUS,
     categories=_ALL,
 )
-INGRESSES = replace(
-    _grouped("networking.k8s.io/v1", "Ingress", "ingresses", "ing", subresources=_STATUS), singular="ingress"
-)
-NETWORK_POLICIES = _grouped("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies", "netpol")
-JOBS = _grouped("batch/v1", "Job", "jobs", subresources=_STATUS, categories=_ALL)
-CRON_JOBS = _grouped("batch/v1", "CronJob", "cronjobs", "cj", subresources=_STATUS, categories=_ALL)
-LEASES = _grouped("coordination.k8s.io/v1", "Lease", "leases")
-POD_DISRUPTION_BUDGETS = _grouped(
+INGRESSES = _built_in("networking.k8s.io/v1", "Ingress", "ingresses", "ing", subresources=_STATUS)
+NETWORK_POLICIES = _built_in("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies", "netpol")
+JOBS = _built_in("batch/v1", "Job", "jobs", subresources=_STATUS, categories=_ALL)
+CRON_JOBS = _built_in("batch/v1", "CronJob", "cronjobs", "cj", subresources=_STATUS, categories=_ALL)
+LEASES = _built_in("coordination.k8s.io/v1", "Lease", "leases")
+POD_DISRUPTION_BUDGETS = _built_in(
     "policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", "pdb", subresources=_STATUS
 )
-ROLES = _grouped("rbac.authorization.k8s.io/v1", "Role", "roles")
-ROLE_BINDINGS = _grouped("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")
-CLUSTER_ROLES = _grouped("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles", namespaced=False)
-CLUSTER_ROLE_BINDINGS = _grouped(
+ROLES = _built_in("rbac.authorization.k8s.io/v1", "Role", "roles")
+ROLE_BINDINGS = _built_in("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")
+CLUSTER_ROLES = _built_in("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles", namespaced=False)
+CLUSTER_ROLE_BINDINGS = _built_in(
     "rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings", namespaced=False
 )
-CUSTOM_RESOURCE_DEFINITIONS = _grouped(
+CUSTOM_RESOURCE_DEFINITIONS = _built_in(
     "apiextensions.k8s.io/v1",
     "CustomResourceDefinition",
     "customresourcedefinitions",
@@ -169,17 +164,19 @@ BUILT_IN: tuple[Resource, ...] = (
 
 
 class Registry:
-    """The resources that are served now. Versions of one kind stand in order of preference, the storage version first."""
+    """The resources that are served now. Versions of one kind stand in order, the storage version first."""
 
     def __init__(self, resources: Iterable[Resource] = BUILT_IN) -> None:
         self._versions: dict[tuple[str, str], tuple[Resource, ...]] = {}
+        self._unserved: set[Resource] = set()
         for resource in resources:
             self._versions[resource.storage_key] = (*self._versions.get(resource.storage_key, ()), resource)
         self._index()
 
     def __iter__(self) -> Iterator[Resource]:
         """Every served version of every kind."""
-        return (resource for versions in self._versions.values() for resource in versions)
+        every = (resource for versions in self._versions.values() for resource in versions)
+        return (resource for resource in every if resource not in self._unserved)
 
     def find(self, group: str, version: str, plural: str) -> Resource | None:
         """The resource under a path, or None."""
@@ -190,7 +187,7 @@ class Registry:
         return self._by_kind.get((api_version, kind))
 
     def kinds(self) -> Iterator[Resource]:
-        """Every served kind once, in its storage version."""
+        """Every kind once, in its storage version."""
         return (versions[0] for versions in self._versions.values())
 
     def storage_version(self, resource: Resource) -> Resource:
@@ -203,19 +200,25 @@ class Registry:
 
     def serves(self, resource: Resource) -> bool:
         """Whether this kind is served in this version."""
-        return self.find(resource.group, resource.version, resource.plural) is not None
+        return self.find(resource.group, resource.version, resource.plural) == resource
 
-    def put(self, versions: Iterable[Resource]) -> None:
-        """Serve one kind in these versions, the storage version first, in place of the versions it had."""
+    def put(self, versions: Iterable[Resource], served: Collection[str]) -> None:
+        """Serve one kind in the named ones of its versions, in place of the versions that it had.
+
+        Raises:
+            ValueError: these are not the versions of exactly one kind.
+        """
         versions = tuple(versions)
         if len({resource.storage_key for resource in versions}) != 1:
             raise ValueError(f"put takes the versions of exactly one kind, got {[v.qualified_name for v in versions]}")
+        self.remove(*versions[0].storage_key)
         self._versions[versions[0].storage_key] = versions
+        self._unserved |= {resource for resource in versions if resource.version not in served}
         self._index()
 
     def remove(self, group: str, plural: str) -> None:
         """Serve this kind no longer; nothing happens when it is not served."""
-        self._versions.pop((group, plural), None)
+        self._unserved -= set(self._versions.pop((group, plural), ()))
         self._index()
 
     def _index(self) -> None:

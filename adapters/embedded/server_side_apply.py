@@ -25,12 +25,12 @@ LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def apply(
-    schema: Schema, live: JsonObject | None, configuration: JsonObject, manager: Manager, *, force: bool, time: str
+    schema: Schema, live: JsonObject, configuration: JsonObject, manager: Manager, *, force: bool, time: str
 ) -> JsonObject:
     """The object that an apply leads to, its managedFields included. Neither argument is changed.
 
     Args:
-        live: the object as it is, None when the apply creates it.
+        live: the object as it is; one without a uid when the apply creates it.
         manager: the applier; its operation is Apply.
         force: take fields from other managers instead of failing.
 
@@ -43,7 +43,7 @@ def apply(
     try:
         result = _apply(schema, live, configuration, manager, force=force, time=time)
     except ApplyConflict as error:
-        if live is None or manager.name != "kubectl" or not _came_from_client_side_apply(schema, live, error):
+        if manager.name != "kubectl" or not _came_from_client_side_apply(schema, live, error):
             raise
         result = _apply(schema, live, configuration, manager, force=True, time=time)
     if manager.name == "kubectl" and LAST_APPLIED in (metadata_of(result).get("annotations") or {}):
@@ -53,9 +53,8 @@ def apply(
 
 
 def _apply(
-    schema: Schema, live: JsonObject | None, configuration: JsonObject, manager: Manager, *, force: bool, time: str
+    schema: Schema, live: JsonObject, configuration: JsonObject, manager: Manager, *, force: bool, time: str
 ) -> JsonObject:
-    live = live if live is not None else {"metadata": {}}
     managed = ManagedFields.of(live)
     if not managed.owners and "uid" in metadata_of(live):
         everything = compare_content(schema, {"metadata": {}}, live)

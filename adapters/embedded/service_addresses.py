@@ -108,7 +108,7 @@ def _assign_node_ports(spec: JsonObject, others: Callable[[], Iterable[JsonObjec
 
 
 def _wants_address(spec: JsonObject) -> bool:
-    return spec.get("type", "ClusterIP") != "ExternalName"
+    return bool(spec.get("type", "ClusterIP") != "ExternalName")
 
 
 def _wants_node_ports(spec: JsonObject) -> bool:

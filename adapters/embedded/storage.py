@@ -11,14 +11,16 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TypeAlias
 
-from adapters.embedded.admission import Admission
+from adapters.embedded.admission import Admission, UnknownFields
 from adapters.embedded.collection import Collection, Key
+from adapters.embedded.custom_kinds import CustomKinds
 from adapters.embedded.errors import AlreadyExists, BadRequest, Conflict, Expired, NotFound
 from adapters.embedded.history import EventHistory, EventType, StorageEvent, StoredObject
 from adapters.embedded.json_objects import JsonObject, copy_json, metadata_of, name_of, namespace_of
 from adapters.embedded.lifecycle import begin_deletion, begin_life, carry_over, generate_name, may_go
 from adapters.embedded.namespaces import INITIAL, NamespaceSweeper, new_namespace, require_open
 from adapters.embedded.resources import NAMESPACES, Registry, Resource
+from adapters.embedded.schema import Schema
 
 CONTROLLER_MANAGER = "embedded-controller"
 """The field manager of a writer that gives no name."""
@@ -57,6 +59,7 @@ class Storage:
         self._undelivered: deque[StorageEvent] = deque()
         self._delivering = False
         self._admission = Admission(self)
+        self.subscribe(self._admission.custom_kinds.notice)
         self.subscribe(NamespaceSweeper(self).notice)
         for name in INITIAL:
             self.create(NAMESPACES, new_namespace(name))
@@ -134,6 +137,19 @@ class Storage:
     def holds_any(self, resource: Resource, namespace: str) -> bool:
         """Whether the namespace has an object of this kind."""
         return next(self._collection(resource).in_order(namespace), None) is not None
+
+    def schema_of(self, resource: Resource) -> Schema:
+        """How objects of this kind merge."""
+        return self._admission.schema_of(resource)
+
+    @property
+    def custom_kinds(self) -> CustomKinds:
+        """What is known of the kinds that CustomResourceDefinitions have made."""
+        return self._admission.custom_kinds
+
+    def blank(self, resource: Resource) -> JsonObject:
+        """An object of this kind that nobody has written yet; not to be changed."""
+        return self._admission.blank(resource)
 
     # Changes
 
@@ -253,13 +269,28 @@ class Storage:
         if self._collection(resource).get((namespace or "", name)) is not None:
             self.delete(resource, namespace, name, propagation="Background")
 
+    def purge(self, resource: Resource) -> None:
+        """Remove all objects of a kind, whatever holds them: what happens to them when the kind itself goes."""
+        for key, stored in self._collection(resource).in_order(None):
+            self._remove(resource, key, stored)
+
     def insert(
-        self, resource: Resource, obj: JsonObject, *, manager: str | None = CONTROLLER_MANAGER, dry_run: bool = False
+        self,
+        resource: Resource,
+        obj: JsonObject,
+        *,
+        manager: str | None = CONTROLLER_MANAGER,
+        dry_run: bool = False,
+        unknown: UnknownFields | None = None,
     ) -> StoredObject:
-        """`create`, returning the shared object. With manager None, its managedFields are taken as they are given."""
-        fresh: JsonObject = copy_json(obj)
-        uid = self._new_uid()
-        metadata = self._prepare_metadata(resource, fresh)
+        """`create`, returning the shared object.
+
+        Args:
+            manager: with None, the managedFields are taken as they are given.
+            unknown: told the fields that are dropped because the kind does not have them.
+        """
+        fresh = self._in_stored_form(resource, self._admission.shape(resource, obj, unknown=unknown))
+        metadata, uid = fresh["metadata"], self._new_uid()
         begin_life(resource, fresh, uid, self.now)
         if not metadata.get("name") and metadata.get("generateName"):
             metadata["name"] = self._free_name(resource, metadata, uid)
@@ -282,10 +313,11 @@ class Storage:
         subresource: str = "",
         manager: str | None = CONTROLLER_MANAGER,
         dry_run: bool = False,
+        unknown: UnknownFields | None = None,
     ) -> StoredObject:
-        """`update`, returning the shared object. With manager None, its managedFields are taken as they are given."""
-        fresh: JsonObject = copy_json(obj)
-        metadata = self._prepare_metadata(resource, fresh)
+        """`update`, returning the shared object; the further arguments are those of `insert`."""
+        fresh = self._in_stored_form(resource, self._admission.shape(resource, obj, subresource, unknown))
+        metadata = fresh["metadata"]
         key = (namespace_of(fresh), name_of(fresh))
         stored = self._collection(resource).get(key)
         if stored is None:
@@ -302,16 +334,14 @@ class Storage:
         self._admission.admit_change(resource, fresh, old, subresource, manager)
         if dry_run:
             return StoredObject(fresh, stored.resource_version)
-        if fresh == old:
+        if _is_unchanged(fresh, old):
             return stored
         if may_go(resource, fresh):
             return self._remove(resource, key, StoredObject(fresh, stored.resource_version))
         return self._commit(EventType.MODIFIED, resource, key, fresh, stored)
 
-    def _prepare_metadata(self, resource: Resource, fresh: JsonObject) -> JsonObject:
-        """Bring the outside of an object into the form in which it is stored; returns its metadata."""
-        fresh["apiVersion"] = self.registry.storage_version(resource).api_version
-        fresh["kind"] = resource.kind
+    def _in_stored_form(self, resource: Resource, fresh: JsonObject) -> JsonObject:
+        """The object with the outside that it is stored with: version, kind and a fitting namespace."""
         metadata = fresh.get("metadata")
         if not isinstance(metadata, dict):
             raise BadRequest(f"the {resource.kind} has no metadata: give at least a name")
@@ -319,7 +349,9 @@ class Storage:
             raise BadRequest("an empty namespace may not be set during creation")
         if not resource.namespaced:
             metadata.pop("namespace", None)
-        return metadata
+        body = {field: value for field, value in fresh.items() if field not in {"apiVersion", "kind"}}
+        version = self.registry.storage_version(resource).api_version
+        return {"apiVersion": version, "kind": resource.kind, **body}
 
     def _free_name(self, resource: Resource, metadata: JsonObject, uid: str) -> str:
         taken = self._collection(resource)
@@ -367,6 +399,18 @@ class Storage:
         if collection is None:
             collection = self._collections[resource.storage_key] = Collection()
         return collection
+
+
+def _is_unchanged(fresh: JsonObject, old: JsonObject) -> bool:
+    """Whether a write changes nothing but, perhaps, the times at which managers last wrote."""
+    if fresh == old:
+        return True
+    return _without_write_times(fresh) == _without_write_times(old)
+
+
+def _without_write_times(obj: JsonObject) -> JsonObject:
+    entries = [{**entry, "time": None} for entry in metadata_of(obj).get("managedFields") or ()]
+    return {**obj, "metadata": {**metadata_of(obj), "managedFields": entries}}
 
 
 def _within(namespace: str | None, obj: JsonObject) -> bool:

@@ -14,6 +14,7 @@ from adapters.embedded.validate_pods import check_pod_spec
 
 WORKLOADS = frozenset({kind.storage_key for kind in (DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, DAEMON_SETS)})
 
+_MISMATCH = "`selector` does not match template `labels`"
 _STRATEGIES = ("Recreate", "RollingUpdate")
 _STATEFUL_SET_CHANGEABLE = (
     "replicas",
@@ -45,22 +46,23 @@ def check_workload(errors: FieldErrors, resource: Resource, obj: JsonObject) -> 
 
 def _check_selector(errors: FieldErrors, resource: Resource, spec: JsonObject) -> None:
     selector = spec.get("selector")
+    labels = value_at(spec, "template", "metadata", "labels") or {}
     if selector is None:
         errors.required("spec.selector")
+        errors.invalid("spec.template.metadata.labels", labels, _MISMATCH)
         return
     errors.check_labels("spec.selector.matchLabels", selector.get("matchLabels") or {})
     if not selector.get("matchLabels") and not selector.get("matchExpressions"):
         kind = {STATEFUL_SETS: "statefulset", DAEMON_SETS: "daemonset"}.get(resource, "deployment")
         errors.invalid("spec.selector", selector, f"empty selector is invalid for {kind}")
         return
-    labels = value_at(spec, "template", "metadata", "labels") or {}
     try:
         matches = label_selector_of(selector)(labels)
     except BadRequest as error:
         errors.invalid("spec.selector.matchExpressions", selector, error.message)
         return
     if not matches:
-        errors.invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
+        errors.invalid("spec.template.metadata.labels", labels, _MISMATCH)
 
 
 def _check_strategy(errors: FieldErrors, spec: JsonObject) -> None:

@@ -1,4 +1,4 @@
-"""Performs the actions that change clusters: finds the cluster and the handler, and says of an error what is to be done about it."""
+"""Performs the actions that change clusters, and says of an error what is to be done about it."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def _why_applied(workload: WorkloadPlan, live: JsonObject) -> str:
 
 
 async def _facts_of_autoscaler(task: Task, name: str) -> Facts:
-    for found in await task.cluster.list(HORIZONTAL_POD_AUTOSCALERS, task.namespace):
+    for found in await task.cluster.list_objects(HORIZONTAL_POD_AUTOSCALERS, task.namespace):
         target = found["spec"]["scaleTargetRef"]
         if target.get("kind") == "Deployment" and target.get("name") == name:
             bounds = {key: found["spec"][key] for key in ("minReplicas", "maxReplicas") if key in found["spec"]}
@@ -108,7 +108,7 @@ async def _facts_of_autoscaler(task: Task, name: str) -> Facts:
 async def _facts_of_versions(task: Task, workload: WorkloadPlan, live: JsonObject, new_template: JsonObject) -> Facts:
     """Which ReplicaSet serves now, and what the canary's will be called."""
     name = workload.name
-    owned = [one for one in await task.cluster.list(REPLICA_SETS, task.namespace) if _is_owned_by(one, live)]
+    owned = [one for one in await task.cluster.list_objects(REPLICA_SETS, task.namespace) if _is_owned_by(one, live)]
     stable = _stable_of(name, live, owned)
     twin = next((one for one in owned if digest(one["spec"]["template"]) == digest(new_template)), None)
     hash_value = canary_hash(new_template, task.rollout)

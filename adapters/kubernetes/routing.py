@@ -9,9 +9,8 @@ from adapters.kubernetes.cluster import Cluster, ObjectKey
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import JsonObject
 from engine.errors import Rejected
-from engine.model import ActionKind, Facts, RolloutSpec, RouterKind, RoutePlan, Snapshot
+from engine.model import ActionKind, Facts, RolloutSpec, RoutePlan, RouterKind, Snapshot
 from engine.observation import RouteObservation
-
 
 Handler: TypeAlias = Callable[[Task], Awaitable[Done]]
 

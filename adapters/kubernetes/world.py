@@ -93,6 +93,7 @@ class _Reading:
         return WorkloadObservation(
             exists=found is not None,
             desired=found.replicas if found is not None else 0,
+            paused=found is not None and found.paused,
             frozen=found is not None and found.paused and found.is_observed,
             template=self._template(),
             rolled_out=found is not None and _is_rolled_out(found),
@@ -155,6 +156,8 @@ def _drift(snapshot: Snapshot, workloads: Mapping[str, WorkloadObservation]) -> 
             continue
         if not seen.exists:
             return f"Deployment {name} was removed by somebody else"
+        if not seen.paused:
+            return f"Deployment {name} was unpaused by somebody else while its new version is being tested"
         if seen.template is Template.FOREIGN:
             return f"the template of Deployment {name} was edited by somebody else"
     return ""

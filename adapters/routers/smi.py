@@ -42,7 +42,7 @@ class SmiRouter:
                 f"route {route.name}: the cluster serves no TrafficSplit ({GROUP}); install the mesh's SMI extension, or "
                 "leave trafficManagement out to shift by the ratio of pods"
             )
-        for split in await task.cluster.list(split_resource(version), task.namespace):
+        for split in await task.cluster.list_objects(split_resource(version), task.namespace):
             name, root = split["metadata"]["name"], split["spec"].get("service", "").split(".")[0]
             if task.is_ours(split):
                 continue

@@ -1,0 +1,302 @@
+"""One cluster account: its requests, its shared caches, and the tie between them.
+
+Every write goes through here, so that its new version is expected by the cache of that kind (`adapters.kubernetes.informer`).
+There is one watch per kind and scope, whatever the number of rollouts; a change finds its rollouts through the bus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from enum import StrEnum
+from random import Random
+from typing import Any, TypeAlias
+
+import anyio
+import anyio.abc
+import msgspec
+
+from adapters.kubernetes import wire
+from adapters.kubernetes.errors import NotFound, NotServed
+from adapters.kubernetes.informer import Informer
+from adapters.kubernetes.paths import DEPLOYMENTS, PODS, REPLICA_SETS, ResourceRef
+from adapters.kubernetes.templates import MANAGER, JsonObject
+from adapters.kubernetes.transport import Transport
+from engine.bus import Bus
+from engine.clock import Clock
+
+ObjectKey: TypeAlias = tuple[str, str, str, str]
+"""(account, resource, namespace, name): the name of an object on the bus."""
+
+_DECODERS: dict[ResourceRef, Callable[[msgspec.Raw], Any]] = {
+    DEPLOYMENTS: wire.decode_deployment,
+    REPLICA_SETS: wire.decode_replica_set,
+    PODS: wire.decode_pod,
+}
+_RELISTS_AT_ONCE = 2
+
+
+class WatchScope(StrEnum):
+    CLUSTER = "cluster"
+    """One watch per kind for all namespaces: needs rights in all of them."""
+    NAMESPACE = "namespace"
+    """One watch per kind and namespace that a rollout is in."""
+
+
+class Cluster:
+    """Made by `open_cluster`."""
+
+    def __init__(
+        self,
+        account: str,
+        transport: Transport,
+        bus: Bus,
+        *,
+        clock: Clock,
+        random: Random,
+        scope: WatchScope,
+        tasks: anyio.abc.TaskGroup,
+    ) -> None:
+        self.account = account
+        self.transport = transport
+        self._bus = bus
+        self._clock = clock
+        self._random = random
+        self._scope = scope
+        self._tasks = tasks
+        self._informers: dict[tuple[ResourceRef, str | None], Informer[Any]] = {}
+        self._relists = anyio.Semaphore(_RELISTS_AT_ONCE)
+        self._pods_by_owner: dict[wire.Key, dict[wire.Key, wire.Pod]] = {}
+        self._served: dict[str, dict[str, ResourceRef]] = {}
+
+    # --- requests ------------------------------------------------------------------------------------------------------
+
+    async def get(self, resource: ResourceRef, namespace: str | None, name: str) -> JsonObject:
+        what = f"GET {resource.full_name} {_place(namespace, name)}"
+        return await self.transport.request("GET", resource.item(namespace, name), what=what)
+
+    async def find(self, resource: ResourceRef, namespace: str | None, name: str) -> JsonObject | None:
+        try:
+            return await self.get(resource, namespace, name)
+        except NotFound:
+            return None
+
+    async def list_objects(self, resource: ResourceRef, namespace: str | None) -> list[JsonObject]:
+        """All objects of one kind, as items of lists come: without their own kind and apiVersion."""
+        what = f"LIST {resource.full_name} in {namespace or 'all namespaces'}"
+        items: list[JsonObject] = []
+        query = {"limit": "500"}
+        while True:
+            answer = await self.transport.request("GET", resource.collection(namespace), what=what, query=query)
+            items.extend(answer.get("items") or [])
+            token = answer.get("metadata", {}).get("continue")
+            if not token:
+                return items
+            query["continue"] = token
+
+    async def create(self, resource: ResourceRef, body: JsonObject, *, dry_run: bool = False) -> JsonObject:
+        metadata = body["metadata"]
+        query = {"fieldManager": MANAGER} | ({"dryRun": "All"} if dry_run else {})
+        what = f"CREATE {resource.full_name} {_place(metadata.get('namespace'), metadata['name'])}"
+        path = resource.collection(metadata.get("namespace"))
+        made = await self.transport.request("POST", path, what=what, query=query, body=body)
+        if not dry_run:
+            self._expect(resource, made)
+        return made
+
+    async def apply(self, resource: ResourceRef, body: JsonObject) -> JsonObject:
+        """Server-side apply: the object as declared, our field manager owning what it says. Forced: the file decides."""
+        metadata = body["metadata"]
+        what = f"APPLY {resource.full_name} {_place(metadata.get('namespace'), metadata['name'])}"
+        made = await self.transport.request(
+            "PATCH",
+            resource.item(metadata.get("namespace"), metadata["name"]),
+            what=what,
+            query={"fieldManager": MANAGER, "force": "true"},
+            body=body,
+            content_type="application/apply-patch+yaml",
+        )
+        self._expect(resource, made)
+        return made
+
+    async def patch(self, resource: ResourceRef, found: JsonObject, changes: list[JsonObject]) -> JsonObject:
+        """Change the object that was found, and no other version of it: `Conflict` where it has moved on."""
+        metadata = found["metadata"]
+        version = {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]}
+        made = await self.transport.request(
+            "PATCH",
+            resource.item(metadata.get("namespace"), metadata["name"]),
+            what=f"PATCH {resource.full_name} {_place(metadata.get('namespace'), metadata['name'])}",
+            query={"fieldManager": MANAGER},
+            body=[version, *changes],
+            content_type="application/json-patch+json",
+        )
+        self._expect(resource, made)
+        return made
+
+    async def restore(self, resource: ResourceRef, found: JsonObject, original: JsonObject) -> JsonObject:
+        """Put the whole object back as it was when it was first seen, and give its fields back to who owned them."""
+        metadata = found["metadata"]
+        body = {**original, "metadata": {**original["metadata"], "resourceVersion": metadata["resourceVersion"]}}
+        body.pop("status", None)
+        what = f"PUT {resource.full_name} {_place(metadata.get('namespace'), metadata['name'])}"
+        path = resource.item(metadata.get("namespace"), metadata["name"])
+        made = await self.transport.request("PUT", path, what=what, query={"fieldManager": MANAGER}, body=body)
+        owners = [entry for entry in made["metadata"].get("managedFields") or [] if entry.get("manager") != MANAGER]
+        if len(owners) != len(made["metadata"].get("managedFields") or []) and owners:
+            made = await self.patch(resource, made, [{"op": "add", "path": "/metadata/managedFields", "value": owners}])
+        self._expect(resource, made)
+        return made
+
+    async def delete(self, resource: ResourceRef, found: JsonObject) -> None:
+        """Delete exactly the object that was found; another one of its name is left alone. Its own objects follow."""
+        metadata = found["metadata"]
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Background",
+            "preconditions": {"uid": metadata["uid"]},
+        }
+        what = f"DELETE {resource.full_name} {_place(metadata.get('namespace'), metadata['name'])}"
+        path = resource.item(metadata.get("namespace"), metadata["name"])
+        try:
+            await self.transport.request("DELETE", path, what=what, body=options)
+        except NotFound:
+            return
+
+    async def resource_of(self, api_version: str, kind: str) -> ResourceRef:
+        """Where objects of this kind live. Raises `NotServed`."""
+        for fresh in (False, True):
+            if fresh or api_version not in self._served:
+                self._served[api_version] = await self._discover(api_version)
+            if (found := self._served[api_version].get(kind)) is not None:
+                return found
+        raise NotServed(
+            f"discovery of {api_version}", f"the cluster serves no {kind}; apply its CustomResourceDefinition first"
+        )
+
+    async def _discover(self, api_version: str) -> dict[str, ResourceRef]:
+        group, _, version = api_version.rpartition("/")
+        path = f"/apis/{api_version}" if group else f"/api/{version}"
+        try:
+            answer = await self.transport.request("GET", path, what=f"discovery of {api_version}")
+        except NotFound:
+            return {}
+        return {
+            entry["kind"]: ResourceRef(group, version, entry["name"], entry["kind"], bool(entry["namespaced"]))
+            for entry in answer["resources"]
+            if "/" not in entry["name"]
+        }
+
+    async def served_versions(self, group: str) -> list[str]:
+        """The versions of an API group that the cluster serves; none where it does not know the group."""
+        try:
+            answer = await self.transport.request("GET", f"/apis/{group}", what=f"discovery of {group}")
+        except NotFound:
+            return []
+        return [entry["version"] for entry in answer["versions"]]
+
+    # --- caches --------------------------------------------------------------------------------------------------------
+
+    def watch(self, resource: ResourceRef, namespace: str) -> Informer[Any]:
+        """The shared cache of this kind for this namespace, started when it is first asked for."""
+        scope = namespace if self._scope is WatchScope.NAMESPACE else None
+        informer = self._informers.get((resource, scope))
+        if informer is None:
+
+            def on_change(key: wire.Key, before: wire.Item | None, after: wire.Item | None) -> None:
+                self._on_change(resource, key, before, after)
+
+            informer = Informer(
+                self.transport,
+                resource,
+                scope,
+                _DECODERS.get(resource, wire.decode_raw),
+                clock=self._clock,
+                random=self._random,
+                relists=self._relists,
+                on_change=on_change,
+                on_synced=self._bus.publish_to_all,
+            )
+            self._informers[resource, scope] = informer
+            self._tasks.start_soon(informer.run, name=f"informer {informer.what}")
+        return informer
+
+    @property
+    def informers(self) -> Iterable[Informer[Any]]:
+        return self._informers.values()
+
+    def key(self, resource: ResourceRef, namespace: str, name: str) -> ObjectKey:
+        return (self.account, resource.full_name, namespace, name)
+
+    def is_current(self, keys: Iterable[ObjectKey]) -> bool:
+        """Whether the caches of these objects are complete and have delivered our own writes."""
+        by_name = {(informer.resource.full_name, scope): informer for (_, scope), informer in self._informers.items()}
+        for _, resource, namespace, name in keys:
+            scope = namespace if self._scope is WatchScope.NAMESPACE else None
+            informer = by_name.get((resource, scope))
+            if informer is None or not informer.is_current((namespace, name)):
+                return False
+        return True
+
+    def cached_deployment(self, namespace: str, name: str) -> wire.Deployment | None:
+        found: wire.Deployment | None = self.watch(DEPLOYMENTS, namespace).items.get((namespace, name))
+        return found
+
+    def cached_replica_set(self, namespace: str, name: str) -> wire.ReplicaSet | None:
+        found: wire.ReplicaSet | None = self.watch(REPLICA_SETS, namespace).items.get((namespace, name))
+        return found
+
+    def cached_pods(self, namespace: str, replica_set: str) -> list[wire.Pod]:
+        return list(self._pods_by_owner.get((namespace, replica_set), {}).values())
+
+    def cached_object(self, resource: ResourceRef, namespace: str, name: str) -> JsonObject | None:
+        found: wire.RawItem | None = self.watch(resource, namespace).items.get((namespace, name))
+        return found.content if found is not None else None
+
+    # --- the tie -------------------------------------------------------------------------------------------------------
+
+    def _expect(self, resource: ResourceRef, made: JsonObject) -> None:
+        metadata = made["metadata"]
+        namespace = metadata.get("namespace", "")
+        scope = namespace if self._scope is WatchScope.NAMESPACE else None
+        informer = self._informers.get((resource, scope))
+        key, version = (namespace, metadata["name"]), metadata["resourceVersion"]
+        if informer is not None and informer.expect(key, version):
+            self._tasks.start_soon(informer.dispel_doubt, key, version, name=f"doubt {informer.what}")
+
+    def _on_change(
+        self, resource: ResourceRef, key: wire.Key, before: wire.Item | None, after: wire.Item | None
+    ) -> None:
+        if resource != PODS:
+            self._bus.publish(self.key(resource, *key))
+            return
+        self._index_pod(before, after)
+        for pod in (before, after):
+            if isinstance(pod, wire.Pod):
+                self._bus.publish(self.key(REPLICA_SETS, key[0], pod.owner_name))
+
+    def _index_pod(self, before: wire.Item | None, after: wire.Item | None) -> None:
+        if isinstance(before, wire.Pod):
+            pods = self._pods_by_owner.get((before.key[0], before.owner_name), {})
+            pods.pop(before.key, None)
+            if not pods:
+                self._pods_by_owner.pop((before.key[0], before.owner_name), None)
+        if isinstance(after, wire.Pod):
+            self._pods_by_owner.setdefault((after.key[0], after.owner_name), {})[after.key] = after
+
+
+def _place(namespace: str | None, name: str) -> str:
+    return f"{namespace}/{name}" if namespace else name
+
+
+@asynccontextmanager
+async def open_cluster(
+    account: str, transport: Transport, bus: Bus, *, clock: Clock, random: Random, scope: WatchScope = WatchScope.CLUSTER
+) -> AsyncIterator[Cluster]:
+    """A cluster whose watches run until the block ends."""
+    async with anyio.create_task_group() as tasks:
+        try:
+            yield Cluster(account, transport, bus, clock=clock, random=random, scope=scope, tasks=tasks)
+        finally:
+            tasks.cancel_scope.cancel()

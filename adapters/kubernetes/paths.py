@@ -1,0 +1,43 @@
+"""Which resources are used, and where the API server keeps them. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceRef:
+    group: str
+    """Empty for the core group."""
+    version: str
+    plural: str
+    kind: str
+    namespaced: bool
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def full_name(self) -> str:
+        """As RBAC and error messages write it: `deployments.apps`."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    def collection(self, namespace: str | None) -> str:
+        """The path of the collection; without a namespace, of all namespaces."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        middle = f"/namespaces/{quote(namespace, safe='')}" if self.namespaced and namespace else ""
+        return f"{root}{middle}/{self.plural}"
+
+    def item(self, namespace: str | None, name: str) -> str:
+        return f"{self.collection(namespace)}/{quote(name, safe='')}"
+
+
+DEPLOYMENTS = ResourceRef("apps", "v1", "deployments", "Deployment", True)
+REPLICA_SETS = ResourceRef("apps", "v1", "replicasets", "ReplicaSet", True)
+PODS = ResourceRef("", "v1", "pods", "Pod", True)
+SERVICES = ResourceRef("", "v1", "services", "Service", True)
+HORIZONTAL_POD_AUTOSCALERS = ResourceRef(
+    "autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", True
+)

@@ -1,0 +1,101 @@
+"""Performs the measuring actions of a rollout: renders the queries of its analysis step and asks their providers, all at once.
+
+A query that cannot be rendered or asked is an answer like any other (`error`), with what to do about it; what it means for the
+rollout is the analysis' policy, not this module's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Protocol, runtime_checkable
+
+import anyio
+
+from adapters.metrics.outcome import MetricProvider, Outcome, OutcomeKind
+from adapters.metrics.outcome import Query as RenderedQuery
+from engine.events import ActionSucceeded, Measured, Measurements, MeasureOutcome
+from engine.model import Action, Analysis, Query, RolloutSpec, Snapshot
+
+_OUTCOMES = {
+    OutcomeKind.VALUE: MeasureOutcome.VALUE,
+    OutcomeKind.NO_DATA: MeasureOutcome.NO_DATA,
+    OutcomeKind.NOT_A_NUMBER: MeasureOutcome.NOT_A_NUMBER,
+    OutcomeKind.SEVERAL_SERIES: MeasureOutcome.SEVERAL_SERIES,
+    OutcomeKind.ERROR: MeasureOutcome.ERROR,
+}
+
+
+class QueryNotRendered(Exception):
+    """A query template names something that there is not; the message says what, and what there is."""
+
+
+class QueryRenderer(Protocol):
+    def __call__(
+        self, template: str, spec: RolloutSpec, snapshot: Snapshot, step: Analysis, start: datetime, end: datetime
+    ) -> str:
+        """The query's text. Raises `QueryNotRendered`."""
+
+
+@runtime_checkable
+class PreparingProvider(Protocol):
+    """A provider that has to know beforehand what it will be asked."""
+
+    def prepare(self, texts: list[str], window: timedelta) -> None: ...
+
+
+class Measurer:
+    def __init__(self, providers: Mapping[str, MetricProvider], render: QueryRenderer) -> None:
+        self._providers = providers
+        self._render = render
+
+    async def prepare(self, spec: RolloutSpec, snapshot: Snapshot, action: Action) -> ActionSucceeded:
+        """Tell the providers what the step will ask, so that the first window has its samples."""
+        step = _analysis(spec, action)
+        start = snapshot.progress.started_at or snapshot.entered_at
+        longest = timedelta(seconds=step.interval_seconds * step.runs + step.patience_seconds)
+        for query in step.queries:
+            provider = self._providers.get(query.provider)
+            if isinstance(provider, PreparingProvider):
+                try:
+                    text = self._render(query.template, spec, snapshot, step, start, start + longest)
+                except QueryNotRendered:
+                    continue  # Said when it is measured, where there is an answer to say it in.
+                provider.prepare([text], longest)
+        return ActionSucceeded(action.number, note=f"measuring {', '.join(query.name for query in step.queries)}")
+
+    async def measure(self, spec: RolloutSpec, snapshot: Snapshot, action: Action) -> Measurements:
+        step = _analysis(spec, action)
+        start, end = (datetime.fromisoformat(str(action.args[name])) for name in ("start", "end"))
+        results: dict[str, Measured] = {}
+
+        async def ask(query: Query) -> None:
+            outcome = await self._ask(query, spec, snapshot, step, start, end)
+            results[query.name] = Measured(query.name, _OUTCOMES[outcome.kind], outcome.value, outcome.detail)
+
+        async with anyio.create_task_group() as tasks:
+            for query in step.queries:
+                tasks.start_soon(ask, query, name=f"query {query.name}")
+        return Measurements(action.number, tuple(results[query.name] for query in step.queries))
+
+    async def _ask(
+        self, query: Query, spec: RolloutSpec, snapshot: Snapshot, step: Analysis, start: datetime, end: datetime
+    ) -> Outcome:
+        provider = self._providers.get(query.provider)
+        if provider is None:
+            known = ", ".join(sorted(self._providers)) or "none"
+            detail = f"there is no metric provider {query.provider}; the daemon's configuration has: {known}"
+            return Outcome(OutcomeKind.ERROR, None, detail)
+        try:
+            text = self._render(query.template, spec, snapshot, step, start, end)
+        except QueryNotRendered as error:
+            return Outcome(OutcomeKind.ERROR, None, str(error))
+        return await provider.measure(RenderedQuery(text, start, end))
+
+
+def _analysis(spec: RolloutSpec, action: Action) -> Analysis:
+    index = action.args["step"]
+    assert isinstance(index, int)
+    step = spec.plan.steps[index]
+    assert isinstance(step, Analysis)
+    return step

@@ -1,0 +1,137 @@
+"""One target of a deploy file and its manifests -> the engine's plan of one rollout. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from engine.model import PLAN_VERSION, ManifestPlan, RouterKind, RoutePlan, Step, TargetPlan, WorkloadPlan
+from strategies.compile_steps import compile_steps, seconds_of
+from strategies.deployfile_models import DeployFile, Smi
+from strategies.kubernetes_kinds import CLUSTER_SCOPED, CUSTOM_RESOURCE_DEFINITION, DEPLOYMENT, ObjectKind, rank
+from strategies.manifest_checks import deployment_facts, deployments_of, service_facts
+from strategies.manifest_objects import ManifestObject
+from strategies.traffic_matching import NoMatch, find_workload
+from strategies.yaml_document import to_plain
+
+READY_SECONDS = 1_800.0
+SETTLE_SECONDS = 5.0
+
+JsonObject = dict[str, Any]
+
+
+def compile_target(
+    document: DeployFile,
+    name: str,
+    objects: Sequence[ManifestObject],
+    *,
+    context: dict[str, str],
+    depends_on: tuple[str, ...],
+) -> TargetPlan:
+    """`objects` are all of the file's; those for other targets are left out. The file has been checked and has no errors."""
+    target = document.targets[name]
+    config = document.deployment_config
+    chosen = [item for item in objects if name in item.targets]
+    scopes = _cluster_scoped(chosen)
+    workloads = tuple(
+        WorkloadPlan(item.name, _to_json(item, target.namespace, scopes)) for item in deployments_of(chosen)
+    )
+    return TargetPlan(
+        version=PLAN_VERSION,
+        target=name,
+        account=target.account,
+        namespace=target.namespace,
+        workloads=workloads,
+        manifests=_compile_manifests(chosen, target.namespace, scopes),
+        routes=_compile_routes(document, name, chosen),
+        steps=_steps_of(document, target.strategy) if workloads else (),
+        depends_on=depends_on,
+        ready_timeout_seconds=seconds_of(config.timeout if config is not None else None, READY_SECONDS),
+        settle_seconds=seconds_of(config.settle if config is not None else None, SETTLE_SECONDS),
+        context=context,
+    )
+
+
+def _steps_of(document: DeployFile, strategy: str | None) -> tuple[Step, ...]:
+    definition = (document.strategies or {}).get(strategy or "")
+    canary = definition.canary if definition is not None else None
+    return compile_steps(document, canary.steps) if canary is not None else ()
+
+
+# --- manifests ---------------------------------------------------------------------------------------------------------
+
+
+def _compile_manifests(
+    objects: Iterable[ManifestObject], namespace: str, cluster_scoped: frozenset[ObjectKind]
+) -> tuple[ManifestPlan, ...]:
+    supporting = sorted((item for item in objects if item.kind != DEPLOYMENT), key=lambda item: rank(item.kind))
+    plans: list[ManifestPlan] = []
+    taken: set[str] = set()
+    for item in supporting:
+        key = f"{item.kind.kind}/{item.name}"
+        if key in taken:  # Two API groups may have kinds of one name, as the Services of Kubernetes and of Knative.
+            key = f"{item.kind.kind}.{item.kind.group}/{item.name}"
+        taken.add(key)
+        plans.append(ManifestPlan(key, _to_json(item, namespace, cluster_scoped)))
+    return tuple(plans)
+
+
+def _cluster_scoped(objects: Iterable[ManifestObject]) -> frozenset[ObjectKind]:
+    """The kinds without a namespace: Kubernetes' own, and those that the manifests themselves define so."""
+    defined: set[ObjectKind] = set()
+    for item in objects:
+        if item.kind != CUSTOM_RESOURCE_DEFINITION:
+            continue
+        group, scope = item.place.at("spec", "group"), item.place.at("spec", "scope")
+        kind = item.place.at("spec", "names", "kind")
+        if group is not None and kind is not None and scope is not None and scope.text == "Cluster":
+            defined.add(ObjectKind(group.text or "", kind.text or ""))
+    return CLUSTER_SCOPED | defined
+
+
+def _to_json(item: ManifestObject, namespace: str, cluster_scoped: frozenset[ObjectKind]) -> str:
+    content: JsonObject = to_plain(item.place.node)
+    if item.kind not in cluster_scoped:
+        content["metadata"]["namespace"] = namespace
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+# --- routes ------------------------------------------------------------------------------------------------------------
+
+
+def _compile_routes(document: DeployFile, target: str, objects: Sequence[ManifestObject]) -> tuple[RoutePlan, ...]:
+    deployments, services = deployment_facts(objects), service_facts(objects)
+    if not deployments:
+        return ()
+    routes: list[RoutePlan] = []
+    for block in _smi_blocks(document, target):
+        workload = find_workload(block.root_service_name, deployments, services)
+        if not isinstance(workload, NoMatch):
+            routes.append(_smi_route(block, workload))
+    routed = {route.workload for route in routes}
+    names = {route.name for route in routes}
+    for deployment in deployments:
+        if deployment.name not in routed:
+            name = deployment.name if deployment.name not in names else f"{deployment.name}/pods"
+            routes.append(RoutePlan(name=name, kind=RouterKind.POD_RATIO, workload=deployment.name))
+    return tuple(routes)
+
+
+def _smi_blocks(document: DeployFile, target: str) -> list[Smi]:
+    entries = [entry for entry in document.traffic_management or [] if entry.targets is None or target in entry.targets]
+    return [block for entry in entries for block in entry.smi or []]
+
+
+def _smi_route(block: Smi, workload: str) -> RoutePlan:
+    root = block.root_service_name
+    return RoutePlan(
+        name=root,
+        kind=RouterKind.SMI,
+        workload=workload,
+        root_service=root,
+        stable_service=block.stable_service_name or f"{root}-stable",
+        canary_service=block.canary_service_name or f"{root}-canary",
+        split=block.traffic_split_name or root,
+        adopts_canary_service=block.canary_service_name is not None,
+    )

@@ -1,0 +1,121 @@
+"""What the manifests of a target must be together: no object twice, a strategy where there is a Deployment, and Services that
+lead to one. Works on files that do not fit the schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from strategies.kubernetes_kinds import DEPLOYMENT, SERVICE, ObjectKind
+from strategies.manifest_objects import ManifestObject, labels_of, texts_of
+from strategies.notices import NOT_YET, is_address
+from strategies.places import Place
+from strategies.problems import FileReport
+from strategies.suggestions import listed, quote
+from strategies.traffic_checks import blocks_of, concerns
+from strategies.traffic_matching import DeploymentFacts, NoMatch, ServiceFacts, find_workload, missing_ports
+
+_DIFFERENT = ("canaryServiceName", "stableServiceName")
+
+
+def check_manifests(root: Place, objects: Sequence[ManifestObject], say: FileReport) -> None:
+    """`objects` are those that could be read; `say` is for the deploy file."""
+    for target, place in root.entries("targets"):
+        chosen = [item for item in objects if target in item.targets]
+        _check_twice(chosen)
+        _check_target(root, target, place, chosen, say)
+
+
+def deployments_of(objects: Iterable[ManifestObject]) -> list[ManifestObject]:
+    return [item for item in objects if item.kind == DEPLOYMENT]
+
+
+def deployment_facts(objects: Iterable[ManifestObject]) -> list[DeploymentFacts]:
+    return [DeploymentFacts(item.name, labels_of(item)) for item in deployments_of(objects)]
+
+
+def service_facts(objects: Iterable[ManifestObject]) -> dict[str, ServiceFacts]:
+    services: dict[str, ServiceFacts] = {}
+    for item in objects:
+        if item.kind != SERVICE:
+            continue
+        spec = item.place.get("spec")
+        numbers = [port.at("port") for port in item.place.items("spec", "ports")]
+        services[item.name] = ServiceFacts(
+            item.name,
+            texts_of(spec.get("selector") if spec is not None else None),
+            frozenset(int(port.number) for port in numbers if port is not None and isinstance(port.number, int)),
+            headless=spec is not None and (ip := spec.get("clusterIP")) is not None and ip.text == "None",
+            external=spec is not None and (kind := spec.get("type")) is not None and kind.text == "ExternalName",
+        )
+    return services
+
+
+def _check_twice(objects: Iterable[ManifestObject]) -> None:
+    seen: dict[tuple[ObjectKind, str], ManifestObject] = {}
+    for item in objects:
+        first = seen.setdefault((item.kind, item.name), item)
+        if first is item:
+            continue
+        message = f"a second {item.kind.kind} is called {quote(item.name)}, the first is at {first.where}; remove one of the two"
+        if first.where == item.where:
+            message = f"the {item.kind.kind} {quote(item.name)} is deployed twice; two entries of manifests name this file, remove one"
+        item.say.error(item.name_mark, message)
+
+
+def _check_target(root: Place, target: str, place: Place, objects: Sequence[ManifestObject], say: FileReport) -> None:
+    sources = [source for source in root.items("manifests") if concerns(source, target)]
+    if any(is_address((source.get("path") or source).text or "") for source in sources):
+        return  # What is behind an address is not known, and nothing can be said about the whole.
+    if not sources:
+        if any(True for _ in root.items("manifests")):
+            say.error(
+                place.key_mark,
+                f"no manifest is for the target {quote(target)}; add it to the targets of one of the manifests",
+            )
+        return
+    deployments = deployments_of(objects)
+    strategy = place.get("strategy")
+    if not deployments:
+        if objects and strategy is not None:
+            say.warn(
+                strategy.key_mark,
+                f"the target {quote(target)} ships no Deployment, so its objects are applied and its strategy is not used",
+            )
+        return
+    if strategy is None and place.is_mapping:
+        say.error(
+            place.key_mark,
+            f'the target {quote(target)} ships the Deployment {quote(deployments[0].name)}, but has no "strategy"; add one',
+        )
+    names = dict.fromkeys(item.name for item in deployments)
+    if len(names) > 1:
+        say.notice(
+            place.key_mark,
+            f"several Deployments in one target ({listed(names)}): {NOT_YET}; the file can be checked, but not run",
+            blocks_run=True,
+            targets=(target,),
+        )
+    _check_services(root, target, objects, say)
+
+
+def _check_services(root: Place, target: str, objects: Sequence[ManifestObject], say: FileReport) -> None:
+    deployments, services = deployment_facts(objects), service_facts(objects)
+    for block in blocks_of(root, target, "smi"):
+        name = block.get("rootServiceName")
+        if name is None or name.text is None:
+            continue
+        workload = find_workload(name.text, deployments, services)
+        if isinstance(workload, NoMatch):
+            say.error(name.mark, workload.message)
+            continue
+        for field in _DIFFERENT:
+            given = block.get(field)
+            backend = services.get(given.text) if given is not None and given.text is not None else None
+            if given is None or backend is None or name.text not in services:
+                continue
+            if missing := missing_ports(services[name.text], backend):
+                ports = ", ".join(str(port) for port in missing)
+                say.error(
+                    given.mark,
+                    f"the Service {backend.name} lacks port {ports} of {quote(name.text)}, and traffic to it would be lost; add it",
+                )

@@ -1,0 +1,1 @@
+"""Tests of the metric providers: real HTTP on loopback that serves scripted pages and answers."""

@@ -176,8 +176,8 @@ def _alternatives(valid: Iterable[str]) -> str:
     return listed(valid, joint="or").replace('"', "")
 
 
-def _nearest_of(value: str, valid: Iterable[str]) -> str:
-    found = suggest(value, valid)
+def _nearest_of(value: str, valid: list[str]) -> str:
+    found = suggest(value, valid) if len(valid) > 1 else ""
     return f"; {found}" if found.startswith("did you mean") else ""
 
 

@@ -67,7 +67,7 @@ def _check_target(root: Place, target: str, place: Place, objects: Sequence[Mani
     if any(is_address((source.get("path") or source).text or "") for source in sources):
         return  # What is behind an address is not known, and nothing can be said about the whole.
     if not sources:
-        if any(True for _ in root.items("manifests")):
+        if not _names_unknown_targets(root):
             say.error(
                 place.key_mark,
                 f"no manifest is for the target {quote(target)}; add it to the targets of one of the manifests",
@@ -76,7 +76,7 @@ def _check_target(root: Place, target: str, place: Place, objects: Sequence[Mani
     deployments = deployments_of(objects)
     strategy = place.get("strategy")
     if not deployments:
-        if objects and strategy is not None:
+        if objects and strategy is not None and all(item.kind.kind != "Deployment" for item in objects):
             say.warn(
                 strategy.key_mark,
                 f"the target {quote(target)} ships no Deployment, so its objects are applied and its strategy is not used",
@@ -98,6 +98,13 @@ def _check_target(root: Place, target: str, place: Place, objects: Sequence[Mani
     _check_services(root, target, objects, say)
 
 
+def _names_unknown_targets(root: Place) -> bool:
+    """Whether some manifest is for a target that does not exist, which is reported there."""
+    targets = {name for name, _ in root.entries("targets")}
+    manifests = list(root.items("manifests"))
+    return not manifests or any(item.text not in targets for source in manifests for item in source.items("targets"))
+
+
 def _check_services(root: Place, target: str, objects: Sequence[ManifestObject], say: FileReport) -> None:
     deployments, services = deployment_facts(objects), service_facts(objects)
     for block in blocks_of(root, target, "smi"):
@@ -117,5 +124,5 @@ def _check_services(root: Place, target: str, objects: Sequence[ManifestObject],
                 ports = ", ".join(str(port) for port in missing)
                 say.error(
                     given.mark,
-                    f"the Service {backend.name} lacks port {ports} of {quote(name.text)}, and traffic to it would be lost; add it",
+                    f"the Service {quote(backend.name)} lacks port {ports} of {quote(name.text)}, and traffic to it would be lost; add it",
                 )

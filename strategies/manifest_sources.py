@@ -91,9 +91,10 @@ class DiskReader:
         )
 
     def _explain_missing(self, path: str, beside: Path, within: Path) -> str:
-        places = dict.fromkeys(str(Path(os.path.normpath(place)).parent) for place in (beside, within))
-        message = f"{quote(path)} does not exist; looked in {' and in '.join(places)}"
-        for place in (beside, within):
+        places = [beside] if _folder_of(beside) == _folder_of(within) else [beside, within]
+        looked = " and in ".join(os.path.normpath(place.parent) for place in places)
+        message = f"{quote(path)} does not exist; looked in {looked}"
+        for place in places:
             if place.parent.is_dir():
                 advice = suggest(place.name, [entry.name for entry in place.parent.iterdir()], "")
                 if advice.startswith("did you mean"):
@@ -132,6 +133,10 @@ class DiskReader:
             faults.append(Problem(name, *fault.mark, fault.message))
             return
         files.append(SourceText(name, text))
+
+
+def _folder_of(path: Path) -> Path:
+    return path.parent.resolve()
 
 
 def _yaml_files(directory: Path) -> Iterator[Path]:

@@ -48,10 +48,21 @@ def check_schema(root: Place, say: Say) -> DeployFile | None:
     try:
         return DeployFile.model_validate(to_plain(root.node))
     except ValidationError as error:
-        for details in error.errors(include_url=False, include_context=True, include_input=False):
-            mark, message = _explain(root, details)
-            say(mark, message)
+        findings = error.errors(include_url=False, include_context=True, include_input=False)
+        meant = {name for details in findings if (name := _meant_field(root, details)) is not None}
+        for details in findings:
+            if details["type"] != "missing" or details["loc"] not in meant:
+                say(*_explain(root, details))
         return None
+
+
+def _meant_field(root: Place, details: ErrorDetails) -> tuple[int | str, ...] | None:
+    """The field that an unknown field was meant to be, so that it is not reported as missing as well."""
+    if details["type"] != "extra_forbidden":
+        return None
+    *owner, name = details["loc"]
+    found = _nearest_field(root.deepest(owner), str(name), tuple(owner))
+    return (*owner, found) if found is not None else None
 
 
 def _explain(root: Place, details: ErrorDetails) -> tuple[Mark, str]:
@@ -87,7 +98,8 @@ def _expect_range(kind: str, context: Mapping[str, Any], path: tuple[int | str, 
         case "less_than_equal":
             return f"expected {context['le']:g} or less"
         case "too_short":
-            return "expected at least one entry; add one or remove the key"
+            removable = "" if _is_required(path) else " or remove the key"
+            return f"expected at least one entry; add one{removable}"
         case _:
             return f"expected {_purpose(path)}"
 
@@ -111,11 +123,26 @@ def _explain_unknown(owner: Place, name: str, path: tuple[int | str, ...]) -> st
     given_up = _GIVEN_UP_FIELDS.get((_last_name(path[:-1]), name))
     if given_up is not None:
         return f"{quote(name)} is no longer a field of {where}; {given_up}"
-    valid = fields_of(model_at(path[:-1]))
-    unused = [field for field in valid if field not in owner.names]
-    found = nearest(name, unused) or nearest(name, valid)
-    advice = f"did you mean {quote(found)}?" if found is not None else f"known here: {_plain_list(valid)}"
+    if (parent := _parent_not_indented(owner, name, path)) is not None:
+        return f"{quote(name)} belongs to {quote(parent)}, which is empty; indent it further than {quote(parent)}"
+    found = _nearest_field(owner, name, path[:-1])
+    known = _plain_list(fields_of(model_at(path[:-1])))
+    advice = f"did you mean {quote(found)}?" if found is not None else f"known here: {known}"
     return f"unknown field {quote(name)} in {where}; {advice}"
+
+
+def _nearest_field(owner: Place, name: str, path: tuple[int | str, ...]) -> str | None:
+    valid = fields_of(model_at(path))
+    unused = [field for field in valid if field not in owner.names]
+    return nearest(name, unused) or nearest(name, valid)
+
+
+def _parent_not_indented(owner: Place, name: str, path: tuple[int | str, ...]) -> str | None:
+    """An empty field beside an unknown one that it would know: the lines below it are not indented enough."""
+    for sibling, place in owner.entries():
+        if place.is_empty and name in fields_of(model_at((*path[:-1], sibling))):
+            return sibling
+    return None
 
 
 def _plain_list(names: list[str]) -> str:

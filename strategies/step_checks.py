@@ -89,7 +89,7 @@ def _check_kind(step: Place, kinds: tuple[str, ...], say: FileReport) -> None:
         say.error(step.mark, f"this step is {listed(given)} at once; write one step for each")
     elif not given and not step.names:
         say.error(step.mark, f"this step is empty; write {listed(kinds, joint='or')} in it")
-    elif given and step.get(given[0]) is None:
+    elif given == list(step.names) and step.get(given[0]) is None:
         say.error(step.mark, f"{quote(given[0])} is empty; check that its fields are indented further than it is")
 
 

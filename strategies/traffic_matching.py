@@ -57,8 +57,8 @@ def find_workload(
         )
     shown = ",".join(f"{key}={value}" for key, value in sorted(service.selector.items()))
     return NoMatch(
-        f"the Service {quote(root_service)} selects {shown}, which matches the pods of none of the Deployments "
-        f"{listed([item.name for item in deployments])}; correct its selector, or name another Service"
+        f"the Service {quote(root_service)} selects {shown}, which are not the labels of a Deployment's pods here "
+        f"({listed([item.name for item in deployments])}); correct its selector, or name another Service"
     )
 
 

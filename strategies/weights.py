@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 
 from engine.model import FULL_WEIGHT
+from strategies.suggestions import quote
 
 _HUNDRED = Decimal(100)
 EXPECTED = 'a percentage from 0 to 100, such as 25, 0.1 or "12.5%"'
@@ -50,5 +51,7 @@ def _to_percent(weight: object) -> Decimal:
 
 
 def _shown(weight: object) -> str:
+    if isinstance(weight, str):
+        return quote(weight, 30)
     text = str(weight)
     return text if len(text) <= 30 else text[:27] + "..."

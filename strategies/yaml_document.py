@@ -172,6 +172,8 @@ class _Frame:
     key: str | None = None
     key_mark: Mark = _START
     awaits_value: bool = False
+    is_template: bool = False
+    """Whether it is what YAML makes of an unquoted `{{variable}}`: a mapping with a mapping for its key."""
     merges: list[Node] = field(default_factory=list)
 
 
@@ -259,6 +261,10 @@ class _Composer:
                 for key, entry in _entries_to_merge(merged).items():
                     node.entries.setdefault(key, entry)
             node.size = 1 + sum(entry.node.size for entry in node.entries.values())
+            if frame.is_template:
+                # The fault was reported where the template begins; as text it causes no second one.
+                self._place(ScalarNode("{{}}", "{{}}", node.mark), node.mark)
+                return
         else:
             node.size = 1 + sum(item.size for item in node.items)
         self._remember(frame.anchor, node)
@@ -279,6 +285,7 @@ class _Composer:
             self._place_value(frame, frame.node, node, mark)
         else:
             frame.key, frame.key_mark, frame.awaits_value = self._read_key(node, mark), mark, True
+            frame.is_template = isinstance(node, MappingNode)
 
     def _read_key(self, node: Node, mark: Mark) -> str | None:
         if isinstance(node, ScalarNode) and node.text:

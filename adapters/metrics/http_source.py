@@ -7,6 +7,7 @@ not know what the answers mean.
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -153,7 +154,8 @@ def describe(error: Exception) -> str:
         case aiohttp.ClientResponseError():
             return "did not answer with valid HTTP: does it speak https?"
         case OSError():
-            return f"cannot be reached: {shorten(error.strerror or type(error).__name__)}"
+            # asyncio's own texts tell sockets and leave out the reason.
+            return f"cannot be reached: {os.strerror(error.errno) if error.errno else type(error).__name__}"
         case _:
             return f"cannot be asked: {type(error).__name__}"
 

@@ -134,7 +134,9 @@ ADVICE: dict[int, str] = {
 def read_reason(content_type: str, body: bytes, quote: Quote) -> str:
     """What a refusal says in its body. Prometheus' own errors hold the position, as in `1:10: parse error: ...`."""
     if is_web_page(content_type, body):
-        return f"It sent a web page{quote(page_title(body))}: it is not Prometheus' API that answers at this URL"
+        title = quote(page_title(body))
+        shown = f" ({title})" if title else ""
+        return f"It sent a web page{shown}: it is not Prometheus' API that answers at this URL"
     try:
         answer = msgspec.json.decode(body, type=Answer)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -149,7 +151,7 @@ def is_web_page(content_type: str, body: bytes) -> bool:
 
 def page_title(body: bytes) -> str:
     title = re.search(rb"<title[^>]{0,100}>([^<]{1,200})", body[:10_000], re.IGNORECASE)
-    return f" ({title[1].decode('utf-8', errors='replace').strip()})" if title else ""
+    return title[1].decode("utf-8", errors="replace") if title else ""
 
 
 def failed(detail: str) -> Outcome:

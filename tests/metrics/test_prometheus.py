@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import aiohttp
+import anyio
 import pytest
 from aiohttp import web
 from hypothesis import given
@@ -155,7 +156,7 @@ class Recovering:
         self.refusals = list(refusals)
         self.asked = 0
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, _: web.Request) -> web.StreamResponse:
         self.asked += 1
         if self.refusals:
             return self.refusals.pop(0)
@@ -164,7 +165,7 @@ class Recovering:
 
 async def test_troubles_that_pass_are_outwaited(session: aiohttp.ClientSession) -> None:
     clock = HurriedClock()
-    outcome = await measured(session, Recovering(web.Response(status=503), web.Response(status=502)), clock)
+    outcome = await measured(session, Recovering(web.Response(status=503), web.Response(status=502)).answer, clock)
     assert outcome.value == 7.0
     assert clock.pauses == [0.25, 0.5]
 
@@ -172,14 +173,14 @@ async def test_troubles_that_pass_are_outwaited(session: aiohttp.ClientSession) 
 async def test_a_server_that_asks_for_a_pause_gets_it(session: aiohttp.ClientSession) -> None:
     clock = HurriedClock()
     refusals = [web.Response(status=429, headers={"Retry-After": wish}) for wish in ("3", "0", "soon")]
-    outcome = await measured(session, Recovering(*refusals), clock)
+    outcome = await measured(session, Recovering(*refusals).answer, clock)
     assert outcome.value == 7.0
     assert clock.pauses == [3.0, 0.5, 1.0]
 
 
 async def test_a_pause_beyond_the_time_that_is_left_is_not_waited_for(session: aiohttp.ClientSession) -> None:
     clock = HurriedClock()
-    outcome = await measured(session, Recovering(web.Response(status=429, headers={"Retry-After": "60"})), clock)
+    outcome = await measured(session, Recovering(web.Response(status=429, headers={"Retry-After": "60"})).answer, clock)
     assert outcome.kind is OutcomeKind.ERROR
     assert "429. it asks for fewer queries" in outcome.detail
     assert clock.pauses == []
@@ -188,7 +189,7 @@ async def test_a_pause_beyond_the_time_that_is_left_is_not_waited_for(session: a
 async def test_a_server_in_trouble_is_given_up_when_the_time_is_over(session: aiohttp.ClientSession) -> None:
     clock = HurriedClock()
     server = Recovering(*(web.Response(status=500, text="out of memory") for _ in range(100)))
-    outcome = await measured(session, server, clock)
+    outcome = await measured(session, server.answer, clock)
     assert outcome.kind is OutcomeKind.ERROR
     assert outcome.detail.endswith("It says: out of memory (asked 6 times)")
     assert server.asked == 6
@@ -197,7 +198,7 @@ async def test_a_server_in_trouble_is_given_up_when_the_time_is_over(session: ai
 
 async def test_a_refused_query_is_not_asked_again(session: aiohttp.ClientSession) -> None:
     server = Recovering(refusal(400, "bad_data", "1:1: parse error"))
-    outcome = await measured(session, server)
+    outcome = await measured(session, server.answer)
     assert outcome.kind is OutcomeKind.ERROR
     assert server.asked == 1
 
@@ -229,13 +230,11 @@ async def test_nobody_there_is_an_error_that_says_so(session: aiohttp.ClientSess
     outcome = await PrometheusProvider(session, url, HurriedClock()).measure(QUERY)
     assert outcome.kind is OutcomeKind.ERROR
     assert re.fullmatch(
-        r"http://127.0.0.1:\d+/api/v1/query cannot be reached: .*[Cc]onnection refused.* \(asked 6 times\)", outcome.detail
+        r"http://127.0.0.1:\d+/api/v1/query cannot be reached: Connection refused \(asked 6 times\)", outcome.detail
     ), outcome.detail
 
 
 async def test_a_server_that_never_answers_costs_no_more_than_the_time_allowed(session: aiohttp.ClientSession) -> None:
-    import anyio
-
     async def hang(_: web.Request) -> web.Response:
         await anyio.sleep(30)
         return web.Response()

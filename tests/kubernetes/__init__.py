@@ -1,0 +1,1 @@
+"""The Kubernetes adapter against scripted and embedded API servers."""

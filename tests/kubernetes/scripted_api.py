@@ -1,0 +1,154 @@
+"""An API server that says what it is told to say, for what a well-behaved one would rarely do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from tests.clocks import START
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class ScriptedApi:
+    """Lists and watches answer from their queues; the last answer of a queue is repeated."""
+
+    def __init__(self) -> None:
+        self.lists: deque[Answer] = deque()
+        self.watches: deque[Answer] = deque()
+        self.others: deque[Answer] = deque()
+        self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.server = ""
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        query = dict(request.query)
+        self.requests.append((request.method, request.path, query))
+        if request.method == "GET" and "watch" in query:
+            queue = self.watches
+        elif request.method == "GET" and "limit" in query:
+            queue = self.lists
+        else:
+            queue = self.others
+        answer = queue.popleft() if len(queue) > 1 else queue[0]
+        return await answer(request)
+
+    @property
+    def listed(self) -> int:
+        return sum("limit" in query for _, _, query in self.requests)
+
+    @property
+    def watched_from(self) -> list[str]:
+        return [query["resourceVersion"] for _, _, query in self.requests if "watch" in query]
+
+
+@asynccontextmanager
+async def scripted_api() -> AsyncIterator[ScriptedApi]:
+    api = ScriptedApi()
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", api.handle)
+    server = TestServer(application)
+    await server.start_server()
+    api.server = str(server.make_url("")).rstrip("/")
+    try:
+        yield api
+    finally:
+        await server.close()
+
+
+class Login:
+    """Credentials for a scripted server."""
+
+    tls = None
+
+    def __init__(self, server: str) -> None:
+        self.server = server
+        self.renewed = 0
+
+    async def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer token-{self.renewed}"}
+
+    async def renew(self) -> None:
+        self.renewed += 1
+
+
+class ImpatientClock:
+    """Sleeps take no time, and are remembered; monotonic time goes on by them."""
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+        self._skipped = 0.0
+
+    def now(self) -> Any:
+        return START
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time() + self._skipped
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self._skipped += seconds
+        await anyio.sleep(0.001)
+
+
+def answer(status: int, body: object, *, headers: dict[str, str] | None = None) -> Answer:
+    async def respond(request: web.Request) -> web.StreamResponse:
+        return web.json_response(body, status=status, headers=headers)
+
+    return respond
+
+
+def status(code: int, reason: str, message: str = "said so", **headers: str) -> Answer:
+    body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": message}
+    return answer(code, body, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def html(code: int = 502) -> Answer:
+    async def respond(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=code, text="<html>secret of a proxy</html>", content_type="text/html")
+
+    return respond
+
+
+def listing(version: str, *items: dict[str, Any], token: str = "") -> Answer:
+    return answer(200, {"kind": "List", "metadata": {"resourceVersion": version, "continue": token}, "items": list(items)})
+
+
+def stream(*lines: object, then: str = "end") -> Answer:
+    """A watch that sends the lines and then ends, stays open, or breaks off in the middle of a line."""
+
+    async def respond(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.content_type = "application/json"
+        await response.prepare(request)
+        for line in lines:
+            text = line if isinstance(line, str) else json.dumps(line)
+            await response.write(text.encode() + b"\n")
+        if then == "stay":
+            await asyncio.sleep(3600)
+        if then == "break":
+            await response.write(b'{"type": "ADDED", "obj')
+            assert request.transport is not None
+            request.transport.abort()
+        return response
+
+    return respond
+
+
+def event(kind: str, item: dict[str, Any]) -> dict[str, Any]:
+    return {"type": kind, "object": item}
+
+
+def replica_set(name: str, version: str, *, replicas: int = 1, uid: str = "") -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "namespace": "shop", "uid": uid or f"uid-{name}", "resourceVersion": version},
+        "spec": {"replicas": replicas, "template": {}},
+        "status": {"replicas": replicas, "availableReplicas": replicas},
+    }

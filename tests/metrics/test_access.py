@@ -1,0 +1,279 @@
+"""Credentials, TLS and headers: what is sent, what happens when they are wrong, and that no message tells them."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from adapters.metrics.credentials import (
+    Access,
+    BasicAuthentication,
+    BearerAuthentication,
+    SecretFile,
+    SecretValue,
+    TlsFiles,
+)
+from adapters.metrics.http_source import SourceMisconfigured, checked_address
+from adapters.metrics.outcome import Outcome, OutcomeKind, Query
+from adapters.metrics.prometheus import PrometheusProvider
+from tests.metrics.scripted import START, HurriedClock, serving
+
+QUERY = Query("up", START, START + timedelta(seconds=60))
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+class Guarded:
+    """Answers 1 to whoever is let in; everybody else is told what they showed, as careless servers do."""
+
+    def __init__(self, let_in: Callable[[web.Request], bool]) -> None:
+        self.let_in = let_in
+
+    async def answer(self, request: web.Request) -> web.Response:
+        if self.let_in(request):
+            return web.json_response({"status": "success", "data": {"resultType": "scalar", "result": [1, "1"]}})
+        return web.Response(status=401, text=f"you showed {dict(request.headers)}")
+
+
+async def measured(session: aiohttp.ClientSession, guard: Callable[[web.Request], bool], access: Access) -> Outcome:
+    async with serving(Guarded(guard).answer) as url:
+        return await PrometheusProvider(session, url, HurriedClock(), access).measure(QUERY)
+
+
+def showing(header: str) -> Callable[[web.Request], bool]:
+    return lambda request: request.headers.get("Authorization") == header
+
+
+async def test_a_bearer_token_is_shown(session: aiohttp.ClientSession) -> None:
+    access = Access(BearerAuthentication(SecretValue("t0ken")))
+    assert (await measured(session, showing("Bearer t0ken"), access)).value == 1.0
+
+
+async def test_a_user_and_password_are_shown(session: aiohttp.ClientSession) -> None:
+    access = Access(BasicAuthentication("headgate", SecretValue("pä:ss")))
+    encoded = base64.b64encode("headgate:pä:ss".encode()).decode()
+    assert (await measured(session, showing(f"Basic {encoded}"), access)).value == 1.0
+
+
+async def test_without_credentials_none_are_shown(session: aiohttp.ClientSession) -> None:
+    assert (await measured(session, lambda request: "Authorization" not in request.headers, Access())).value == 1.0
+
+
+async def test_headers_are_sent(session: aiohttp.ClientSession) -> None:
+    access = Access(headers={"X-Scope-OrgID": "team-a"})
+    assert (await measured(session, lambda request: request.headers["X-Scope-OrgID"] == "team-a", access)).value == 1.0
+
+
+async def test_a_secret_in_a_file_is_read_at_each_use(session: aiohttp.ClientSession, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    tokens: list[str] = []
+
+    def note(request: web.Request) -> bool:
+        tokens.append(request.headers["Authorization"])
+        return True
+
+    access = Access(BearerAuthentication(SecretFile(file)))
+    async with serving(Guarded(note).answer) as url:
+        provider = PrometheusProvider(session, url, HurriedClock(), access)
+        for token in ("first", "second"):
+            file.write_text(f"{token}\n")
+            await provider.measure(QUERY)
+    assert tokens == ["Bearer first", "Bearer second"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"\n", "is empty"),
+        (b"one\ntwo", "contains a line break"),
+        (b"\xff\xfe", "is not UTF-8 text"),
+        ("tökén".encode(), "characters outside of ASCII"),
+        (b"x" * 65_537, "is larger than 65536 bytes"),
+    ],
+)
+async def test_unusable_secrets_are_an_error_and_not_sent(
+    session: aiohttp.ClientSession, tmp_path: Path, content: bytes | None, reason: str
+) -> None:
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_bytes(content)
+    access = Access(BearerAuthentication(SecretFile(file)))
+    outcome = await measured(session, lambda _: pytest.fail("it was asked"), access)
+    assert outcome.kind is OutcomeKind.ERROR
+    assert reason in outcome.detail
+    assert "was not asked" in outcome.detail
+
+
+@pytest.mark.parametrize(
+    "access",
+    [
+        Access(BearerAuthentication(SecretValue("s3cr3t-token"))),
+        Access(BasicAuthentication("headgate", SecretValue("s3cr3t-token"))),
+        Access(headers={"X-Api-Key": "s3cr3t-token"}),
+    ],
+)
+async def test_a_server_that_repeats_what_it_was_shown_does_not_get_it_into_the_journal(
+    session: aiohttp.ClientSession, access: Access
+) -> None:
+    outcome = await measured(session, lambda _: False, access)
+    assert outcome.kind is OutcomeKind.ERROR
+    assert "check the provider's authentication" in outcome.detail
+    assert "***" in outcome.detail
+    assert "s3cr3t" not in outcome.detail
+    assert base64.b64encode(b"headgate:s3cr3t-token").decode() not in outcome.detail
+    assert "s3cr3t" not in repr(access)
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("prometheus:9090", "has to begin with http:// or https://"),
+        ("ftp://prometheus", "has to begin with http:// or https://"),
+        ("http://", "has to begin with http:// or https:// and a host name"),
+        ("", "has to begin with http:// or https://"),
+        ("http://[::1", "is not a URL"),
+        ("http://host:port/", "is not a URL"),
+        ("https://me:s3cr3t@prometheus.example/", "https://prometheus.example/ holds a user name or password"),
+    ],
+)
+def test_addresses_that_cannot_be_asked_are_refused_without_repeating_secrets(address: str, reason: str) -> None:
+    with pytest.raises(SourceMisconfigured) as caught:
+        checked_address(address)
+    assert reason in str(caught.value)
+    assert "s3cr3t" not in str(caught.value)
+
+
+async def test_headers_that_would_break_a_request_are_refused(session: aiohttp.ClientSession) -> None:
+    with pytest.raises(SourceMisconfigured, match="'X-Key' contains characters"):
+        PrometheusProvider(session, "http://localhost", HurriedClock(), Access(headers={"X-Key": "a\r\nb: c"}))
+
+
+async def test_redirects_are_not_followed(session: aiohttp.ClientSession) -> None:
+    paths: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        paths.append(request.path)
+        return web.Response(status=307, headers={"Location": "/elsewhere"})
+
+    async with serving(answer) as url:
+        outcome = await PrometheusProvider(session, url, HurriedClock()).measure(QUERY)
+    assert outcome.kind is OutcomeKind.ERROR
+    assert "redirects are not followed" in outcome.detail
+    assert paths == ["/api/v1/query"]
+
+
+def certify(folder: Path, name: str, issuer: str, *options: str) -> None:
+    """A key and a certificate signed by an issuer, or by itself if it is its own issuer."""
+    new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    signed = [] if issuer == name else ["-CA", f"{issuer}.crt", "-CAkey", f"{issuer}.key"]
+    files = ["-keyout", f"{name}.key", "-out", f"{name}.crt", "-subj", f"/CN={name}"]
+    subprocess.run([*new, *signed, *files, *options], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl on the PATH to make certificates")
+    folder = tmp_path_factory.mktemp("certificates")
+    certify(folder, "authority", "authority")
+    certify(folder, "server", "authority", "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=CA:FALSE")
+    certify(folder, "client", "authority", "-addext", "basicConstraints=CA:FALSE")
+    return folder
+
+
+def server_context(folder: Path, *, wants_client: bool = False) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.crt", folder / "server.key")
+    if wants_client:
+        context.load_verify_locations(folder / "authority.crt")
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+async def measured_by_tls(session: aiohttp.ClientSession, server: ssl.SSLContext, tls: TlsFiles | None) -> Outcome:
+    async with serving(Guarded(lambda _: True).answer, tls=server) as url:
+        return await PrometheusProvider(session, url, HurriedClock(), Access(tls=tls)).measure(QUERY)
+
+
+async def test_a_private_authority_is_trusted_when_its_file_is_given(
+    session: aiohttp.ClientSession, certificates: Path
+) -> None:
+    tls = TlsFiles(ca_file=certificates / "authority.crt")
+    assert (await measured_by_tls(session, server_context(certificates), tls)).value == 1.0
+
+
+async def test_an_unknown_certificate_is_an_error_that_names_the_remedy(
+    session: aiohttp.ClientSession, certificates: Path
+) -> None:
+    outcome = await measured_by_tls(session, server_context(certificates), None)
+    assert outcome.kind is OutcomeKind.ERROR
+    assert "because of its TLS certificate" in outcome.detail
+    assert "Give the CA file" in outcome.detail
+    assert "asked" not in outcome.detail.partition("certificate")[2]  # asking again would not help
+
+
+async def test_insecure_accepts_any_certificate(session: aiohttp.ClientSession, certificates: Path) -> None:
+    assert (await measured_by_tls(session, server_context(certificates), TlsFiles(insecure=True))).value == 1.0
+
+
+async def test_a_server_that_wants_a_certificate_gets_ours(session: aiohttp.ClientSession, certificates: Path) -> None:
+    server = server_context(certificates, wants_client=True)
+    authority = certificates / "authority.crt"
+    tls = TlsFiles(authority, certificates / "client.crt", certificates / "client.key")
+    assert (await measured_by_tls(session, server, tls)).value == 1.0
+    assert (await measured_by_tls(session, server, TlsFiles(authority))).kind is OutcomeKind.ERROR
+
+
+async def test_a_certificate_that_was_renewed_is_used_from_then_on(
+    session: aiohttp.ClientSession, certificates: Path, tmp_path: Path
+) -> None:
+    authority = tmp_path / "authority.crt"
+    shutil.copy(certificates / "client.crt", authority)  # not the authority's: nothing can be verified with it
+    async with serving(Guarded(lambda _: True).answer, tls=server_context(certificates)) as url:
+        provider = PrometheusProvider(session, url, HurriedClock(), Access(tls=TlsFiles(ca_file=authority)))
+        before = await provider.measure(QUERY)
+        shutil.copy(certificates / "authority.crt", authority)
+        os.utime(authority, ns=(1, 1))
+        after = await provider.measure(QUERY)
+    assert (before.kind, after.kind) == (OutcomeKind.ERROR, OutcomeKind.VALUE)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no certificate"])
+async def test_tls_files_that_cannot_be_used_are_named(
+    session: aiohttp.ClientSession, tmp_path: Path, content: bytes | None
+) -> None:
+    file = tmp_path / "ca.crt"
+    if content is not None:
+        file.write_bytes(content)
+    provider = PrometheusProvider(session, "https://127.0.0.1:1", HurriedClock(), Access(tls=TlsFiles(ca_file=file)))
+    outcome = await provider.measure(QUERY)
+    assert outcome.kind is OutcomeKind.ERROR
+    assert f"the TLS files ({file}) cannot be used" in outcome.detail
+
+
+async def test_http_where_https_was_meant_and_the_other_way_round(
+    session: aiohttp.ClientSession, certificates: Path
+) -> None:
+    async with serving(Guarded(lambda _: True).answer) as url:
+        provider = PrometheusProvider(session, url.replace("http:", "https:"), HurriedClock())
+        assert "does it speak https" in (await provider.measure(QUERY)).detail
+    async with serving(Guarded(lambda _: True).answer, tls=server_context(certificates)) as url:
+        provider = PrometheusProvider(session, url.replace("https:", "http:"), HurriedClock())
+        outcome = await provider.measure(QUERY)
+        assert outcome.kind is OutcomeKind.ERROR, outcome
+        print(outcome.detail)

@@ -16,7 +16,7 @@ from strategies.manifest_objects import ManifestObject, read_objects
 from strategies.manifest_sources import DiskReader, Found, ManifestReader, SourceText, Unreadable
 from strategies.notices import find_notices, find_old_ways, is_address
 from strategies.places import Place
-from strategies.problems import FileReport, Problem, Problems, Report, TooManyErrors
+from strategies.problems import MOST, FileReport, Problem, Problems, Report, TooManyErrors
 from strategies.reference_checks import check_references
 from strategies.schema_problems import check_schema
 from strategies.step_checks import check_settings, check_steps
@@ -27,6 +27,7 @@ from strategies.yaml_document import Limits, Mark, ScalarNode, compose, decode
 from strategies.yaml_scalars import Dialect
 
 LIMITS = Limits(bytes=1 << 20, values=20_000)
+MOST_TARGETS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +93,14 @@ def _load(content: str | bytes, name: str, find: Find) -> LoadedFile:
         text = content
     report = Report()
     reading = _Reading(text, FileReport(report, name), find)
+    rest: tuple[Problem, ...] = ()
     try:
         reading.run()
     except TooManyErrors:
-        report.errors[Problem(name, 1, 1, "there are more errors than these; correct them first")] = None
-    return LoadedFile(name, text, reading.sources, reading.document, tuple(reading.objects), report.finish(name))
+        rest = (Problem(name, 1, 1, f"there are more errors than these {MOST}; correct them first"),)
+    found = report.finish(name)
+    problems = Problems(found.errors + rest, found.warnings, found.notices)
+    return LoadedFile(name, text, reading.sources, reading.document, tuple(reading.objects), problems)
 
 
 class _Reading:
@@ -115,7 +119,7 @@ class _Reading:
         if root is None:
             return
         put_right(root, self._say.warn)
-        if self._is_lambda(root):
+        if self._is_lambda(root) or self._is_too_large(root):
             return
         self.document = check_schema(root, self._say.error)
         for check in (check_steps, check_settings, check_references, check_traffic, check_templates):
@@ -150,6 +154,13 @@ class _Reading:
         self._say.error(
             kind.mark, "kind: lambda is not supported; Headgate deploys to Kubernetes, and kind is kubernetes there"
         )
+        return True
+
+    def _is_too_large(self, root: Place) -> bool:
+        targets = root.get("targets")
+        if targets is None or len(targets.names) <= MOST_TARGETS:
+            return False
+        self._say.error(targets.key_mark, f"there are more than {MOST_TARGETS:,} targets; make several files of this one")
         return True
 
     def _read_manifests(self, root: Place) -> None:

@@ -45,6 +45,7 @@ CLUSTER_SCOPED = frozenset(
 
 DEPLOYMENT = ObjectKind("apps", "Deployment")
 SERVICE = ObjectKind("", "Service")
+TRAFFIC_SPLIT = ObjectKind("split.smi-spec.io", "TrafficSplit")
 CUSTOM_RESOURCE_DEFINITION = ObjectKind("apiextensions.k8s.io", "CustomResourceDefinition")
 
 _RBAC = "rbac.authorization.k8s.io"

@@ -3,26 +3,34 @@ lead to one. Works on files that do not fit the schema."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from strategies.kubernetes_kinds import DEPLOYMENT, SERVICE, ObjectKind
+from strategies.kubernetes_kinds import DEPLOYMENT, SERVICE, TRAFFIC_SPLIT, ObjectKind
 from strategies.manifest_objects import ManifestObject, labels_of, texts_of
 from strategies.notices import NOT_YET, is_address
 from strategies.places import Place
 from strategies.problems import FileReport
 from strategies.suggestions import listed, quote
-from strategies.traffic_checks import blocks_of, concerns
+from strategies.traffic_checks import smi_blocks, targets_of
 from strategies.traffic_matching import DeploymentFacts, NoMatch, ServiceFacts, find_workload, missing_ports
-
-_DIFFERENT = ("canaryServiceName", "stableServiceName")
 
 
 def check_manifests(root: Place, objects: Sequence[ManifestObject], say: FileReport) -> None:
     """`objects` are those that could be read; `say` is for the deploy file."""
-    for target, place in root.entries("targets"):
-        chosen = [item for item in objects if target in item.targets]
-        _check_twice(chosen)
-        _check_target(root, target, place, chosen, say)
+    everywhere = [name for name, _ in root.entries("targets")]
+    chosen: dict[str, list[ManifestObject]] = {name: [] for name in everywhere}
+    for item in objects:
+        for name in item.targets & chosen.keys():
+            chosen[name].append(item)
+    sources: dict[str, list[Place]] = {name: [] for name in everywhere}
+    for source in root.items("manifests"):
+        for name in targets_of(source, everywhere):
+            sources[name].append(source)
+    blocks = smi_blocks(root)
+    for name, target in root.entries("targets"):
+        _check_twice(chosen[name])
+        if _has_sources(root, name, target, sources[name], say) and _check_target(name, target, chosen[name], say):
+            _check_services(blocks.get(name, ()), chosen[name], say)
 
 
 def deployments_of(objects: Iterable[ManifestObject]) -> list[ManifestObject]:
@@ -62,30 +70,29 @@ def _check_twice(objects: Iterable[ManifestObject]) -> None:
         item.say.error(item.name_mark, message)
 
 
-def _check_target(root: Place, target: str, place: Place, objects: Sequence[ManifestObject], say: FileReport) -> None:
-    sources = [source for source in root.items("manifests") if concerns(source, target)]
-    if any(is_address((source.get("path") or source).text or "") for source in sources):
-        return  # What is behind an address is not known, and nothing can be said about the whole.
-    if not sources:
-        if not _names_unknown_targets(root):
-            say.error(
-                place.key_mark,
-                f"no manifest is for the target {quote(target)}; add it to the targets of one of the manifests",
-            )
-        return
+def _has_sources(root: Place, name: str, target: Place, sources: Sequence[Place], say: FileReport) -> bool:
+    """Whether all that a target gets is known, so that something can be said about the whole of it."""
+    if not sources and not _names_unknown_targets(root):
+        message = f"no manifest is for the target {quote(name)}; add it to the targets of one of the manifests"
+        say.error(target.key_mark, message)
+    return bool(sources) and not any(is_address((source.get("path") or source).text or "") for source in sources)
+
+
+def _check_target(name: str, place: Place, objects: Sequence[ManifestObject], say: FileReport) -> bool:
+    """Whether the target ships a Deployment."""
     deployments = deployments_of(objects)
     strategy = place.get("strategy")
     if not deployments:
         if objects and strategy is not None and all(item.kind.kind != "Deployment" for item in objects):
             say.warn(
                 strategy.key_mark,
-                f"the target {quote(target)} ships no Deployment, so its objects are applied and its strategy is not used",
+                f"the target {quote(name)} ships no Deployment, so its objects are applied and its strategy is not used",
             )
-        return
+        return False
     if strategy is None and place.is_mapping:
         say.error(
             place.key_mark,
-            f'the target {quote(target)} ships the Deployment {quote(deployments[0].name)}, but has no "strategy"; add one',
+            f'the target {quote(name)} ships the Deployment {quote(deployments[0].name)}, but has no "strategy"; add one',
         )
     names = dict.fromkeys(item.name for item in deployments)
     if len(names) > 1:
@@ -93,9 +100,9 @@ def _check_target(root: Place, target: str, place: Place, objects: Sequence[Mani
             place.key_mark,
             f"several Deployments in one target ({listed(names)}): {NOT_YET}; the file can be checked, but not run",
             blocks_run=True,
-            targets=(target,),
+            targets=(name,),
         )
-    _check_services(root, target, objects, say)
+    return True
 
 
 def _names_unknown_targets(root: Place) -> bool:
@@ -105,9 +112,9 @@ def _names_unknown_targets(root: Place) -> bool:
     return not manifests or any(item.text not in targets for source in manifests for item in source.items("targets"))
 
 
-def _check_services(root: Place, target: str, objects: Sequence[ManifestObject], say: FileReport) -> None:
+def _check_services(blocks: Iterable[Place], objects: Sequence[ManifestObject], say: FileReport) -> None:
     deployments, services = deployment_facts(objects), service_facts(objects)
-    for block in blocks_of(root, target, "smi"):
+    for block in blocks:
         name = block.get("rootServiceName")
         if name is None or name.text is None:
             continue
@@ -115,14 +122,39 @@ def _check_services(root: Place, target: str, objects: Sequence[ManifestObject],
         if isinstance(workload, NoMatch):
             say.error(name.mark, workload.message)
             continue
-        for field in _DIFFERENT:
-            given = block.get(field)
-            backend = services.get(given.text) if given is not None and given.text is not None else None
-            if given is None or backend is None or name.text not in services:
-                continue
-            if missing := missing_ports(services[name.text], backend):
-                ports = ", ".join(str(port) for port in missing)
-                say.error(
-                    given.mark,
-                    f"the Service {quote(backend.name)} lacks port {ports} of {quote(name.text)}, and traffic to it would be lost; add it",
-                )
+        _check_canary_service(block, name.text, services, say)
+        _check_made_here(block, name.text, objects, say)
+
+
+def _check_canary_service(block: Place, root: str, services: Mapping[str, ServiceFacts], say: FileReport) -> None:
+    given = block.get("canaryServiceName")
+    backend = services.get(given.text) if given is not None and given.text is not None else None
+    if given is None or backend is None or root not in services:
+        return
+    if missing := missing_ports(services[root], backend):
+        ports = ", ".join(str(port) for port in missing)
+        say.error(
+            given.mark,
+            f"the Service {quote(backend.name)} lacks port {ports} of {quote(root)}, and traffic to it would be lost; add it",
+        )
+
+
+def _check_made_here(block: Place, root: str, objects: Iterable[ManifestObject], say: FileReport) -> None:
+    """Objects that a rollout makes and removes cannot be among those that it leaves behind."""
+    shipped = {(item.kind, item.name) for item in objects}
+    made = (
+        ("stableServiceName", SERVICE, f"{root}-stable", "leave it out, or give another"),
+        ("canaryServiceName", SERVICE, f"{root}-canary", "leave it out, or name it with"),
+        ("trafficSplitName", TRAFFIC_SPLIT, root, "leave it out, or give another"),
+    )
+    for field, kind, default, advice in made:
+        given = block.get(field)
+        name = given.text if given is not None else default
+        is_theirs = field == "canaryServiceName" and given is not None
+        if name is not None and (kind, name) in shipped and not is_theirs:
+            place = given if given is not None else block
+            say.error(
+                place.mark,
+                f"the {kind.kind} {quote(name)} is among the manifests, but the rollout makes and removes one of that name; "
+                f"{advice} {field}",
+            )

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from strategies.places import Place
 from strategies.problems import FileReport
 from strategies.suggestions import quote
-from strategies.traffic_checks import concerns
+from strategies.traffic_checks import targets_of
 
 NOT_YET = "accepted, not yet carried out"
 
@@ -124,7 +124,7 @@ def _find_in_targets(root: Place, say: FileReport) -> None:
 
 def _find_in_traffic(root: Place, targets: tuple[str, ...], say: FileReport) -> None:
     for entry in root.items("trafficManagement"):
-        concerned = tuple(name for name in targets if concerns(entry, name))
+        concerned = tuple(targets_of(entry, targets))
         if any(True for _ in entry.items("istio")):
             say.notice(
                 entry.mark_of("istio"),
@@ -156,7 +156,7 @@ def _find_in_manifests(root: Place, targets: tuple[str, ...], say: FileReport) -
                 path.mark,
                 f"manifests by address: {NOT_YET}; the file can be checked, but not run. Fetch it, and name the file instead",
                 blocks_run=True,
-                targets=tuple(name for name in targets if concerns(source, name)),
+                targets=tuple(targets_of(source, targets)),
             )
 
 

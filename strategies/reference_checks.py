@@ -66,8 +66,13 @@ def _check_dependencies(root: Place, say: FileReport) -> None:
                 )
     for cycle, closing in find_cycles(needs):
         say.error(
-            closing.mark, f"the targets wait for each other: {' -> '.join(cycle)}; remove one of the dependencies"
+            closing.mark, f"the targets wait for each other: {_arrows(cycle)}; remove one of the dependencies"
         )
+
+
+def _arrows(cycle: list[str]) -> str:
+    shown = cycle if len(cycle) <= 12 else [*cycle[:8], "...", *cycle[-3:]]
+    return " -> ".join(shown)
 
 
 def find_cycles(needs: dict[str, list[tuple[str, Place]]]) -> Iterator[tuple[list[str], Place]]:

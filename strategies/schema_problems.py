@@ -16,7 +16,8 @@ from pydantic_core import ErrorDetails
 
 from strategies.deployfile_models import DeployFile
 from strategies.field_types import SENTENCE
-from strategies.places import Place, label
+from strategies.places import Place
+from strategies.problems import MOST
 from strategies.suggestions import listed, nearest, quote
 from strategies.yaml_document import MappingNode, Mark, ScalarNode, SequenceNode, to_plain
 from strategies.yaml_scalars import OLD_BOOLEANS
@@ -48,7 +49,7 @@ def check_schema(root: Place, say: Say) -> DeployFile | None:
     try:
         return DeployFile.model_validate(to_plain(root.node))
     except ValidationError as error:
-        findings = error.errors(include_url=False, include_context=True, include_input=False)
+        findings = error.errors(include_url=False, include_context=True, include_input=False)[: MOST + 20]
         meant = {name for details in findings if (name := _meant_field(root, details)) is not None}
         for details in findings:
             if details["type"] != "missing" or details["loc"] not in meant:
@@ -236,5 +237,3 @@ def _unwrap(annotation: Any) -> Any:  # noqa: ANN401  type annotations are value
         return next(argument for argument in get_args(annotation) if argument is not type(None))
     return annotation
 
-
-__all__ = ["Say", "check_schema", "fields_of", "label", "model_at"]

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_MOST_CANDIDATES = 300
+"""Comparing with more names than these takes longer than the advice is worth."""
+
 
 def nearest(name: str, valid: Iterable[str]) -> str | None:
     """The valid name that `name` was probably meant to be, whatever its case; None when nothing comes close."""
     by_lowered = {candidate.lower(): candidate for candidate in sorted(valid, reverse=True)}
+    if len(by_lowered) > _MOST_CANDIDATES:
+        return by_lowered.get(name.lower())
     matches = get_close_matches(name.lower()[:200], by_lowered, n=1, cutoff=0.6)
     return by_lowered[matches[0]] if matches else None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from strategies.places import Place
 from strategies.problems import FileReport
 from strategies.suggestions import quote
@@ -22,22 +24,27 @@ def check_traffic(root: Place, say: FileReport) -> None:
                     pair.mark,
                     f"activeService and previewService are both {quote(active)}; name another preview Service",
                 )
-    for name, target in root.entries("targets"):
-        _check_target(root, name, target, say)
+    for target, blocks in smi_blocks(root).items():
+        _check_names_of_target(target, blocks, say)
 
 
-def blocks_of(root: Place, target: str, kind: str) -> list[Place]:
-    """The blocks of one kind of traffic management that concern a target, in the file's order."""
-    blocks: list[Place] = []
+def targets_of(entry: Place, everywhere: Iterable[str]) -> list[str]:
+    """The targets that a manifest or traffic entry is for: those that it names, or all of them when it names none."""
+    if entry.get("targets") is None:
+        return list(everywhere)
+    named = {item.text for item in entry.items("targets")}
+    return [name for name in everywhere if name in named]
+
+
+def smi_blocks(root: Place) -> dict[str, list[Place]]:
+    """The TrafficSplits that each target asks for, in the file's order. Targets without any are left out."""
+    everywhere = [name for name, _ in root.entries("targets")]
+    blocks: dict[str, list[Place]] = {}
     for entry in root.items("trafficManagement"):
-        if concerns(entry, target):
-            blocks.extend(entry.items(kind))
+        found = list(entry.items("smi"))
+        for name in targets_of(entry, everywhere) if found else ():
+            blocks.setdefault(name, []).extend(found)
     return blocks
-
-
-def concerns(entry: Place, target: str) -> bool:
-    """Whether a manifest or traffic entry is for a target: it names it, or names none."""
-    return entry.get("targets") is None or any(item.text == target for item in entry.items("targets"))
 
 
 def _check_smi(block: Place, say: FileReport) -> None:
@@ -62,10 +69,10 @@ def _check_smi(block: Place, say: FileReport) -> None:
             say.error(place.mark, f"{first} and {field} are both {quote(name)}; each has to be a Service of its own")
 
 
-def _check_target(root: Place, target: str, place: Place, say: FileReport) -> None:
+def _check_names_of_target(target: str, blocks: list[Place], say: FileReport) -> None:
     for field in ("rootServiceName", "trafficSplitName", "canaryServiceName", "stableServiceName"):
         taken: dict[str, Place] = {}
-        for block in blocks_of(root, target, "smi"):
+        for block in blocks:
             given = block.get(field) or (block.get("rootServiceName") if field == "trafficSplitName" else None)
             if given is None or given.text is None:
                 continue

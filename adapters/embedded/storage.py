@@ -86,13 +86,17 @@ class Storage:
 
     def find(self, resource: Resource, namespace: str | None, name: str) -> JsonObject | None:
         """A copy of one object, or None."""
-        stored = self._collection(resource).get((namespace or "", name))
+        stored = self.find_stored(resource, namespace, name)
         return stored.copy(resource.api_version) if stored else None
 
     def peek(self, resource: Resource, namespace: str | None, name: str) -> JsonObject | None:
         """One object as it is stored, or None; shared, not to be changed."""
-        stored = self._collection(resource).get((namespace or "", name))
+        stored = self.find_stored(resource, namespace, name)
         return stored.in_version(resource.api_version) if stored else None
+
+    def find_stored(self, resource: Resource, namespace: str | None, name: str) -> StoredObject | None:
+        """One object with its cached encodings, or None."""
+        return self._collection(resource).get((namespace or "", name))
 
     def stored(self, resource: Resource, namespace: str | None, name: str) -> StoredObject:
         """One object with its cached encodings.
@@ -100,7 +104,7 @@ class Storage:
         Raises:
             NotFound: there is no such object.
         """
-        stored = self._collection(resource).get((namespace or "", name))
+        stored = self.find_stored(resource, namespace, name)
         if stored is None:
             raise NotFound.of(resource, name)
         return stored
@@ -266,7 +270,7 @@ class Storage:
 
     def discard(self, resource: Resource, namespace: str | None, name: str) -> None:
         """Delete an object in the background if it is (still) there."""
-        if self._collection(resource).get((namespace or "", name)) is not None:
+        if self.find_stored(resource, namespace, name) is not None:
             self.delete(resource, namespace, name, propagation="Background")
 
     def purge(self, resource: Resource) -> None:

@@ -1,7 +1,7 @@
 """What a metric source has to be shown before it answers: credentials, TLS files, headers.
 
-Secrets that live in files are read at each use, so a rotated token or certificate needs no restart. Nothing here is shown by
-`repr`, so that no log line and no traceback can hold a secret. This module must not know HTTP requests.
+Secrets that live in files are read at each use, so a rotated token or certificate needs no restart. Nothing here is
+shown by `repr`, so that no log line and no traceback can hold a secret. This module must not know HTTP requests.
 """
 
 from __future__ import annotations
@@ -113,8 +113,8 @@ async def authorize(authentication: Authentication) -> Authorization:
 class TlsFiles:
     """How an https address is verified, and how we identify ourselves to it.
 
-    `ca_file` replaces the system's certificate authorities. `certificate_file` is sent as the client certificate; its key is
-    in `key_file` or in the same file. `insecure` accepts any certificate of the server: for tests only.
+    `ca_file` replaces the system's certificate authorities. `certificate_file` is sent as the client certificate; its
+    key is in `key_file` or in the same file. `insecure` accepts any certificate of the server: for tests only.
     """
 
     ca_file: Path | None = None

@@ -6,6 +6,7 @@ It must not know when visits happen, nor what expressions make of them.
 from __future__ import annotations
 
 from collections import defaultdict, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypeAlias
@@ -35,8 +36,8 @@ NO_PAGES = frozenset({"text/html", "application/json", "application/vnd.google.p
 class Endpoint:
     """Where a page is, and the labels that every series from it gets.
 
-    As in Prometheus, the label `instance` is the host and port if it is not given here, and a label of the page that is also
-    given here is renamed to `exported_...`.
+    As in Prometheus, the label `instance` is the host and port if it is not given here, and a label of the page that is
+    also given here is renamed to `exported_...`.
     """
 
     url: str
@@ -50,8 +51,8 @@ Known: TypeAlias = dict[bytes, tuple[str, Series | None]]
 class Visitor:
     """Visits one endpoint again and again, and keeps the history, oldest scrape first.
 
-    Labels are read and compared once for each series: what a series' text means is remembered from one visit to the next,
-    as long as the same selectors are looked for.
+    Labels are read and compared once for each series: what a series' text means is remembered from one visit to the
+    next, as long as the same selectors are looked for.
     """
 
     def __init__(self, source: HttpSource, endpoint: Endpoint, clock: Clock) -> None:
@@ -75,13 +76,15 @@ class Visitor:
     async def _fetch(self, url: URL, selectors: frozenset[Selector], timeout_s: float) -> Page:
         async with self._source.ask("GET", url, timeout_s=timeout_s, accept=ACCEPT) as reply:
             if reply.status != HTTPStatus.OK:
-                raise HttpFailure(f"{reply.address} answered {reply.status}{ADVICE.get(reply.status, '')}", passing=True)
+                raise HttpFailure(
+                    f"{reply.address} answered {reply.status}{ADVICE.get(reply.status, '')}", passing=True
+                )
             if reply.content_type in NO_PAGES:
                 raise HttpFailure(f"{reply.address} sent {reply.content_type}, expected a metric page", passing=False)
             page = Page(url, self._endpoint.labels, selectors, self._known if selectors == self._selectors else {})
             try:
                 await page.read(reply)
-            except (ExpositionError, ValueTooLong) as error:
+            except ExpositionError as error:
                 raise HttpFailure(f"{reply.address} sent no valid metric page: {error}", passing=False) from error
         # What is no longer on the page is not remembered either, so this cannot grow beyond one page.
         self._selectors, self._known = selectors, page.known
@@ -102,7 +105,7 @@ class Page:
             self._by_name[selector.name.encode("ascii")].append(selector)
 
     async def read(self, reply: Reply) -> None:
-        """Read the page to its end. Raises ExpositionError and ValueTooLong."""
+        """Read the page to its end. Raises ExpositionError."""
         reader = ExpositionReader(self._by_name, openmetrics=reply.content_type == OPENMETRICS)
         async for chunk in reply.chunks():
             self._keep(reader.feed(chunk))
@@ -125,9 +128,17 @@ class Page:
         labels = dict(self._target_labels)
         for label, value in page_labels:
             labels[f"exported_{label}" if label in self._target_labels else label] = value
-        if not any(selector.accepts(labels) for selector in self._by_name[name.encode("ascii")]):
+        if not any(may_accept(selector, labels) for selector in self._by_name[name.encode("ascii")]):
             return name, None
         return name, Series(name, tuple(sorted(labels.items())))
+
+
+def may_accept(selector: Selector, labels: Mapping[str, str]) -> bool:
+    """Whether a selector means these labels, or cannot tell: then its expression fails, and not the whole page."""
+    try:
+        return selector.accepts(labels)
+    except ValueTooLong:
+        return True
 
 
 ADVICE: dict[int, str] = {

@@ -21,6 +21,7 @@ from adapters.metrics.expression import (
 )
 from adapters.metrics.histogram import interpolate_quantile
 from adapters.metrics.outcome import Outcome, OutcomeKind
+from adapters.metrics.selector import ValueTooLong
 from adapters.metrics.window import EndpointsFail, NothingThere, NotMeasured, Rise, SeveralThere, TooFewSamples, Window
 
 SHOWN_SERIES = 3
@@ -34,6 +35,8 @@ def evaluate(expression: Expression, window: Window) -> Outcome:
         value = evaluation.calculate(expression)
     except NotMeasured as reason:
         return Outcome(reason.kind, None, with_notes(str(reason), evaluation.notes))
+    except ValueTooLong as error:
+        return Outcome(OutcomeKind.ERROR, None, str(error))
     notes = [*evaluation.notes, *describe_window(window)]
     if not math.isfinite(value):
         return Outcome(OutcomeKind.NOT_A_NUMBER, None, with_notes(f"the result is {value}", notes))
@@ -76,7 +79,9 @@ class Evaluation:
         if len(found) > 1:
             shown = ", ".join(str(series) for series, _ in found[:SHOWN_SERIES])
             more = f" and {len(found) - SHOWN_SERIES} more" if len(found) > SHOWN_SERIES else ""
-            raise SeveralThere(f"{selection} matches {len(found)} series: {shown}{more}. Write sum(...) or another function")
+            raise SeveralThere(
+                f"{selection} matches {len(found)} series: {shown}{more}. Write sum(...) or another function"
+            )
         return found[0][1]
 
     def _counted(self, call: Call) -> float:
@@ -105,7 +110,9 @@ class Evaluation:
             for series, increase in rise.by_series.items():
                 counts[upper_bound(dict(series.labels).get("le", ""), str(series))] += increase
         if math.inf not in counts or len(counts) < 2:
-            raise BadHistogram(f"{expression.buckets} has no whole histogram: buckets with a bound and one with le=\"+Inf\"")
+            raise BadHistogram(
+                f'{expression.buckets} has no whole histogram: buckets with a bound and one with le="+Inf"'
+            )
         if not counts[math.inf] and not any(counts.values()):
             raise NothingThere(f"nothing was observed in the window: {expression.buckets} did not rise")
         return interpolate_quantile(expression.quantile, counts)
@@ -164,7 +171,9 @@ def upper_bound(text: str, series: str) -> float:
     except ValueError:
         bound = math.nan
     if math.isnan(bound):
-        raise BadHistogram(f"{series} is no bucket of a histogram: it needs a label `le` with a number, but has {text!r}")
+        raise BadHistogram(
+            f"{series} is no bucket of a histogram: it needs a label `le` with a number, but has {text!r}"
+        )
     return bound
 
 
@@ -182,7 +191,9 @@ def describe_window(window: Window) -> list[str]:
     gaps = [reading for reading in readings if len(reading.good) < len(reading.visits)]
     for reading in gaps[:SHOWN_ENDPOINTS]:
         failed = [visit for visit in reading.visits if visit.failure]
-        notes.append(f"{len(failed)} of {len(reading.visits)} scrapes failed, the last one because {failed[-1].failure}")
+        notes.append(
+            f"{len(failed)} of {len(reading.visits)} scrapes failed, the last one because {failed[-1].failure}"
+        )
     if len(gaps) > SHOWN_ENDPOINTS:
         notes.append(f"{len(gaps) - SHOWN_ENDPOINTS} more endpoints have gaps")
     return notes

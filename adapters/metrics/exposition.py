@@ -1,14 +1,14 @@
 """Reads metric pages, Prometheus text 0.0.4 and OpenMetrics 1.0: chunk by chunk, and only the metrics that are wanted.
 
 Why not `prometheus_client.parser`: it has no filter and wants the page as a whole. Measured on a page of Envoy's size
-(1,754 lines, 123 kB) it takes 15.7 ms, all of it on the event loop, where this reader takes 0.7 ms; a page of 5 MB would
-block every rollout for more than half a second. The tests hold both against each other, so that this one cannot drift
-from the well-kept one.
+(1,754 lines, 123 kB) it takes 15.7 ms, all of it on the event loop, where this reader takes 0.7 ms; a page of 5 MB
+would block every rollout for more than half a second. The tests hold both against each other, so that this one cannot
+drift from the well-kept one.
 
-A line that is not wanted is only looked at far enough to know that it is a metric line at all. A wanted line that cannot
-be understood makes the whole page invalid, because a sum over the rest would be wrong without anybody noticing. Time
-stamps and exemplars are accepted and ignored: a sample is as old as its scrape. Hostile pages cost linear time (the
-patterns cannot backtrack), bounded memory, and raise nothing but ExpositionError. This module must not know HTTP.
+A line that is not wanted is only looked at far enough to know that it is a metric line at all. A wanted line that
+cannot be understood makes the whole page invalid, because a sum over the rest would be wrong without anybody noticing.
+Time stamps and exemplars are accepted and ignored: a sample is as old as its scrape. Hostile pages cost linear time
+(the patterns cannot backtrack), bounded memory, and raise nothing but ExpositionError. This module must not know HTTP.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from adapters.metrics.selector import Labels
 
 MAX_PAGE_BYTES = 16 * 1024 * 1024
 MAX_LINE_BYTES = 64 * 1024
+MAX_LINES = 300_000
+"""A page of MAX_PAGE_BYTES has about so many lines, unless they are empty and there are millions."""
 
 NAME = re.compile(rb"[ \t]*+([a-zA-Z_:][a-zA-Z0-9_:]*+)(?=[{ \t])")
 SAMPLE = re.compile(
@@ -32,7 +34,8 @@ SAMPLE = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 LABEL = re.compile(
-    rb"""[ \t]*+ ([a-zA-Z_][a-zA-Z0-9_]*+) [ \t]*+ = [ \t]*+ "((?:[^"\\]|\\.)*+)" [ \t]*+ (,|\Z)""", re.DOTALL | re.VERBOSE
+    rb"""[ \t]*+ ([a-zA-Z_][a-zA-Z0-9_]*+) [ \t]*+ = [ \t]*+ "((?:[^"\\]|\\.)*+)" [ \t]*+ (,|\Z)""",
+    re.DOTALL | re.VERBOSE,
 )
 ESCAPE = re.compile(rb'\\([\\"n])')
 ESCAPED = {b"\\": b"\\", b'"': b'"', b"n": b"\n"}
@@ -46,7 +49,7 @@ class ExpositionReader:
     """Reads one page. Feed it the page's bytes in pieces of any size, then close it."""
 
     def __init__(self, names: Collection[bytes], *, openmetrics: bool = False, max_bytes: int = MAX_PAGE_BYTES) -> None:
-        """`names` are the metric names that are wanted; `openmetrics` demands the `# EOF` that such a page has to end with."""
+        """`names` are the metrics that are wanted; `openmetrics` demands the `# EOF` that such a page has to end with."""
         self._names = frozenset(names)
         self._openmetrics = openmetrics
         self._max_bytes = max_bytes
@@ -62,11 +65,16 @@ class ExpositionReader:
             raise ExpositionError(f"the page is larger than {self._max_bytes} bytes: let the endpoint export less")
         lines = (self._unfinished + chunk).split(b"\n")
         self._unfinished = lines.pop()
+        if self._line_number + len(lines) > MAX_LINES:
+            raise ExpositionError(f"the page has more than {MAX_LINES} lines: let the endpoint export less")
         self._check_length(self._unfinished, self._line_number + len(lines) + 1)
         return self._read(lines)
 
     def close(self) -> list[tuple[bytes, float]]:
-        """The sample of a last line without a line break. Raises ExpositionError when an OpenMetrics page is cut short."""
+        """The sample of a last line without a line break.
+
+        Raises ExpositionError when an OpenMetrics page is cut short.
+        """
         last, self._unfinished = self._unfinished, b""
         samples = self._read([last])
         if self._openmetrics and not self._ended:
@@ -91,7 +99,7 @@ class ExpositionReader:
     def _pass_over(self, line: bytes, number: int) -> None:
         if self._openmetrics and line == b"# EOF":
             self._ended = True
-        # A brace begins a line whose metric name is quoted, as Prometheus 3 writes names that selectors here cannot have.
+        # A brace begins a line whose metric name is quoted: Prometheus 3 writes names so that selectors cannot have.
         elif line and not line.startswith((b"#", b"{")):
             raise ExpositionError(f"line {number}: expected `name value`, found {excerpt(line)}")
 
@@ -104,7 +112,7 @@ def read_sample(line: bytes, number: int) -> tuple[bytes, float]:
     """The series, as it is written, and the value of one line. Raises ExpositionError."""
     match = SAMPLE.fullmatch(line.rstrip())
     if match is None:
-        raise ExpositionError(f"line {number}: expected `name{{label=\"value\"}} number`, found {excerpt(line)}")
+        raise ExpositionError(f'line {number}: expected `name{{label="value"}} number`, found {excerpt(line)}')
     try:
         return match[1], float(match[2])
     except ValueError:
@@ -120,7 +128,7 @@ def read_series(text: bytes) -> tuple[str, Labels]:
     while position < len(content):
         match = LABEL.match(content, position)
         if match is None:
-            raise ExpositionError(f"expected `label=\"value\"`, found {excerpt(content[position:])} in {excerpt(text)}")
+            raise ExpositionError(f'expected `label="value"`, found {excerpt(content[position:])} in {excerpt(text)}')
         label = match[1].decode("ascii")
         if label in labels:
             raise ExpositionError(f"label {label!r} occurs twice in {excerpt(text)}")

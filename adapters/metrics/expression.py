@@ -1,8 +1,9 @@
-"""The expressions that scraped pages are measured with, as a tree; `str` of a tree is a text that parses to the same tree.
+"""The expressions that scraped pages are measured with, as a tree; `str` of a tree is a text that parses to the same
+tree.
 
 A small language that looks like PromQL: `rate(sel)`, `increase(sel)`, `sum(sel)`, `avg(sel)`, `max(sel)`, `min(sel)`,
-`quantile(0.99, sel)`, `ratio(sel, sel)`, `default(expression, 0)`, bare selectors, numbers, `+ - * /` and parentheses. A
-selector may be followed by a range, `[30s]`, that narrows the window. Unlike PromQL, everything is added up over all
+`quantile(0.99, sel)`, `ratio(sel, sel)`, `default(expression, 0)`, bare selectors, numbers, `+ - * /` and parentheses.
+A selector may be followed by a range, `[30s]`, that narrows the window. Unlike PromQL, everything is added up over all
 series and endpoints. This module must not know how a text is parsed or how a tree is evaluated.
 """
 
@@ -20,7 +21,10 @@ UNITS_MS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Series, and the last part of the window that counts: `range_ms` milliseconds, or all of it. Alone: one series' value."""
+    """Series, and the last part of the window that counts: `range_ms` milliseconds, or all of it.
+
+    Alone: one series' value.
+    """
 
     selector: Selector
     range_ms: int | None = None
@@ -45,7 +49,7 @@ class Function(StrEnum):
     RATE = "rate"
     """Rise of counters per second."""
     INCREASE = "increase"
-    """Rise of counters between the first and the last sample; nothing is extrapolated, so requests stay whole numbers."""
+    """Rise of counters between the first and the last sample. Nothing is extrapolated: requests stay whole numbers."""
     SUM = "sum"
     AVG = "avg"
     MAX = "max"

@@ -1,4 +1,5 @@
-"""Reads an expression's text into its tree, or says where and why that is not possible: `expression:1:14: expected ...`.
+"""Reads an expression's text into its tree, or says where and why that is not possible: `expression:1:14: expected
+...`.
 
 The texts come from deploy files, so length and nesting are bounded. This module must not know how a tree is evaluated.
 """
@@ -28,7 +29,10 @@ from engine.errors import HeadgateError
 
 MAX_TEXT_LENGTH = 10_000
 MAX_PARTS = 100
-"""Operators, parentheses and calls of one expression. A tree can be as deep as this, and Python's stack is not endless."""
+"""Operators, parentheses and calls of one expression.
+
+A tree can be as deep as this, and Python's stack is not endless.
+"""
 
 BLANK = re.compile(r"(?:\s|#[^\n]*)*+")
 NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
@@ -162,7 +166,9 @@ class Parser:
         start = self._position
         selection = self._selection()
         if not selection.selector.name.endswith("_bucket"):
-            raise self._error(f"expected a histogram's buckets, for instance `{selection.selector.name}_bucket`", at=start)
+            raise self._error(
+                f"expected a histogram's buckets, for instance `{selection.selector.name}_bucket`", at=start
+            )
         return selection
 
     def _selection(self) -> Selection:
@@ -190,7 +196,7 @@ class Parser:
             try:
                 check_pattern(value)
             except PatternError as error:
-                raise self._error(str(error), at=start)
+                raise self._error(str(error), at=start) from error
         return Matcher(label, match, value)
 
     def _quoted(self) -> str:
@@ -255,7 +261,7 @@ class Parser:
             raise self._error(f"the expression has more than {MAX_PARTS} operators, parentheses and calls", found=False)
 
     def _error(self, reason: str, *, at: int | None = None, found: bool = True) -> ExpressionError:
-        """The error here or at a position, with what was found instead, unless the reason is about what was read already."""
+        """The error here, with what was found instead unless that is what the reason is about, or at a position."""
         position = self._position if at is None else at
         if at is None and found:
             token = self._token()

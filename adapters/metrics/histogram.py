@@ -12,10 +12,11 @@ from collections.abc import Mapping
 
 
 def interpolate_quantile(quantile: float, counts: Mapping[float, float]) -> float:
-    """The quantile (0 to 1) of cumulative counts by upper bound. Needs an infinite bound, a finite one, and observations.
+    """The quantile (0 to 1) of cumulative counts by upper bound. Needs an infinite bound, a finite one, and
+    observations.
 
-    NaN where a count is NaN. Counts that fall from one bound to the next, as they may when endpoints with different bounds are
-    added up, are taken to stay level.
+    NaN where a count is NaN. Counts that fall from one bound to the next, as they may when endpoints with different
+    bounds are added up, are taken to stay level.
     """
     bounds = sorted(counts)
     levels: list[float] = []

@@ -1,8 +1,8 @@
 """Asks one HTTP source of metrics, and turns everything that can go wrong on the way into a sentence.
 
-Redirects are not followed: behind one is usually a login page, and credentials would travel to a place that nobody named.
-Error texts of libraries are not passed on as they are, because some of them repeat the address with its query. This module must
-not know what the answers mean.
+Redirects are not followed: behind one is usually a login page, and credentials would travel to a place that nobody
+named. Error texts of libraries are not passed on as they are, because some of them repeat the address with its query.
+This module must not know what the answers mean.
 """
 
 from __future__ import annotations
@@ -90,8 +90,13 @@ class HttpSource:
     async def ask(
         self, method: str, url: URL, *, timeout_s: float, accept: str, form: Mapping[str, str] | None = None
     ) -> AsyncIterator[Reply]:
-        """Send a request. Everything that goes wrong until the block ends, also while its body reads, is an HttpFailure."""
+        """Send a request.
+
+        Everything that goes wrong until the block ends, also while its body reads, is an HttpFailure.
+        """
         address = shown_address(url)
+        if self._session.closed:
+            raise HttpFailure(f"{address} was not asked: the HTTP session is closed", passing=False)
         try:
             authorization = await authorize(self._access.authentication)
             headers = {**self._access.headers, "Accept": accept}
@@ -120,10 +125,16 @@ def checked_address(text: str) -> URL:
     """An http(s) address that can be asked. Raises SourceMisconfigured."""
     try:
         url = URL(text)
+        host = url.host or ""
+        # Looking a name up that cannot be encoded raises what is no network error.
+        if not host.encode("idna").decode("ascii").isprintable() or " " in host:
+            raise ValueError
     except ValueError:
         # The text itself is not repeated: it may hold a password.
-        raise SourceMisconfigured("the address is not a URL; expected for instance http://prometheus.example:9090") from None
-    if url.scheme not in ("http", "https") or not url.host:
+        raise SourceMisconfigured(
+            "the address is not a URL with a valid host name; expected for instance http://prometheus.example:9090"
+        ) from None
+    if url.scheme not in ("http", "https") or not host:
         raise SourceMisconfigured("the address has to begin with http:// or https:// and a host name")
     if url.user is not None or url.password is not None:
         raise SourceMisconfigured(
@@ -161,7 +172,7 @@ def describe(error: Exception) -> str:
 
 
 def is_passing(error: Exception) -> bool:
-    """Whether the same request may succeed in a moment: connections break and come back, certificates and protocols do not."""
+    """Whether the same request may succeed in a moment: connections come back, certificates and protocols do not."""
     if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientResponseError, aiohttp.InvalidURL)):
         return False
     return not isinstance(getattr(error, "os_error", error), ssl.SSLError)

@@ -1,7 +1,8 @@
-"""Performs the measuring actions of a rollout: renders the queries of its analysis step and asks their providers, all at once.
+"""Performs the measuring actions of a rollout: renders the queries of its analysis step and asks their providers, all
+at once.
 
-A query that cannot be rendered or asked is an answer like any other (`error`), with what to do about it; what it means for the
-rollout is the analysis' policy, not this module's.
+A query that cannot be rendered or asked is an answer like any other (`error`), with what to do about it; what it means
+for the rollout is the analysis' policy, not this module's.
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ class OutcomeKind(StrEnum):
 class Outcome:
     """What came of one query.
 
-    `value` is a finite number for VALUE and None otherwise. `detail` is a sentence for the journal: what was seen or what
-    went wrong and what to do about it; it never contains credentials.
+    `value` is a finite number for VALUE and None otherwise. `detail` is a sentence for the journal: what was seen or
+    what went wrong and what to do about it; it never contains credentials.
     """
 
     kind: OutcomeKind

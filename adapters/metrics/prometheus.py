@@ -1,7 +1,7 @@
 """Measures with a Prometheus server, or anything that speaks its query API: one instant query at the end of the window.
 
-A query is asked again when the connection breaks, for 5xx and for 429, as long as the time allows. This module must not know
-what answers mean (`prometheus_answer`) or how an address is asked (`http_source`).
+A query is asked again when the connection breaks, for 5xx and for 429, as long as the time allows. This module must not
+know what answers mean (`prometheus_answer`) or how an address is asked (`http_source`).
 """
 
 from __future__ import annotations
@@ -39,10 +39,13 @@ class PrometheusProvider:
     Raises SourceMisconfigured for an address or a header that cannot be used.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, address: str, clock: Clock, access: Access | None = None) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, address: str, clock: Clock, access: Access | None = None
+    ) -> None:
         self._access = access or Access()
         self._source = HttpSource(session, self._access)
-        self._url = checked_address(address) / "api/v1/query"
+        root = checked_address(address)
+        self._url = (root / "api/v1/query").with_query(root.query)
         self._clock = clock
 
     async def measure(self, query: Query) -> Outcome:

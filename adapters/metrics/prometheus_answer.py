@@ -1,6 +1,7 @@
 """What an answer of Prometheus' query API means: one of the five outcomes, and for errors what to do about them.
 
-Format: https://prometheus.io/docs/prometheus/latest/querying/api/ (instant queries). It must not know how answers are fetched.
+Format: https://prometheus.io/docs/prometheus/latest/querying/api/ (instant queries). It must not know how answers are
+fetched.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ def read_success(body: bytes, quote: Quote) -> Outcome:
             return failed(f"Prometheus answered without data: {quote(answer.error or 'no reason given')}")
         outcome = read_data(answer.data, quote)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return failed(f"the answer is not one of Prometheus' query API: {quote(str(error))}. Is the URL Prometheus' root?")
+        return failed(
+            f"the answer is not one of Prometheus' query API: {quote(str(error))}. Is the URL Prometheus' root?"
+        )
     return with_remarks(outcome, answer, quote)
 
 
@@ -59,7 +62,7 @@ def read_data(data: Data, quote: Quote) -> Outcome:
         return read_vector(msgspec.json.decode(data.result, type=list[VectorSample]), quote)
     if data.result_type == "matrix":
         return failed(
-            "the query yields a range of samples for each series: put a function such as rate(...[1m]) around the range"
+            "the query yields a range of samples per series: put a function such as rate(...[1m]) around the range"
         )
     if data.result_type == "string":
         return failed("the query yields a text: ask for a number")

@@ -81,7 +81,9 @@ class Sampler:
         try:
             listed = tuple(dict.fromkeys(self._list_endpoints()))
             if len(listed) > MAX_ENDPOINTS:
-                raise HeadgateError(f"{len(listed)} endpoints are listed, at most {MAX_ENDPOINTS} can be read: list fewer")
+                raise HeadgateError(
+                    f"{len(listed)} endpoints are listed, at most {MAX_ENDPOINTS} can be read: list fewer"
+                )
         except HeadgateError as error:
             self._listing_failure = str(error)
             return self._listed
@@ -93,9 +95,7 @@ class Sampler:
         self._listing_failure = ""
         return listed
 
-    async def _visit(
-        self, endpoint: Endpoint, selectors: frozenset[Selector], limiter: anyio.CapacityLimiter
-    ) -> None:
+    async def _visit(self, endpoint: Endpoint, selectors: frozenset[Selector], limiter: anyio.CapacityLimiter) -> None:
         async with limiter:
             if endpoint not in self._visitors:
                 self._visitors[endpoint] = Visitor(self._source, endpoint, self._clock)
@@ -111,7 +111,9 @@ class Sampler:
             oldest = min((visitor.history for visitor in self._visitors.values() if visitor.history), key=began)
             excess -= len(oldest.popleft().values)
         self._visitors = {
-            endpoint: visitor for endpoint, visitor in self._visitors.items() if visitor.history or endpoint in self._listed
+            endpoint: visitor
+            for endpoint, visitor in self._visitors.items()
+            if visitor.history or endpoint in self._listed
         }
 
 

@@ -37,8 +37,9 @@ MIN_VISIT_TIMEOUT_S = 1.0
 class ScrapeProvider:
     """Scrapes one group of endpoints every `interval_s` seconds while somebody asks for expressions on them.
 
-    One visit takes at most `access.timeout_s`, and not longer than an interval (but a second at least), since a round ends with
-    its slowest visit. Raises SourceMisconfigured for headers that cannot be sent, ValueError for an interval of 0 or less.
+    One visit takes at most `access.timeout_s`, and not longer than an interval (but a second at least), since a round
+    ends with its slowest visit. Raises SourceMisconfigured for headers that cannot be sent, ValueError for an interval
+    of 0 or less.
     """
 
     def __init__(
@@ -70,22 +71,25 @@ class ScrapeProvider:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
+    ) -> None:
         tasks, self._tasks = self._tasks, None
-        if tasks is None:
-            return None
-        tasks.cancel_scope.cancel()
-        return await tasks.__aexit__(kind, error, traceback)
+        if tasks is not None:
+            tasks.cancel_scope.cancel()
+            # The block's own error is not handed over, or it would come out wrapped in a group.
+            await tasks.__aexit__(None, None, None)
 
     def prepare(self, texts: Iterable[str], window: timedelta = timedelta(0)) -> None:
-        """Begin to sample for expressions that will be measured soon, so that the first window already has its samples.
+        """Begin to sample for expressions that will be measured soon. Call it when their window begins.
 
-        `window` is the longest window they will be asked for, where it is known. A text that is not an expression is passed
-        over here: its measurement says what is wrong with it. Only inside of the provider's block.
+        A sample is taken at once, unless there is a fresh one: what counters count before the first sample of a window
+        is not seen. `window` is the longest window they will be asked for, where it is known. A text that is no
+        expression is passed over here: its measurement says what is wrong with it.
         """
         for text in texts:
             with suppress(ExpressionError):
                 self._watch(text, window.total_seconds())
+        if self._pause is not None:
+            self._pause.cancel()
 
     async def measure(self, query: Query) -> Outcome:
         """Calculate an expression over the query's window. Takes a sample first where the window is just ending."""

@@ -1,8 +1,9 @@
 """Series, and selectors that say which of them are meant: `name{label="x",label=~"re"}`.
 
-Meanings follow PromQL: a label that is not there equals the empty text, a regular expression has to match the whole value.
-Patterns come from deploy files and values from metric pages, and Python's engine backtracks; so patterns are admitted only
-when the work that they can cause is bounded (`check_pattern`). This module must not know where series come from.
+Meanings follow PromQL: a label that is not there equals the empty text, a regular expression has to match the whole
+value. Patterns come from deploy files and values from metric pages, and Python's engine backtracks; so patterns are
+admitted only when the work that they can cause is bounded (`check_pattern`). This module must not know where series
+come from.
 """
 
 from __future__ import annotations
@@ -70,8 +71,8 @@ class Matcher:
             return value != self.value
         if len(value) > MAX_MATCHED_LENGTH:
             raise ValueTooLong(
-                f"the value of label {self.label!r} has {len(value)} characters, a regular expression is tried on at most "
-                f"{MAX_MATCHED_LENGTH}: compare it with = or !="
+                f"the value of label {self.label!r} has {len(value)} characters, "
+                f"a regular expression is tried on at most {MAX_MATCHED_LENGTH}: compare it with = or !="
             )
         return (compile_pattern(self.value).fullmatch(value) is not None) == (self.match is Match.MATCHES)
 
@@ -117,13 +118,17 @@ def check_pattern(pattern: str) -> None:
     references either), repeated groups, and more nested choices than MAX_PATTERN_WORK.
     """
     if len(pattern) > MAX_PATTERN_LENGTH:
-        raise PatternError(f"the regular expression has {len(pattern)} characters, at most {MAX_PATTERN_LENGTH} are allowed")
+        raise PatternError(
+            f"the regular expression has {len(pattern)} characters, at most {MAX_PATTERN_LENGTH} are allowed"
+        )
     try:
         compile_pattern(pattern)
     except (re.error, RecursionError, OverflowError) as error:
         raise PatternError(f"the regular expression is not valid: {error}") from error
     if pattern_work(pattern) > MAX_PATTERN_WORK:
-        raise PatternError("the regular expression could take too long: use fewer `*`, `+`, `?` and `|`, or two selectors")
+        raise PatternError(
+            "the regular expression could take too long: use fewer `*`, `+`, `?` and `|`, or two selectors"
+        )
 
 
 TOKEN = re.compile(

@@ -1,7 +1,7 @@
 """The expressions that somebody asks for, and what follows: which series to look for and how long to remember them.
 
-Query texts name one rollout's objects, so a daemon that lives for months meets ever new ones; an expression that nobody asked
-for in a while is forgotten. This module must not know HTTP or tasks.
+Query texts name one rollout's objects, so a daemon that lives for months meets ever new ones; an expression that nobody
+asked for in a while is forgotten. This module must not know HTTP or tasks.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Watchlist:
 
     @property
     def retention_s(self) -> float:
-        """How long scrapes are kept: twice the longest window, since a window that grows must not lose its beginning."""
+        """How long scrapes are kept: twice the longest window, because a window that grows must keep its beginning."""
         longest = max((watched.window_s for watched in self), default=0.0)
         return min(max(2 * longest, MIN_RETENTION_S), MAX_RETENTION_S)
 

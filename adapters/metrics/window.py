@@ -1,8 +1,8 @@
 """What was scraped, and what it says about one window of time: how far counters rose, where gauges stand at its end.
 
 The rules, and why:
-- Only scrapes inside of the window count, and the first one after its end as the closing one, at most one interval late.
-  None from before: they would measure the step before this one.
+- Only scrapes inside of the window count, and the first one after its end as the closing one, at most one interval
+  late. None from before: they would measure the step before this one.
 - A counter that an earlier scrape did not have counts from 0 (Envoy makes a series for 5xx with the first 5xx). In the
   first scrape of the window it counts from the value it has there.
 - A counter that falls was reset with its process: the new value is the increase, as in Prometheus.
@@ -32,8 +32,9 @@ MIN_INTERVALS = 0.4
 class Scrape:
     """One visit to one endpoint. `at` (UTC) and `monotonic` (seconds) are from when it began.
 
-    `selectors` are those that were looked for: without them, a series that is missing could not be told from one that nobody
-    looked for. `names` are the metric names among them that the page has. A visit that failed has a `failure` and no values.
+    `selectors` are those that were looked for: without them, a series that is missing could not be told from one that
+    nobody looked for. `names` are the metric names among them that the page has. A visit that failed has a `failure`
+    and no values.
     """
 
     at: datetime
@@ -90,7 +91,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Rise:
-    """How far each selected counter of one endpoint rose, in `seconds`; `share` (0 to 1) of the window it was listed for."""
+    """How far the selected counters of one endpoint rose in `seconds`; it was listed for `share` (0 to 1) of the window."""
 
     seconds: float
     share: float
@@ -101,8 +102,8 @@ class Rise:
 class Window:
     """A window over the histories of all endpoints: the scrapes of each, oldest first.
 
-    `selectors` are all those of the expression: a scrape that did not look for each of them does not count for any, or the
-    two sides of a ratio would be about different times.
+    `selectors` are all those of the expression: a scrape that did not look for each of them does not count for any, or
+    the two sides of a ratio would be about different times.
     """
 
     histories: Sequence[Sequence[Scrape]]

@@ -82,7 +82,10 @@ def test_the_selectors_of_a_whole_tree_are_known() -> None:
         ("ratio(a + b, c)", "1:9: expected `,`, found `+`"),
         ("rate(a) > 5", "1:9: expected `+`, `-`, `*`, `/` or the end of the text, found `>`"),
         ("avarage(a)", "1:1: there is no function `avarage`: did you mean `avg`?"),
-        ("zzz(a)", "1:1: there is no function `zzz`: there are rate, increase, sum, avg, max, min, quantile, ratio, default"),
+        (
+            "zzz(a)",
+            "1:1: there is no function `zzz`: there are rate, increase, sum, avg, max, min, quantile, ratio, default",
+        ),
         ('a{b=~"(x+)+"}', "1:6: a group cannot be repeated with '+' in regular expressions"),
         (r'a{b=~"\d"}', r"1:7: `\d` is not an escape: write two backslashes for a backslash"),
     ],
@@ -124,7 +127,9 @@ def expressions() -> st.SearchStrategy[Expression]:
     names = st.from_regex(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,8}", fullmatch=True)
     labels = st.from_regex(r"[a-z_][a-z0-9_]{0,5}", fullmatch=True)
     plain = st.builds(Matcher, labels, st.sampled_from([Match.EQUAL, Match.UNEQUAL]), st.text(max_size=8))
-    patterns = st.builds(Matcher, labels, st.sampled_from([Match.MATCHES, Match.MATCHES_NOT]), st.sampled_from(["5..", "a|\n", r"\d"]))
+    patterns = st.builds(
+        Matcher, labels, st.sampled_from([Match.MATCHES, Match.MATCHES_NOT]), st.sampled_from(["5..", "a|\n", r"\d"])
+    )
     selectors = st.builds(Selector, names, st.lists(plain | patterns, max_size=3).map(tuple))
     buckets = selectors.map(lambda selector: Selector(f"{selector.name}_bucket", selector.matchers))
     ranges = st.none() | st.integers(1, 10**10)

@@ -45,7 +45,11 @@ def test_a_count_that_is_no_number_gives_none() -> None:
     assert math.isnan(interpolate_quantile(0.5, {1.0: math.nan, math.inf: 3.0}))
 
 
-@given(st.dictionaries(st.floats(-100, 100), st.integers(0, 1000), min_size=1, max_size=8), st.floats(0, 1), st.floats(0, 1))
+@given(
+    st.dictionaries(st.floats(-100, 100), st.integers(0, 1000), min_size=1, max_size=8),
+    st.floats(0, 1),
+    st.floats(0, 1),
+)
 def test_a_higher_quantile_is_never_lower_and_stays_in_the_bounds(
     counts: dict[float, int], one: float, other: float
 ) -> None:

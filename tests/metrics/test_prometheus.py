@@ -75,22 +75,39 @@ async def test_an_instant_query_is_asked_at_the_end_of_the_window(session: aioht
         (success("scalar", [1.5, "42"]), OutcomeKind.VALUE, 42.0, "the scalar is 42"),
         (success("vector", [sample("1e-3", job="web")]), OutcomeKind.VALUE, 0.001, '{job="web"} is 0.001'),
         (success("vector", [sample("1", __name__="up")]), OutcomeKind.VALUE, 1.0, "up is 1"),
-        (success("vector", NO_SERIES), OutcomeKind.NO_DATA, None, "no series matches the query at the end of the window"),
+        (
+            success("vector", NO_SERIES),
+            OutcomeKind.NO_DATA,
+            None,
+            "no series matches the query at the end of the window",
+        ),
         (success("vector", [sample("NaN")]), OutcomeKind.NOT_A_NUMBER, None, "{} is NaN: probably a division by zero"),
-        (success("scalar", [1, "+Inf"]), OutcomeKind.NOT_A_NUMBER, None, "the scalar is +Inf: probably a division by zero"),
-        (success("vector", [sample("-Inf")]), OutcomeKind.NOT_A_NUMBER, None, "{} is -Inf: probably a division by zero"),
+        (
+            success("scalar", [1, "+Inf"]),
+            OutcomeKind.NOT_A_NUMBER,
+            None,
+            "the scalar is +Inf: probably a division by zero",
+        ),
+        (
+            success("vector", [sample("-Inf")]),
+            OutcomeKind.NOT_A_NUMBER,
+            None,
+            "{} is -Inf: probably a division by zero",
+        ),
         (
             success("vector", [sample("1", __name__="up", pod=f"web-{pod}") for pod in range(5)]),
             OutcomeKind.SEVERAL_SERIES,
             None,
-            'the query yields 5 series: up{pod="web-0"}, up{pod="web-1"}, up{pod="web-2"} and 2 more. '
-            "Put sum(...) or another aggregation around it",
+            (
+                'the query yields 5 series: up{pod="web-0"}, up{pod="web-1"}, up{pod="web-2"} and 2 more. '
+                "Put sum(...) or another aggregation around it"
+            ),
         ),
         (
             success("matrix", [{"metric": {}, "values": [[1, "1"]]}]),
             OutcomeKind.ERROR,
             None,
-            "the query yields a range of samples for each series: put a function such as rate(...[1m]) around the range",
+            "the query yields a range of samples per series: put a function such as rate(...[1m]) around the range",
         ),
         (success("string", [1, "text"]), OutcomeKind.ERROR, None, "the query yields a text: ask for a number"),
         (
@@ -270,7 +287,9 @@ def test_retry_after_may_be_seconds_or_a_date(header: str | None, pause: float |
 
 def json_values() -> st.SearchStrategy[Any]:
     leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
-    names = st.sampled_from(["status", "data", "resultType", "result", "metric", "value", "error", "errorType", "warnings"])
+    names = st.sampled_from(
+        ["status", "data", "resultType", "result", "metric", "value", "error", "errorType", "warnings"]
+    )
     return st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4))
 
 

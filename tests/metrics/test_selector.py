@@ -59,7 +59,9 @@ def test_series_are_shown_as_they_are_written_in_pages() -> None:
     assert str(Series("up", (("path", 'C:\\x "y"\n'),))) == 'up{path="C:\\\\x \\"y\\"\\n"}'
 
 
-@pytest.mark.parametrize("pattern", ["5..", "4.*|5.*", "(4|5)..", "(?:a|b)?c", r"\d{3}", "[^a]+", "[]a]", "[[a]", "a{1,3}?", ""])
+@pytest.mark.parametrize(
+    "pattern", ["5..", "4.*|5.*", "(4|5)..", "(?:a|b)?c", r"\d{3}", "[^a]+", "[]a]", "[[a]", "a{1,3}?", ""]
+)
 def test_usual_patterns_are_let_in(pattern: str) -> None:
     check_pattern(pattern)
 

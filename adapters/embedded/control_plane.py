@@ -1,0 +1,56 @@
+"""The embedded cluster without its HTTP server: the storage, the controllers and the one node, running."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+
+from adapters.embedded.autoscaler_controller import AutoscalerController
+from adapters.embedded.controllers import ControllerLoop
+from adapters.embedded.deployment_controller import DeploymentController
+from adapters.embedded.endpoint_controller import EndpointController
+from adapters.embedded.garbage_collector import GarbageCollector
+from adapters.embedded.kubelet import Kubelet
+from adapters.embedded.ownership import OwnerIndex
+from adapters.embedded.pods import PodRuntime, SimulatedPodRuntime
+from adapters.embedded.replicaset_controller import ReplicaSetController
+from adapters.embedded.resources import PODS, REPLICA_SETS
+from adapters.embedded.storage import Storage
+from engine.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    storage: Storage
+    kubelet: Kubelet
+    controllers: ControllerLoop
+
+
+@asynccontextmanager
+async def run_control_plane(
+    clock: Clock, new_uid: Callable[[], str], *, pods: PodRuntime | None = None, history: int = 10_000
+) -> AsyncIterator[ControlPlane]:
+    """A control plane that runs until the block ends; its pods are simulated unless a runtime is given."""
+    storage = Storage(clock.now, new_uid, history)
+    loop = ControllerLoop(
+        [
+            DeploymentController(storage, OwnerIndex(storage, REPLICA_SETS), clock.now),
+            ReplicaSetController(storage, OwnerIndex(storage, PODS), clock.now),
+            EndpointController(storage),
+            AutoscalerController(storage),
+            GarbageCollector(storage),
+        ],
+        clock,
+    )
+    async with anyio.create_task_group() as tasks:
+        kubelet = Kubelet(storage, pods or SimulatedPodRuntime(clock), clock.now, tasks)
+        storage.subscribe(loop.notice)
+        storage.subscribe(kubelet.notice)
+        tasks.start_soon(loop.run, name="controllers")
+        try:
+            yield ControlPlane(storage, kubelet, loop)
+        finally:
+            tasks.cancel_scope.cancel()

@@ -1,0 +1,1 @@
+"""The embedded cluster: what it does as the real one does."""

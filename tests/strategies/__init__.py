@@ -1,0 +1,1 @@
+"""What strategies order, and how deploy files are read."""

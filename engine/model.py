@@ -268,6 +268,8 @@ class ActionKind(StrEnum):
     RELEASE_CANARY = "releaseCanary"
     RESTORE_TEMPLATE = "restoreTemplate"
     REMOVE_CANARY = "removeCanary"
+    RETURN_FIELDS = "returnFields"
+    """Give the fields of the workload that we wrote back to who managed them before."""
     REMOVE_ROUTE = "removeRoute"
     REMOVE_CANARY_SERVICE = "removeCanaryService"
     REMOVE_STABLE_SERVICE = "removeStableService"

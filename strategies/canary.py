@@ -337,6 +337,8 @@ def _restore(stand: _Stand) -> Iterator[Operation]:
         if stand.is_autoscaled(workload) and stand.route_of(workload).kind is RouterKind.POD_RATIO:
             subject: Facts = {"workload": workload.name}
             yield Act(f"restore-autoscaler-again:{workload.name}", ActionKind.RESTORE_AUTOSCALER, subject)
+        if stand.has_begun(f"freeze:{workload.name}"):
+            yield Act(f"return-fields:{workload.name}", ActionKind.RETURN_FIELDS, {"workload": workload.name})
     for index, manifest in reversed(tuple(enumerate(stand.plan.manifests))):
         if stand.has_begun(f"apply:{manifest.key}"):
             yield Act(f"restore:{manifest.key}", ActionKind.RESTORE_MANIFEST, {"index": index})

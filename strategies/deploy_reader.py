@@ -132,7 +132,7 @@ class _Reading:
     def _compose(self) -> Place | None:
         composed = compose(self._text, dialect=Dialect.DEPLOY_FILE, limits=LIMITS, single=True)
         for fault in composed.faults:
-            self._say.error(fault.mark, fault.message)
+            self._say.error(fault.mark, fault.describe(lambda mark: mark))
         if not composed.documents:
             if not composed.faults:
                 self._say.error(

@@ -49,7 +49,7 @@ def read_objects(text: str, say: FileReport, targets: frozenset[str]) -> list[Ma
     """All objects of a text of one or more documents, without those that are not objects."""
     composed = compose(text, dialect=Dialect.KUBERNETES, limits=LIMITS, single=False)
     for fault in composed.faults:
-        say.error(fault.mark, fault.message)
+        say.error(fault.mark, fault.describe(lambda mark: Mark(*say.locate(mark)[1:])))
     for warning in composed.warnings:
         say.warn(warning.mark, warning.message)
     if not composed.documents and not composed.faults:

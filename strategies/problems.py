@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+_LONGEST = 800
 MOST = 200
 """The most errors, and the most warnings, of one file and its manifests that are worth reading."""
 
@@ -119,4 +120,7 @@ class FileReport:
         self.report.notice(Notice(*self.locate(mark), self._complete(mark, message), blocks_run, targets))
 
     def _complete(self, mark: tuple[int, int], message: str) -> str:
-        return message if self.pinned is None else f"in line {mark[0]} of this text: {message}"
+        """One printable line of bearable length, whatever names from the file the message repeats."""
+        prefix = "" if self.pinned is None else f"in line {mark[0]} of this text: "
+        shown = message if len(message) <= _LONGEST else f"{message[:_LONGEST]}..."
+        return prefix + "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in shown)

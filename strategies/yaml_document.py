@@ -7,12 +7,13 @@ follows nesting of any depth with recursion, and expands aliases without a limit
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import yaml
 
+from strategies.suggestions import quote
 from strategies.yaml_messages import explain_syntax_error
 from strategies.yaml_scalars import OLD_BOOLEANS, Dialect, ScalarValue, resolve
 
@@ -70,6 +71,15 @@ class Fault(NamedTuple):
 
     mark: Mark
     message: str
+    earlier: Mark | None = None
+    """A second place, which the message calls `{earlier}`."""
+
+    def describe(self, locate: Callable[[Mark], Mark]) -> str:
+        """The message, with its second place as `locate` moves it: the text may stand somewhere inside of a file."""
+        if self.earlier is None:
+            return self.message
+        line, column = locate(self.earlier)
+        return self.message.replace("{earlier}", f"{line}:{column}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +109,7 @@ def compose(text: str, *, dialect: Dialect, limits: Limits, single: bool) -> Com
             composer.take(event)
     except yaml.YAMLError as error:
         mark, message = explain_syntax_error(error, text)
-        composer.faults.append(Fault(Mark(*mark), message))
+        composer.faults.append(composer.unclosed_at_the_end(text, mark) or Fault(Mark(*mark), message))
     except _GivenUp:
         pass
     return Composed(tuple(composer.documents), tuple(composer.faults), tuple(composer.warnings))
@@ -169,6 +179,8 @@ class _GivenUp(Exception):
 class _Frame:
     node: MappingNode | SequenceNode
     anchor: str | None
+    flow: bool
+    """Whether it is written with brackets."""
     key: str | None = None
     key_mark: Mark = _START
     awaits_value: bool = False
@@ -211,6 +223,17 @@ class _Composer:
             case _:
                 pass
 
+    def unclosed_at_the_end(self, text: str, mark: tuple[int, int]) -> Fault | None:
+        """Where the bracket was opened for which the parser looked in vain until the text was at its end."""
+        opened = next((frame for frame in reversed(self._frames) if frame.flow), None)
+        rest = text.splitlines()[mark[0] - 1 :]
+        if opened is None or any(line.strip() for line in [line[mark[1] - 1 :] for line in rest[:1]] + rest[1:]):
+            return None
+        bracket, what = ("{", "mapping") if isinstance(opened.node, MappingNode) else ("[", "list")
+        closing = "}" if bracket == "{" else "]"
+        message = f'a {what} that was opened with "{bracket}" is not closed; write "," or "{closing}"'
+        return Fault(opened.node.mark, message)
+
     def _end_document(self, node: Node) -> None:
         if isinstance(node, ScalarNode) and node.value is None:
             return
@@ -251,7 +274,7 @@ class _Composer:
         if len(self._frames) >= self.limits.depth:
             self._give_up(mark, f"nested more than {self.limits.depth} levels deep; make it flatter")
         self._remember(event.anchor, None)
-        self._frames.append(_Frame(node, event.anchor))
+        self._frames.append(_Frame(node, event.anchor, flow=bool(event.flow_style)))
 
     def _close(self) -> None:
         frame = self._frames.pop()
@@ -307,9 +330,8 @@ class _Composer:
                 self.faults.append(Fault(mark, '"<<" merges mappings; give it an alias of one, or a list of aliases'))
             return
         if (earlier := mapping.entries.get(key)) is not None:
-            first = earlier.key_mark
-            message = f'"{key}" stands here twice, first at {first.line}:{first.column}; remove one of the two'
-            self.faults.append(Fault(frame.key_mark, message))
+            message = f"{quote(key)} stands here twice, first at {{earlier}}; remove one of the two"
+            self.faults.append(Fault(frame.key_mark, message, earlier.key_mark))
             return
         mapping.entries[key] = Entry(frame.key_mark, node)
 

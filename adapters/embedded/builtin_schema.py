@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 
@@ -31,7 +32,7 @@ def schema_of_kind(kind: str) -> Schema:
     words = [word.strip() for word in _definitions()[kind].split(",") if word.strip()]
     atomic = words[:1] == ["atomic"]
     fields = dict(_parse_field(word) for word in words[1 if atomic else 0 :])
-    return Schema(Shape.STRUCT, fields=fields, atomic=atomic)
+    return Schema(Shape.STRUCT, name=kind, fields=fields, atomic=atomic)
 
 
 def knows_kind(kind: str) -> bool:
@@ -87,4 +88,4 @@ def _parse_name(text: str) -> Schema:
     schema = schema_of_kind(name)
     if not found["retain"]:
         return schema
-    return Schema(Shape.STRUCT, fields=schema.fields, atomic=schema.atomic, retain_keys=True)
+    return replace(schema, retain_keys=True)

@@ -39,6 +39,7 @@ class Schema:
     """The shape of one value.
 
     Args:
+        name: the name of a built-in type, for a STRUCT; empty for the shapes of custom kinds.
         scalar: the name of the scalar type (`string`, `int32`, `quantity` ...), for a SCALAR.
         fields: for a STRUCT.
         element: for a MAP or LIST; for a STRUCT, the shape of fields that it does not name, None when there are none.
@@ -51,6 +52,7 @@ class Schema:
     """
 
     shape: Shape
+    name: str = ""
     scalar: str = ""
     fields: Mapping[str, FieldSchema] = field(default_factory=dict)
     element: Schema | None = None

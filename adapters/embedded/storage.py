@@ -28,6 +28,7 @@ CONTROLLER_MANAGER = "embedded-controller"
 Listener: TypeAlias = Callable[[StorageEvent], None]
 Objects: TypeAlias = list[tuple[Key, StoredObject]]
 Changes: TypeAlias = list[StorageEvent]
+UnknownPaths: TypeAlias = list[str]
 
 _NAME_ATTEMPTS = 8
 
@@ -150,6 +151,16 @@ class Storage:
     def custom_kinds(self) -> CustomKinds:
         """What is known of the kinds that CustomResourceDefinitions have made."""
         return self._admission.custom_kinds
+
+    def unknown_fields(self, resource: Resource, obj: JsonObject) -> UnknownPaths:
+        """The paths of the fields that an object's kind does not have.
+
+        Raises:
+            BadRequest: a value of a built-in kind has the wrong type.
+        """
+        found: list[str] = []
+        self._admission.shape(resource, obj, unknown=found.extend)
+        return found
 
     def blank(self, resource: Resource) -> JsonObject:
         """An object of this kind that nobody has written yet; not to be changed."""

@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 import yaml
 
+from adapters.embedded import protobuf
 from adapters.embedded import resources as known
-from adapters.embedded.conform import UnfitValue, conform
+from adapters.embedded.conform import UnfitValue
 from adapters.embedded.errors import ApiError, BadRequest, Cause, Conflict, InternalError, Invalid, UnsupportedMediaType
 from adapters.embedded.history import StoredObject
 from adapters.embedded.json_objects import JsonObject, decode_json, format_time, metadata_of, name_of, namespace_of
@@ -60,9 +61,11 @@ def decode_body(body: bytes, media_type: str) -> Any:  # noqa: ANN401 - any JSON
             raise BadRequest(f"couldn't get version/kind; json parse error: {error}") from error
     if media_type in {"application/yaml", "text/yaml", APPLY_PATCH}:
         return _decode_yaml(body)
+    if media_type == protobuf.MEDIA_TYPE:
+        return protobuf.decode_protobuf(body)
     raise UnsupportedMediaType(
         "the body of the request was in an unknown format - accepted media types include: "
-        "application/json, application/yaml"
+        "application/json, application/yaml, application/vnd.kubernetes.protobuf"
     )
 
 
@@ -238,11 +241,9 @@ def _apply(storage: Storage, target: Target, configuration: object, options: Wri
 
 
 def _check_declared(storage: Storage, target: Target, configuration: JsonObject) -> None:
-    """What is applied to a built-in kind must be of its type; the real server answers 500 where it is not."""
-    if target.resource.custom:
-        return
+    """What is applied must be of the kind's type; the real server answers 500 where it is not."""
     try:
-        _, unknown = conform(storage.schema_of(target.resource), configuration)
+        unknown = storage.unknown_fields(target.resource, configuration)
         fault = f".{unknown[0]}: field not declared in schema" if unknown else ""
     except UnfitValue as error:
         fault = error.message
@@ -271,7 +272,7 @@ class _UnknownFields:
             raise self._refusal("strict decoding error: " + ", ".join(told))
 
     def _refusal(self, why: str) -> ApiError:
-        if self._is_patch and not self._target.resource.custom:
+        if self._is_patch:
             return Invalid(f' "" is invalid: patch: Invalid value: {why}')
         return _unfit(self._target, why)
 

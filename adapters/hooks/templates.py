@@ -1,7 +1,7 @@
 """The templates of deploy files: `{{armory.*}}`, `{{context.*}}` and `{{secrets.*}}` in webhooks and in queries. Pure.
 
-The names and their meanings are those of CD-as-a-Service. As in its mustache templates, two braces insert a value in the form that
-its surroundings need (inside of JSON: escaped), and three insert it as it is. Braces around anything that is not a name are text.
+The names and their meanings are those of CD-as-a-Service. As in its mustache templates, two braces insert a value in the form
+that its surroundings need (inside of JSON: escaped), and three insert it as it is. Braces around anything but a name are text.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def window_variables(start: datetime, end: datetime, interval_seconds: float) ->
     milliseconds = round(interval_seconds * 1_000)
     whole = milliseconds % 1_000 == 0
     variables = {
-        "armory.intervalSeconds": f"{interval_seconds:g}",
+        "armory.intervalSeconds": str(milliseconds // 1_000 if whole else milliseconds / 1_000),
         "armory.intervalMillis": str(milliseconds),
         "armory.promQlStepInterval": f"{milliseconds // 1_000}s" if whole else f"{milliseconds}ms",
     }

@@ -31,6 +31,7 @@ _HANDLERS: Mapping[ActionKind, Handler] = {
     ActionKind.ADOPT_CANARY: workloads.adopt_canary,
     ActionKind.RELEASE_CANARY: workloads.release_canary,
     ActionKind.REMOVE_CANARY: workloads.remove_canary,
+    ActionKind.RETURN_FIELDS: workloads.return_fields,
 }
 
 

@@ -20,7 +20,7 @@ from adapters.kubernetes import wire
 from adapters.kubernetes.errors import NotFound, NotServed
 from adapters.kubernetes.informer import Informer
 from adapters.kubernetes.paths import DEPLOYMENTS, PODS, REPLICA_SETS, ResourceRef
-from adapters.kubernetes.templates import MANAGER, JsonObject
+from adapters.kubernetes.templates import MANAGER, JsonObject, returned_fields
 from adapters.kubernetes.transport import Transport
 from engine.bus import Bus
 from engine.clock import Clock
@@ -142,8 +142,8 @@ class Cluster:
         what = f"PUT {resource.full_name} {_place(metadata.get('namespace'), metadata['name'])}"
         path = resource.item(metadata.get("namespace"), metadata["name"])
         made = await self.transport.request("PUT", path, what=what, query={"fieldManager": MANAGER}, body=body)
-        owners = [entry for entry in made["metadata"].get("managedFields") or [] if entry.get("manager") != MANAGER]
-        if len(owners) != len(made["metadata"].get("managedFields") or []) and owners:
+        owners = returned_fields(made, original)
+        if owners and owners != made["metadata"].get("managedFields"):
             made = await self.patch(resource, made, [{"op": "add", "path": "/metadata/managedFields", "value": owners}])
         self._expect(resource, made)
         return made

@@ -1,9 +1,10 @@
 """One shared cache of one kind of object in one scope: list, then watch, for ever.
 
 What it promises: `items` is what the API server said last, in its order; every change is told once, as a key. What a watch
-may do to us, it expects: a resourceVersion is opaque and only compared for equality; 410 means list again, after a random wait, so that
-a restarted API server is not asked by everybody at once; an orderly end means go on where it stopped, but ends that come too soon
-count as failures; a line that never comes is a dead connection; a list tells by comparison what was deleted in a gap.
+may do to us, it expects: a resourceVersion is opaque and only compared for equality; 410 means list again, after a random
+wait, so that a restarted API server is not asked by everybody at once; an orderly end means go on where it stopped, but ends
+that come too soon count as failures; a line that never comes is a dead connection; a list tells by comparison what was
+deleted in a gap.
 
 **Reading our own writes.** A verdict must not rest on what an object was before we changed it. After a write, its new
 resourceVersion is expected here, and the object does not count as current until the watch has delivered that version (it may

@@ -95,6 +95,24 @@ def canary_replica_set(
     return replica_set
 
 
+def returned_fields(live: JsonObject, original: JsonObject) -> list[JsonObject]:
+    """The live object's managedFields with our entries gone and everybody else's fields as they were before us.
+
+    Writing a field takes it from its manager, so leaving our own entry out would leave the field to nobody. What controllers
+    manage (subresources) has gone on since, and stays as it is.
+    """
+    before = {_manager_key(entry): entry for entry in original["metadata"].get("managedFields") or []}
+    theirs = [entry for entry in live["metadata"].get("managedFields") or [] if entry.get("manager") != MANAGER]
+    returned = [entry if entry.get("subresource") else before.get(_manager_key(entry), entry) for entry in theirs]
+    there = {_manager_key(entry) for entry in theirs}
+    missing = [entry for key, entry in before.items() if key not in there and entry.get("manager") != MANAGER]
+    return [*returned, *missing]
+
+
+def _manager_key(entry: JsonObject) -> tuple[object, ...]:
+    return tuple(entry.get(name) for name in ("manager", "operation", "subresource", "apiVersion"))
+
+
 def selects(selector: JsonObject, labels: dict[str, str]) -> bool:
     """Whether a label selector (matchLabels and matchExpressions) matches; an empty one matches everything."""
     if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):

@@ -50,7 +50,10 @@ class Transport:
     ) -> JsonObject:
         """The answer's object. `what` names the request in errors. Raises `ApiError`."""
         payload = json.dumps(body).encode() if body is not None else None
-        document = json.loads(await self.request_bytes(method, path, what=what, query=query, payload=payload, content_type=content_type))
+        content = await self.request_bytes(
+            method, path, what=what, query=query, payload=payload, content_type=content_type
+        )
+        document = json.loads(content)
         if not isinstance(document, dict):
             raise MalformedAnswer(what, "the answer is not a JSON object")
         return document

@@ -21,7 +21,7 @@ from adapters.metrics.selector import Labels
 MAX_PAGE_BYTES = 16 * 1024 * 1024
 MAX_LINE_BYTES = 64 * 1024
 MAX_LINES = 300_000
-"""A page of MAX_PAGE_BYTES has about so many lines, unless they are empty and there are millions."""
+"""More than a page of MAX_PAGE_BYTES usually has; millions of empty lines would keep the event loop busy for seconds."""
 
 NAME = re.compile(rb"[ \t]*+([a-zA-Z_:][a-zA-Z0-9_:]*+)(?=[{ \t])")
 SAMPLE = re.compile(
@@ -49,7 +49,7 @@ class ExpositionReader:
     """Reads one page. Feed it the page's bytes in pieces of any size, then close it."""
 
     def __init__(self, names: Collection[bytes], *, openmetrics: bool = False, max_bytes: int = MAX_PAGE_BYTES) -> None:
-        """`names` are the metrics that are wanted; `openmetrics` demands the `# EOF` that such a page has to end with."""
+        """`names` are the metrics that are wanted; `openmetrics` demands the `# EOF` at the end of such a page."""
         self._names = frozenset(names)
         self._openmetrics = openmetrics
         self._max_bytes = max_bytes
@@ -85,13 +85,13 @@ class ExpositionReader:
         samples = []
         read_name = NAME.match
         for number, line in enumerate(lines, start=self._line_number + 1):
+            self._check_length(line, number)
             name = read_name(line)
             if name is None:
                 self._pass_over(line.strip(), number)
             elif self._ended:
                 raise ExpositionError(f"line {number}: the page goes on after # EOF")
             elif name[1] in self._names:
-                self._check_length(line, number)
                 samples.append(read_sample(line, number))
         self._line_number += len(lines)
         return samples

@@ -69,7 +69,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Quantile:
-    """A quantile, 0 to 1, of what a histogram's `_bucket` counters counted in the window."""
+    """A quantile, 0 to 1, of what a histogram's `_bucket` counters counted in the window.
+
+    Envoy brings its histograms up to date only every `stats_flush_interval` (5 s unless set): the window should be longer.
+    """
 
     quantile: float
     buckets: Selection

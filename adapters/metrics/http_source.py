@@ -156,7 +156,7 @@ def describe(error: Exception) -> str:
             return f"was not asked, because of its TLS certificate: {shorten(reason)}. Give the CA file that signed it"
         case aiohttp.ClientConnectorDNSError():
             return "was not asked: its host name cannot be resolved"
-        case aiohttp.ClientConnectorError(os_error=ssl.SSLError()):
+        case _ if is_handshake_error(error):
             return "cannot be asked by TLS: does it speak https, and does it want a client certificate?"
         case aiohttp.ClientPayloadError():
             return "broke off in the middle of its answer"
@@ -166,7 +166,7 @@ def describe(error: Exception) -> str:
             return "did not answer with valid HTTP: does it speak https?"
         case OSError():
             # asyncio's own texts tell sockets and leave out the reason.
-            return f"cannot be reached: {os.strerror(error.errno) if error.errno else type(error).__name__}"
+            return f"cannot be reached: {os.strerror(error.errno) if error.errno else 'the connection was cut'}"
         case _:
             return f"cannot be asked: {type(error).__name__}"
 
@@ -175,7 +175,12 @@ def is_passing(error: Exception) -> bool:
     """Whether the same request may succeed in a moment: connections come back, certificates and protocols do not."""
     if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientResponseError, aiohttp.InvalidURL)):
         return False
-    return not isinstance(getattr(error, "os_error", error), ssl.SSLError)
+    return not is_handshake_error(error)
+
+
+def is_handshake_error(error: Exception) -> bool:
+    """Whether TLS failed. With TLS 1.3 a missing client certificate shows only when the answer is read."""
+    return isinstance(getattr(error, "os_error", None), ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError)
 
 
 def shorten(text: str) -> str:

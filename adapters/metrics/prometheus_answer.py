@@ -18,6 +18,7 @@ from adapters.metrics.outcome import Outcome, OutcomeKind
 
 SHOWN_SERIES = 3
 SHOWN_REMARKS = 3
+RESULT = "the result"
 Quote = Callable[[str], str]
 """Makes a foreign text fit for a message: no credentials, one line, not too long."""
 
@@ -57,7 +58,7 @@ def read_success(body: bytes, quote: Quote) -> Outcome:
 
 def read_data(data: Data, quote: Quote) -> Outcome:
     if data.result_type == "scalar":
-        return read_number(msgspec.json.decode(data.result, type=tuple[float, str])[1], "the scalar", quote)
+        return read_number(msgspec.json.decode(data.result, type=tuple[float, str])[1], RESULT, quote)
     if data.result_type == "vector":
         return read_vector(msgspec.json.decode(data.result, type=list[VectorSample]), quote)
     if data.result_type == "matrix":
@@ -80,9 +81,9 @@ def read_vector(samples: list[VectorSample], quote: Quote) -> Outcome:
             None,
             f"the query yields {len(samples)} series: {shown}{more}. Put sum(...) or another aggregation around it",
         )
-    labels = show_labels(samples[0].metric, quote)
+    labels = show_labels(samples[0].metric, quote) if samples[0].metric else RESULT
     if samples[0].value is None:
-        return failed(f"the series {labels} is a native histogram: put histogram_quantile(...) around it")
+        return failed(f"{labels} is a native histogram: put histogram_quantile(...) around it")
     return read_number(samples[0].value[1], labels, quote)
 
 

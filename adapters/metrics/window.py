@@ -91,7 +91,10 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Rise:
-    """How far the selected counters of one endpoint rose in `seconds`; it was listed for `share` (0 to 1) of the window."""
+    """How far the selected counters of one endpoint rose in `seconds`.
+
+    `share` (0 to 1) is the part of the window that the endpoint was listed for.
+    """
 
     seconds: float
     share: float
@@ -114,12 +117,12 @@ class Window:
 
     def read(self, range_ms: int | None) -> list[Reading]:
         """What each endpoint gave in the window, or in its last part. Raises TooFewSamples or EndpointsFail."""
-        start = self.start
-        if range_ms is not None:
-            start = max(start, self.end - timedelta(milliseconds=range_ms))
+        length = self.end - self.start
+        if range_ms is not None and range_ms < length / timedelta(milliseconds=1):
+            length = timedelta(milliseconds=range_ms)
         readings = []
         for history in self.histories:
-            visits = self._visits(history, start)
+            visits = self._visits(history, self.end - length)
             if visits:
                 readings.append(Reading(visits, tuple(one for one in visits if not one.failure)))
         self._check(readings)
@@ -144,16 +147,14 @@ class Window:
         good = [reading.good[-1].monotonic for reading in readings if reading.good]
         since_s = last.monotonic - max(good, default=last.monotonic)
         if not good or since_s > STALE_INTERVALS * self.interval_s:
-            failures = [reading.visits[-1] for reading in readings if reading.visits[-1].failure]
-            failure = max(failures, key=lambda scrape: scrape.monotonic, default=last).failure
             how_long = f" for {since_s:.1f} s" if good else ""
             which = "the endpoint" if len(readings) == 1 else f"all {len(readings)} endpoints"
-            raise EndpointsFail(f"{which} could not be read{how_long}: {failure}")
+            raise EndpointsFail(f"{which} could not be read{how_long}: {last.failure}")
 
     def rises(self, selector: Selector, range_ms: int | None) -> list[Rise]:
         """How far the selected counters rose, for each endpoint. Raises a NotMeasured."""
         readings = self.read(range_ms)
-        enough = [reading for reading in readings if reading.seconds >= MIN_INTERVALS * self.interval_s > 0]
+        enough = [reading for reading in readings if reading.seconds >= MIN_INTERVALS * self.interval_s]
         if not enough:
             self._raise_too_few(readings)
         first = min(reading.visits[0].monotonic for reading in readings)

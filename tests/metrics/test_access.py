@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import shutil
+import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Callable
@@ -12,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
+import anyio
 import pytest
 from aiohttp import web
 
@@ -257,7 +259,43 @@ async def test_a_server_that_wants_a_certificate_gets_ours(session: aiohttp.Clie
     authority = certificates / "authority.crt"
     tls = TlsFiles(authority, certificates / "client.crt", certificates / "client.key")
     assert (await measured_by_tls(session, server, tls)).value == 1.0
-    assert (await measured_by_tls(session, server, TlsFiles(authority))).kind is OutcomeKind.ERROR
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+async def test_a_server_that_wants_a_certificate_and_gets_none_is_asked_only_once(
+    session: aiohttp.ClientSession, certificates: Path, version: str
+) -> None:
+    # Python's own server cuts the connection without a word; others tell why, and each version of TLS at another time.
+    files = ["-cert", "server.crt", "-key", "server.key", "-CAfile", "authority.crt"]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    command = [
+        "openssl",
+        "s_server",
+        "-accept",
+        address,
+        *files,
+        "-Verify",
+        "1",
+        "-verify_return_error",
+        "-www",
+        version,
+    ]
+    async with await anyio.open_process(command, cwd=certificates) as server:
+        try:
+            assert server.stdout is not None
+            said = b""
+            with anyio.fail_after(10.0):
+                while b"ACCEPT" not in said:
+                    said += await server.stdout.receive()
+            access = Access(tls=TlsFiles(certificates / "authority.crt"))
+            outcome = await PrometheusProvider(session, f"https://{address}", HurriedClock(), access).measure(QUERY)
+        finally:
+            server.kill()
+    assert outcome.kind is OutcomeKind.ERROR
+    assert outcome.detail.endswith("does it speak https, and does it want a client certificate?")
 
 
 async def test_a_certificate_that_was_renewed_is_used_from_then_on(

@@ -304,6 +304,25 @@ def test_the_detail_says_how_much_was_seen() -> None:
     assert outcome == Outcome(OutcomeKind.VALUE, 2.0, "2; 6 scrapes of 2 endpoints over 20.0 of 60.0 s")
 
 
+EXPRESSIONS = (
+    "rate(a)", "increase(a)", "sum(a)", "avg(a)", "max(a)", "min(a)", "a", "quantile(0, a_bucket)",
+    "quantile(0.9, a_bucket)", "ratio(a, b)", "default(a / b, 1)", "-a * rate(b) - 2", "rate(a[10s])",
+    "rate(a[999999999d23h])",
+)  # fmt: skip
+NUMBERS = st.floats() | st.sampled_from([0.0, 1.0, 2.0])
+PAGES = st.dictionaries(
+    st.sampled_from(["a", 'a{x="1"}', "b", 'a_bucket{le="1"}', 'a_bucket{le="2"}', 'a_bucket{le="+Inf"}']), NUMBERS
+)
+
+
+@given(st.sampled_from(EXPRESSIONS), st.lists(st.lists(PAGES | st.just(FAILED), max_size=6), max_size=3))
+def test_whatever_pages_say_there_is_an_outcome(expression: str, pods: list[list[Page | str]]) -> None:
+    outcome = measured(expression, *pods)
+    assert (outcome.value is not None) == (outcome.kind is OutcomeKind.VALUE)
+    assert outcome.value is None or math.isfinite(outcome.value)
+    assert outcome.detail
+
+
 COUNTS = st.lists(st.none() | st.floats(0, 1e12), min_size=2, max_size=12)
 
 

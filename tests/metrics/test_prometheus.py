@@ -66,13 +66,13 @@ async def test_an_instant_query_is_asked_at_the_end_of_the_window(session: aioht
         outcome = await PrometheusProvider(session, f"{url}/behind/a/prefix/", HurriedClock()).measure(QUERY)
     form = {"query": QUERY.text, "time": f"{QUERY.end.timestamp():.3f}", "timeout": "10000ms"}
     assert seen == [("POST", "/behind/a/prefix/api/v1/query", form)]
-    assert outcome == Outcome(OutcomeKind.VALUE, 0.25, "{} is 0.25")
+    assert outcome == Outcome(OutcomeKind.VALUE, 0.25, "the result is 0.25")
 
 
 @pytest.mark.parametrize(
     ("response", "kind", "value", "detail"),
     [
-        (success("scalar", [1.5, "42"]), OutcomeKind.VALUE, 42.0, "the scalar is 42"),
+        (success("scalar", [1.5, "42"]), OutcomeKind.VALUE, 42.0, "the result is 42"),
         (success("vector", [sample("1e-3", job="web")]), OutcomeKind.VALUE, 0.001, '{job="web"} is 0.001'),
         (success("vector", [sample("1", __name__="up")]), OutcomeKind.VALUE, 1.0, "up is 1"),
         (
@@ -81,18 +81,23 @@ async def test_an_instant_query_is_asked_at_the_end_of_the_window(session: aioht
             None,
             "no series matches the query at the end of the window",
         ),
-        (success("vector", [sample("NaN")]), OutcomeKind.NOT_A_NUMBER, None, "{} is NaN: probably a division by zero"),
+        (
+            success("vector", [sample("NaN")]),
+            OutcomeKind.NOT_A_NUMBER,
+            None,
+            "the result is NaN: probably a division by zero",
+        ),
         (
             success("scalar", [1, "+Inf"]),
             OutcomeKind.NOT_A_NUMBER,
             None,
-            "the scalar is +Inf: probably a division by zero",
+            "the result is +Inf: probably a division by zero",
         ),
         (
             success("vector", [sample("-Inf")]),
             OutcomeKind.NOT_A_NUMBER,
             None,
-            "{} is -Inf: probably a division by zero",
+            "the result is -Inf: probably a division by zero",
         ),
         (
             success("vector", [sample("1", __name__="up", pod=f"web-{pod}") for pod in range(5)]),
@@ -114,7 +119,7 @@ async def test_an_instant_query_is_asked_at_the_end_of_the_window(session: aioht
             success("vector", [{"metric": {"job": "web"}, "histogram": [1, {"count": "6"}]}]),
             OutcomeKind.ERROR,
             None,
-            'the series {job="web"} is a native histogram: put histogram_quantile(...) around it',
+            '{job="web"} is a native histogram: put histogram_quantile(...) around it',
         ),
     ],
 )
@@ -128,7 +133,9 @@ async def test_what_prometheus_remarks_is_passed_on(session: aiohttp.ClientSessi
     remarks = {"warnings": ["one store did\nnot answer"], "infos": ["not a counter", "b", "c"]}
     outcome = await measured(session, always(success("vector", [sample("1")], **remarks)))
     assert outcome.value == 1.0
-    assert outcome.detail == "{} is 1. Prometheus remarks: one store did not answer; not a counter; b (and 1 more)"
+    assert (
+        outcome.detail == "the result is 1. Prometheus remarks: one store did not answer; not a counter; b (and 1 more)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,53 @@
+"""A whole embedded cluster: storage, controllers, one node, and the API server over real HTTP on loopback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapters.embedded.control_plane import ControlPlane, run_control_plane
+from adapters.embedded.json_objects import JsonObject
+from adapters.embedded.known_crds import traffic_split_definition
+from adapters.embedded.pods import PodRuntime
+from adapters.embedded.resources import CUSTOM_RESOURCE_DEFINITIONS
+from adapters.embedded.server import ApiServer
+from adapters.embedded.storage import Storage
+from engine.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedCluster:
+    plane: ControlPlane
+    server: ApiServer
+
+    @property
+    def storage(self) -> Storage:
+        return self.plane.storage
+
+    def kubeconfig(self) -> JsonObject:
+        return self.server.kubeconfig()
+
+    def write_kubeconfig(self, path: Path) -> None:
+        """For kubectl and for daemons in other processes. JSON is YAML too."""
+        path.write_text(json.dumps(self.kubeconfig(), indent=2), "utf-8")
+        path.chmod(0o600)
+
+
+@asynccontextmanager
+async def run_embedded_cluster(
+    clock: Clock,
+    new_uid: Callable[[], str],
+    *,
+    pods: PodRuntime | None = None,
+    split_versions: Sequence[str] = ("v1alpha2", "v1alpha4"),
+    history: int = 10_000,
+) -> AsyncIterator[EmbeddedCluster]:
+    """A cluster that serves until the block ends. `split_versions`: in which versions it serves TrafficSplit; none: not at all."""
+    async with run_control_plane(clock, new_uid, pods=pods, history=history) as plane:
+        if split_versions:
+            plane.storage.create(CUSTOM_RESOURCE_DEFINITIONS, traffic_split_definition(split_versions))
+        async with ApiServer(plane.storage) as server:
+            yield EmbeddedCluster(plane, server)

@@ -1,0 +1,226 @@
+"""From a request to its answer: every path but the watches, which are streams and belong to the server.
+
+It knows paths, options and status codes, and hands the work to the modules that know what it means. It knows no sockets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from adapters.embedded import deleting, discovery, openapi, reading, scaling, writing
+from adapters.embedded.errors import ApiError, BadRequest, MethodNotAllowed, UnknownPath
+from adapters.embedded.history import StoredObject
+from adapters.embedded.json_objects import JsonObject, encode_json, format_time, value_at
+from adapters.embedded.options import deletion_options, read_options, write_options
+from adapters.embedded.patches import APPLY_PATCH
+from adapters.embedded.representations import Presenter, negotiate
+from adapters.embedded.reviews import answer_review
+from adapters.embedded.routes import Target, Verb
+from adapters.embedded.storage import Storage
+from adapters.embedded.tables import columns_for
+
+JSON = "application/json"
+
+_HEALTH_PATHS = ("healthz", "livez", "readyz")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request with its body; `target` is None outside of the resources."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    accept: str
+    media_type: str
+    user_agent: str
+    body: bytes
+    target: Target | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is sent back."""
+
+    status: int
+    body: bytes
+    media_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def error_answer(error: ApiError) -> Answer:
+    """The answer that tells an error."""
+    headers = {}
+    if error.retry_after_seconds is not None:
+        headers["Retry-After"] = str(error.retry_after_seconds)
+    return Answer(error.code, encode_json(error.to_status()), headers=headers)
+
+
+def _json_answer(body: JsonObject, status: int = 200) -> Answer:
+    return Answer(status, encode_json(body))
+
+
+class Dispatcher:
+    """Answers the requests to one storage."""
+
+    def __init__(self, storage: Storage, server_address: Callable[[], str]) -> None:
+        self._storage = storage
+        self._server_address = server_address
+
+    async def answer(self, request: Request) -> Answer:
+        """The answer to a request.
+
+        Raises:
+            ApiError: the request fails; `error_answer` tells how.
+        """
+        target = request.target
+        if target is None:
+            return self._answer_outside(request)
+        if target.subresource == "scale":
+            return self._scale(request, target)
+        if target.subresource in {"binding", "eviction", "token"}:
+            return self._act(request, target)
+        match target.verb:
+            case Verb.GET:
+                return await self._get(request, target)
+            case Verb.LIST:
+                return await self._list(request, target)
+            case Verb.DELETE | Verb.DELETE_COLLECTION:
+                return self._delete(request, target)
+            case _:
+                return self._write(request, target)
+
+    def presenter(self, target: Target, accept: str, include: str = "Metadata") -> Presenter:
+        """How the objects of a target are written for a client that accepts this."""
+        resource, kinds = target.resource, self._storage.custom_kinds
+        return Presenter(
+            resource,
+            negotiate(accept),
+            lambda: columns_for(resource, kinds.version_of(resource) if resource.custom else None),
+            lambda: self._storage.now,
+            include,
+        )
+
+    # Objects
+
+    async def _get(self, request: Request, target: Target) -> Answer:
+        options = read_options(request.query, watch=False)
+        presenter = self.presenter(target, request.accept, options.include_object)
+        await reading.reach_version(self._storage, options.resource_version)
+        return Answer(200, presenter.write_object(reading.get_object(self._storage, target)))
+
+    async def _list(self, request: Request, target: Target) -> Answer:
+        options = read_options(request.query, watch=False)
+        presenter = self.presenter(target, request.accept, options.include_object)
+        await reading.reach_version(self._storage, options.resource_version)
+        listing = reading.list_objects(self._storage, target, options)
+        return Answer(200, presenter.write_list(listing.objects, listing.metadata))
+
+    def _write(self, request: Request, target: Target) -> Answer:
+        presenter = self.presenter(target, request.accept)
+        media_type = request.media_type
+        if target.verb is Verb.PATCH:
+            options = write_options(request.query, request.user_agent, apply=media_type == APPLY_PATCH)
+            return _written(
+                presenter, writing.patch(self._storage, target, request.body, media_type, options)
+            )
+        options = write_options(request.query, request.user_agent)
+        obj = writing.decode_object(target, request.body, media_type)
+        write = writing.create if target.verb is Verb.CREATE else writing.update
+        return _written(presenter, write(self._storage, target, obj, options))
+
+    def _delete(self, request: Request, target: Target) -> Answer:
+        body = writing.decode_body(request.body, request.media_type) if request.body else {}
+        if not isinstance(body, dict):
+            raise BadRequest("the body of a delete must be DeleteOptions")
+        options = deletion_options(request.query, body)
+        if target.verb is Verb.DELETE:
+            status, left = deleting.delete(self._storage, target, options)
+            if left.get("kind") != "Status":
+                return Answer(status, self.presenter(target, request.accept).write_object(StoredObject(left, 0)))
+            return _json_answer(left, status)
+        selection = read_options(request.query, watch=False)
+        listing = deleting.delete_collection(self._storage, target, selection, options)
+        return Answer(200, self.presenter(target, request.accept).write_list(listing.objects, listing.metadata))
+
+    def _scale(self, request: Request, target: Target) -> Answer:
+        if target.verb is Verb.GET:
+            return _json_answer(scaling.get_scale(self._storage, target))
+        options = write_options(request.query, request.user_agent, apply=request.media_type == APPLY_PATCH)
+        change = scaling.patch_scale if target.verb is Verb.PATCH else scaling.update_scale
+        written = change(self._storage, target, request.body, request.media_type, options)
+        return _json_answer(scaling.scale_of(written.stored.object, scaling.paths_of(self._storage, target)))
+
+    def _act(self, request: Request, target: Target) -> Answer:
+        body = writing.decode_body(request.body, request.media_type)
+        if target.subresource == "eviction":
+            return _json_answer(deleting.evict(self._storage, target), 201)
+        if target.subresource == "binding":
+            return _json_answer(deleting.bind(self._storage, target, value_at(body, "target", "name") or ""), 201)
+        self._storage.stored(target.resource, target.namespace, target.name)
+        now = format_time(self._storage.now)
+        status = {"token": f"embedded-{target.namespace}-{target.name}", "expirationTimestamp": now}
+        return _json_answer({**body, "status": status}, 201)
+
+    # Everything else
+
+    def _answer_outside(self, request: Request) -> Answer:
+        parts = [part for part in request.path.split("/") if part]
+        if request.method == "POST" and len(parts) >= 4 and parts[0] == "apis":
+            return self._review(request, parts[-1])
+        if request.method not in {"GET", "HEAD"}:
+            raise MethodNotAllowed()
+        if parts[:1] and parts[0] in _HEALTH_PATHS:
+            return Answer(200, b"ok", "text/plain")
+        try:
+            return self._describe(request, parts)
+        except KeyError:
+            raise UnknownPath() from None
+
+    def _review(self, request: Request, plural: str) -> Answer:
+        review = writing.decode_body(request.body, request.media_type)
+        answered = answer_review(plural, review if isinstance(review, dict) else {})
+        if answered is None:
+            raise UnknownPath()
+        return _json_answer(answered, 201)
+
+    def _describe(self, request: Request, parts: list[str]) -> Answer:
+        registry = self._storage.registry
+        match parts:
+            case []:
+                return _json_answer({"paths": ["/api", "/apis", "/healthz", "/openapi/v2", "/openapi/v3", "/version"]})
+            case ["version"]:
+                return _json_answer(discovery.VERSION_INFO)
+            case ["api" | "apis" as root] if "as=APIGroupDiscoveryList" in request.accept and ";v=v2;" in _tidy(request.accept):
+                body = encode_json(discovery.aggregated(registry, core=root == "api"))
+                return Answer(200, body, discovery.AGGREGATED)
+            case ["api"]:
+                return _json_answer(discovery.core_versions(self._server_address()))
+            case ["apis"]:
+                return _json_answer(discovery.group_list(registry))
+            case ["api", version]:
+                return _json_answer(discovery.resource_list(registry, "", version))
+            case ["apis", group]:
+                return _json_answer(discovery.group(registry, group))
+            case ["apis", group, version]:
+                return _json_answer(discovery.resource_list(registry, group, version))
+            case ["openapi", "v2"]:
+                if "proto" in request.accept:
+                    return Answer(200, openapi.EMPTY_V2_PROTOBUF, openapi.V2_PROTOBUF)
+                return _json_answer(openapi.EMPTY_V2)
+            case ["openapi", "v3"]:
+                return _json_answer(openapi.paths(registry))
+            case ["openapi", "v3", *root]:
+                return _json_answer(openapi.document(registry, self._storage.custom_kinds, "/".join(root)))
+        raise UnknownPath()
+
+
+def _tidy(accept: str) -> str:
+    return accept.replace(" ", "") + ";"
+
+
+def _written(presenter: Presenter, written: writing.Written) -> Answer:
+    status = 201 if written.created else 200
+    return Answer(status, presenter.write_object(written.stored), warnings=tuple(written.warnings))

@@ -1,0 +1,101 @@
+"""The traffic of a rehearsal: requests that nobody sends, spread as a mesh would, and counted as its statistics would be.
+
+    headgate_rehearsal_requests_total{namespace, service, replicaset, code_class}
+
+Every Service that somebody could call gets the same constant rate. A TrafficSplit on it decides which Services' pods answer, else its
+own ready pods do, in equal shares. The share of errors is written on the pods: `embedded.headgate.dev/error-ratio: "0.05"`. The
+counters are integrated over time, so a change of the split shows from the very moment of the change.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import datetime
+
+from aiohttp import web
+
+from adapters.embedded.history import StorageEvent
+from adapters.embedded.json_objects import JsonObject, labels_of, metadata_of, name_of, namespace_of
+from adapters.embedded.known_crds import SMI_SPLIT_GROUP
+from adapters.embedded.ownership import controller_of
+from adapters.embedded.pods import seconds
+from adapters.embedded.replicaset_controller import is_ready
+from adapters.embedded.resources import PODS, SERVICES
+from adapters.embedded.storage import Storage
+
+METRIC = "headgate_rehearsal_requests_total"
+REQUESTS_PER_SECOND = 100.0
+
+Series = tuple[str, str, str, str]
+"""(namespace, service, replicaset, code class)."""
+
+
+class SimulatedTraffic:
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._counted: dict[Series, float] = defaultdict(float)
+        self._rates: dict[Series, float] = {}
+        self._since: datetime = storage.now
+        storage.subscribe(self._notice)
+
+    def _notice(self, event: StorageEvent) -> None:
+        if event.resource.plural in ("trafficsplits", "services", "pods"):
+            self._integrate()
+            self._rates = self._current_rates()
+
+    def _integrate(self) -> None:
+        now = self._storage.now
+        elapsed = max((now - self._since).total_seconds(), 0.0)
+        for series, rate in self._rates.items():
+            self._counted[series] += rate * elapsed
+        self._since = now
+
+    def _current_rates(self) -> dict[Series, float]:
+        rates: dict[Series, float] = defaultdict(float)
+        splits = {(namespace_of(one), one["spec"]["service"]): one["spec"]["backends"] for one in self._splits()}
+        backends = {(place[0], one["service"]) for place, found in splits.items() for one in found}
+        for service in self._storage.iterate(SERVICES):
+            place = (namespace_of(service), name_of(service))
+            if place in backends or not service["spec"].get("selector"):
+                continue
+            weights = splits.get(place) or [{"service": place[1], "weight": 1}]
+            total = sum(float(one["weight"]) for one in weights)
+            for one in weights:
+                if total > 0:
+                    share = REQUESTS_PER_SECOND * float(one["weight"]) / total
+                    self._spread(rates, place, one["service"], share)
+        return rates
+
+    def _spread(self, rates: dict[Series, float], place: tuple[str, str], backend: str, rate: float) -> None:
+        service = self._storage.peek(SERVICES, place[0], backend)
+        pods = self._ready_pods(service) if service is not None else []
+        for pod in pods:
+            owner = controller_of(pod) or {"name": ""}
+            errors = seconds(pod, "error-ratio", 0.0)
+            rates[(*place, owner["name"], "5xx")] += rate / len(pods) * errors
+            rates[(*place, owner["name"], "2xx")] += rate / len(pods) * (1 - errors)
+
+    def _ready_pods(self, service: JsonObject) -> list[JsonObject]:
+        selector = service["spec"].get("selector") or {}
+        pods = self._storage.iterate(PODS, namespace_of(service))
+        return [one for one in pods if selector.items() <= labels_of(one).items() and _serves(one)]
+
+    def _splits(self) -> list[JsonObject]:
+        resource = next((one for one in self._storage.registry if one.group == SMI_SPLIT_GROUP), None)
+        return list(self._storage.iterate(resource)) if resource is not None else []
+
+    def render(self) -> str:
+        """The page that a scraper reads."""
+        self._integrate()
+        lines = [f"# TYPE {METRIC} counter"]
+        for (namespace, service, replica_set, code_class), value in sorted(self._counted.items()):
+            labels = f'namespace="{namespace}",service="{service}",replicaset="{replica_set}",code_class="{code_class}"'
+            lines.append(f"{METRIC}{{{labels}}} {value}")
+        return "\n".join(lines) + "\n"
+
+    async def handle(self, request: web.Request) -> web.Response:
+        return web.Response(text=self.render(), content_type="text/plain")
+
+
+def _serves(pod: JsonObject) -> bool:
+    return is_ready(pod) and not metadata_of(pod).get("deletionTimestamp")

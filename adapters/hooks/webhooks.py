@@ -1,0 +1,198 @@
+"""Performs the calls of `runWebhook` steps: renders, calls, and says whether the call was taken.
+
+A 2xx answer is success. Anything else is a failed contact, which the step's `retries` repeat; the engine waits in between, and
+counts the attempts in the journal, so that a restart neither forgets nor adds one. The address that a called side answers to
+carries a token for exactly this step (`engine.decide.sign_callback`). Messages name the called host and nothing else of the
+request, because paths, headers and bodies may hold secrets.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from adapters.hooks.templates import (
+    TemplateError,
+    escape_json,
+    render,
+    rollout_variables,
+    templates_of,
+    variables_in,
+)
+from adapters.secrets import Secrets, SecretUnreadable
+from engine.decide import sign_callback
+from engine.errors import ActionError, Rejected, Retryable
+from engine.events import ActionSucceeded
+from engine.model import Action, RolloutSpec, Snapshot, Webhook
+
+CONTACT_SECONDS = 30.0
+"""How long one contact may take, from the first byte out to the head of the answer."""
+LONGEST_RETRY_AFTER_SECONDS = 300.0
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A rendered webhook. Nothing of it is shown but `host`."""
+
+    method: str
+    url: URL = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes | None = field(repr=False)
+    host: str
+
+
+class WebhookCaller:
+    """Implements `engine.ports.Actuator` for CALL_WEBHOOK."""
+
+    def __init__(self, session: aiohttp.ClientSession, secrets: Secrets, public_url: str | None) -> None:
+        self._session = session
+        self._secrets = secrets
+        self._public_url = public_url
+
+    async def perform(self, spec: RolloutSpec, snapshot: Snapshot, action: Action) -> ActionSucceeded:
+        """Raises `Retryable` while the step has retries left, else `Rejected`."""
+        index = action.args["step"]
+        assert isinstance(index, int)
+        step = spec.plan.steps[index]
+        assert isinstance(step, Webhook)
+        try:
+            call = await self._render(step, spec, snapshot, action, index)
+        except (TemplateError, SecretUnreadable) as error:
+            raise Rejected(f"webhook {step.name}: {error}") from error
+        status = await self._contact(step, call, action.attempt)
+        waits = "; it calls back with its verdict" if step.callback else ""
+        return ActionSucceeded(action.number, note=f"webhook {step.name}: {call.host} answered {status}{waits}")
+
+    # --- what is sent --------------------------------------------------------------------------------------------------
+
+    async def _render(
+        self, step: Webhook, spec: RolloutSpec, snapshot: Snapshot, action: Action, index: int
+    ) -> _Call:
+        used = frozenset[str]().union(*map(variables_in, templates_of(step)))
+        variables = rollout_variables(spec, snapshot, step.context)
+        variables |= self._callback(step, spec, index, used)
+        secrets = {f"secrets.{name}": await self._secrets.read(name) for name in self._named(used)}
+        variables |= secrets
+        headers = CIMultiDict({"Idempotency-Key": f"{quote(spec.id)}/{action.number}", "User-Agent": "headgate"})
+        for header in step.headers:
+            headers[_header_name(step, header.key)] = _header_value(step, header.key, render(header.value, variables))
+        body = self._render_body(step, variables, headers)
+        url = _address(step, render(step.url, variables))
+        host = str(url.origin())
+        if any(value in host for value in secrets.values()):
+            host = "the called side"
+        return _Call(step.method, url, headers, body, host)
+
+    def _named(self, used: frozenset[str]) -> list[str]:
+        """The secrets that are used and known; an unknown one is the renderer's to complain about."""
+        names = [name.partition(".")[2] for name in sorted(used) if name.startswith("secrets.")]
+        return [name for name in names if name in self._secrets.names]
+
+    def _callback(self, step: Webhook, spec: RolloutSpec, index: int, used: frozenset[str]) -> dict[str, str]:
+        if not step.callback and "armory.callbackUri" not in used:
+            return {}
+        if self._public_url is None:
+            raise TemplateError(
+                "the called side is to call back, but nobody told the daemon how it is reached; set publicUrl in its "
+                "settings, or disableCallback on the webhook"
+            )
+        rollout, token = quote(spec.id, safe=""), sign_callback(spec, index)
+        return {"armory.callbackUri": f"{self._public_url}/v1/callbacks/{rollout}/{token}"}
+
+    def _render_body(
+        self, step: Webhook, variables: Mapping[str, str], headers: CIMultiDict[str]
+    ) -> bytes | None:
+        if step.body is None:
+            return None
+        kind = headers.setdefault("Content-Type", "application/json")
+        return render(step.body, variables, escape=escape_json if "json" in kind.lower() else None).encode()
+
+    # --- the contact ---------------------------------------------------------------------------------------------------
+
+    async def _contact(self, step: Webhook, call: _Call, attempt: int) -> int:
+        limit = aiohttp.ClientTimeout(total=min(CONTACT_SECONDS, step.timeout_seconds))
+        try:
+            async with self._session.request(
+                call.method,
+                call.url,
+                headers=call.headers,
+                data=call.body,
+                timeout=limit,
+                allow_redirects=False,
+            ) as response:
+                if 200 <= response.status < 300:
+                    return response.status
+                sentence, wait = _describe_answer(response), _retry_after(response)
+        except TimeoutError:
+            sentence, wait = f"gave no answer within {limit.total:g} s", None
+        except (aiohttp.ClientError, OSError) as error:
+            sentence, wait = _describe_error(error), None
+        raise _failure(step, f"webhook {step.name}: {call.host} {sentence}", attempt, wait)
+
+
+def _failure(step: Webhook, message: str, attempt: int, wait: float | None) -> ActionError:
+    if attempt <= step.retries:
+        return Retryable(f"{message} (contact {attempt} of {step.retries + 1})", wait)
+    attempts = f" ({attempt} contacts)" if attempt > 1 else ""
+    return Rejected(message + attempts)
+
+
+def _header_name(step: Webhook, name: str) -> str:
+    if _TOKEN.fullmatch(name) is None:
+        raise Rejected(f"webhook {step.name}: a header's name holds a character that HTTP does not allow")
+    return name
+
+
+def _header_value(step: Webhook, name: str, value: str) -> str:
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in value):
+        raise Rejected(f"webhook {step.name}: the value of header {name} holds a line break or control character")
+    return value
+
+
+def _address(step: Webhook, text: str) -> URL:
+    try:
+        url = URL(text)
+    except ValueError:
+        url = URL()
+    if url.scheme not in ("http", "https") or not url.host or any(ord(letter) <= 32 for letter in text):
+        raise Rejected(
+            f"webhook {step.name}: its uriTemplate gives no address; expected https://host/path without blanks"
+        )
+    return url
+
+
+def _describe_answer(response: aiohttp.ClientResponse) -> str:
+    if 300 <= response.status < 400:
+        return f"answered {response.status}, a redirect, which is not followed; name the final address"
+    return f"answered {response.status} {(response.reason or '')[:60]}".rstrip()
+
+
+def _describe_error(error: aiohttp.ClientError | OSError) -> str:
+    """What went wrong, without the library's own text: some of it repeats the whole address."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return "was not called, because its TLS certificate is not trusted"
+        case aiohttp.ClientConnectorDNSError():
+            return "was not called: its host name cannot be resolved"
+        case aiohttp.ClientConnectorSSLError():
+            return "cannot be called by TLS; does it speak https?"
+        case aiohttp.ServerDisconnectedError():
+            return "closed the connection without an answer"
+        case aiohttp.ClientResponseError() | aiohttp.ClientPayloadError():
+            return "did not answer with valid HTTP"
+        case OSError():
+            return f"cannot be reached: {(error.strerror or type(error).__name__).lower()}"
+        case _:
+            return f"cannot be called ({type(error).__name__})"
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+    seconds = response.headers.get("Retry-After", "")
+    return min(float(seconds), LONGEST_RETRY_AFTER_SECONDS) if seconds.isascii() and seconds.isdecimal() else None

@@ -1,0 +1,94 @@
+"""Who is asking: over the Unix socket the user at its other end, over TCP the holder of a token.
+
+The socket has mode 0600, so whoever reaches it is its owner or root, and may do everything. Over TCP nothing but the probes and
+the callbacks (which carry a token of their own) is answered without a token of the settings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import pwd
+import socket
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import anyio.to_thread
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from adapters.http.bodies import ErrorCode
+from adapters.http.failures import ApiFailure
+from adapters.settings import Access, Token
+
+_PEER_CREDENTIALS = struct.Struct("3i")
+_OPEN_PATHS = ("/livez", "/readyz", "/v1/callbacks/")
+_READING = frozenset({"GET", "HEAD"})
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    name: str
+    roles: tuple[str, ...] | None
+    """None is full access, as the owner of the socket has it."""
+    access: Access = Access.FULL
+
+
+CALLER = web.RequestKey("caller", Caller)
+
+
+def identify_callers(tokens: Sequence[Token]) -> Middleware:
+    """A middleware that finds out who asks, and refuses what they may not do."""
+    gate = _Gate(tokens)
+
+    @web.middleware
+    async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not request.path.startswith(_OPEN_PATHS):
+            caller = await gate.identify(request)
+            if caller.access is Access.READ and request.method not in _READING:
+                raise ApiFailure(ErrorCode.FORBIDDEN, f"the token {caller.name} may read, but not give orders")
+            request[CALLER] = caller
+        return await handler(request)
+
+    return identify
+
+
+class _Gate:
+    def __init__(self, tokens: Sequence[Token]) -> None:
+        self._tokens = tuple(tokens)
+        self._users: dict[int, str] = {}
+
+    async def identify(self, request: web.Request) -> Caller:
+        connection = request.get_extra_info("socket")
+        if connection is None:
+            raise ConnectionResetError("the caller has gone away")
+        if connection.family == socket.AF_UNIX:
+            _, uid, _ = _PEER_CREDENTIALS.unpack(
+                connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
+            )
+            return Caller(await self._user(uid), None)
+        return self._holder(request.headers.get("Authorization", ""))
+
+    async def _user(self, uid: int) -> str:
+        """Looked up beside the loop, because a directory service may be slow, and kept."""
+        if uid not in self._users:
+            try:
+                entry = await anyio.to_thread.run_sync(pwd.getpwuid, uid)
+                self._users[uid] = entry.pw_name
+            except KeyError:
+                self._users[uid] = f"user {uid}"
+        return self._users[uid]
+
+    def _holder(self, authorization: str) -> Caller:
+        scheme, _, secret = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not secret.strip():
+            raise ApiFailure(ErrorCode.UNAUTHORIZED, 'a token is needed; send it as "Authorization: Bearer TOKEN"')
+        digest = hashlib.sha256(secret.strip().encode("utf-8", "surrogateescape")).hexdigest()
+        found: Token | None = None
+        for token in self._tokens:  # Every one is compared, so that the time says nothing about them.
+            if hmac.compare_digest(token.sha256, digest):
+                found = token
+        if found is None:
+            raise ApiFailure(ErrorCode.UNAUTHORIZED, "this token is not one of those in the daemon's settings")
+        return Caller(found.name, found.roles, found.access)

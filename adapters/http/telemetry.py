@@ -1,0 +1,177 @@
+"""The daemon's own figures, taken where everything passes: around the ports of the store, the actuator and the world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+
+from engine.clock import Clock
+from engine.errors import ActionError, Rejected, StoreError
+from engine.events import ActionSucceeded, Measurements
+from engine.model import FINAL_STATES, Action, JournalEntry, Release, RolloutSpec, Snapshot, State
+from engine.observation import Observation
+from engine.ports import Actuator, Commit, Store, StoredRollout, World
+
+
+class Telemetry:
+    """The figures of one daemon, in a registry of its own."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._started = clock.monotonic()
+        self._last_decision: float | None = None
+        self._last_world_event: float | None = None
+        self.store_error = ""
+        """Why the last write failed; empty when it succeeded."""
+        self._registry = registry = CollectorRegistry()
+        self._rollouts = Gauge("headgate_rollouts", "Unfinished rollouts by state.", ["state"], registry=registry)
+        self._ended = Counter("headgate_rollouts_ended", "Rollouts that have ended, by state.", ["state"], registry=registry)
+        self._decisions = Counter("headgate_decisions", "Decisions that were committed.", registry=registry)
+        self._failures = Counter("headgate_store_failures", "Writes to the store that failed.", registry=registry)
+        self._commits = Gauge(
+            "headgate_store_commits", "Transactions of the store since the start; each is one fsync.", registry=registry
+        )
+        self._changes = Gauge(
+            "headgate_store_changes", "Changes that were written in those transactions.", registry=registry
+        )
+        self._group = Gauge(
+            "headgate_store_commit_group_size", "Changes per transaction, the mean since the start.", registry=registry
+        )
+        self._actions = Counter(
+            "headgate_actions", "Actions on the outside world, by kind and outcome.", ["kind", "outcome"], registry=registry
+        )
+        self._event_age = Gauge(
+            "headgate_last_event_age_seconds",
+            "Since the world last reported a change; the time since the start when it never did.",
+            registry=registry,
+        )
+        self._decision_age = Gauge(
+            "headgate_last_decision_age_seconds",
+            "Since the last decision; the time since the start when there was none.",
+            registry=registry,
+        )
+
+    # --- taking figures ------------------------------------------------------------------------------------------------
+
+    def note_decision(self, snapshot: Snapshot) -> None:
+        self._last_decision = self._clock.monotonic()
+        self._decisions.inc()
+        self.store_error = ""
+        if snapshot.state in FINAL_STATES:
+            self._ended.labels(snapshot.state.value).inc()
+
+    def note_store_failure(self, error: StoreError) -> None:
+        self.store_error = str(error)
+        self._failures.inc()
+
+    def note_action(self, action: Action, outcome: str) -> None:
+        self._actions.labels(action.kind.value, outcome).inc()
+
+    def note_world_event(self) -> None:
+        self._last_world_event = self._clock.monotonic()
+
+    # --- showing them --------------------------------------------------------------------------------------------------
+
+    def render(self, states: Iterable[State], commits: int, changes: int) -> bytes:
+        """Prometheus' text format. `states` are those of the unfinished rollouts."""
+        counts = dict.fromkeys(State, 0)
+        for state in states:
+            counts[state] += 1
+        for state, count in counts.items():
+            if state not in FINAL_STATES:
+                self._rollouts.labels(state.value).set(count)
+        self._commits.set(commits)
+        self._changes.set(changes)
+        self._group.set(changes / commits if commits else 0)
+        now = self._clock.monotonic()
+        self._event_age.set(now - (self._last_world_event or self._started))
+        self._decision_age.set(now - (self._last_decision or self._started))
+        return generate_latest(self._registry)
+
+
+class MeasuredStore:
+    """Implements `engine.ports.Store` by another store, and counts what passes."""
+
+    def __init__(self, store: Store, telemetry: Telemetry) -> None:
+        self._store = store
+        self._telemetry = telemetry
+
+    async def add_release(self, release: Release, rollouts: Sequence[StoredRollout], now: datetime) -> None:
+        try:
+            await self._store.add_release(release, rollouts, now)
+        except StoreError as error:
+            self._telemetry.note_store_failure(error)
+            raise
+
+    async def update_release(self, release: Release) -> None:
+        try:
+            await self._store.update_release(release)
+        except StoreError as error:
+            self._telemetry.note_store_failure(error)
+            raise
+
+    async def commit(self, commit: Commit) -> None:
+        try:
+            await self._store.commit(commit)
+        except StoreError as error:
+            self._telemetry.note_store_failure(error)
+            raise
+        self._telemetry.note_decision(commit.snapshot)
+
+    async def unfinished_releases(self) -> list[Release]:
+        return await self._store.unfinished_releases()
+
+    async def releases(self, *, application: str | None = None, limit: int = 100) -> list[Release]:
+        return await self._store.releases(application=application, limit=limit)
+
+    async def release(self, release_id: str) -> Release | None:
+        return await self._store.release(release_id)
+
+    async def rollouts(self, release_id: str) -> list[StoredRollout]:
+        return await self._store.rollouts(release_id)
+
+    async def journal(self, release_id: str) -> list[JournalEntry]:
+        return await self._store.journal(release_id)
+
+
+class MeasuredActuator:
+    """Implements `engine.ports.Actuator` by another actuator, and counts what passes."""
+
+    def __init__(self, actuator: Actuator, telemetry: Telemetry) -> None:
+        self._actuator = actuator
+        self._telemetry = telemetry
+
+    async def perform(self, spec: RolloutSpec, snapshot: Snapshot, action: Action) -> ActionSucceeded | Measurements:
+        try:
+            done = await self._actuator.perform(spec, snapshot, action)
+        except ActionError as error:
+            self._telemetry.note_action(action, "rejected" if isinstance(error, Rejected) else "retried")
+            raise
+        except Exception:
+            self._telemetry.note_action(action, "defect")
+            raise
+        self._telemetry.note_action(action, "done")
+        return done
+
+
+class MeasuredWorld:
+    """Implements `engine.ports.World` by another world, and notes when it last had something to say."""
+
+    def __init__(self, world: World, telemetry: Telemetry) -> None:
+        self._world = world
+        self._telemetry = telemetry
+
+    def attach(self, spec: RolloutSpec, wake: Callable[[], None]) -> None:
+        def wake_and_note() -> None:
+            self._telemetry.note_world_event()
+            wake()
+
+        self._world.attach(spec, wake_and_note)
+
+    def detach(self, spec: RolloutSpec) -> None:
+        self._world.detach(spec)
+
+    def observe(self, spec: RolloutSpec, snapshot: Snapshot) -> Observation:
+        return self._world.observe(spec, snapshot)

@@ -1,0 +1,210 @@
+"""A daemon's parts around an embedded cluster, and the words in which its stories are told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import count
+from pathlib import Path
+from random import Random
+
+import anyio
+
+from adapters.embedded.cluster import EmbeddedCluster, run_embedded_cluster
+from adapters.embedded.json_objects import JsonObject
+from adapters.embedded.resources import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    NAMESPACES,
+    PODS,
+    REPLICA_SETS,
+    SERVICES,
+    Resource,
+)
+from adapters.kubernetes.actuator import KubernetesActuator
+from adapters.kubernetes.cluster import Cluster, WatchScope, open_cluster
+from adapters.kubernetes.credentials import load_kubeconfig_content
+from adapters.kubernetes.routing import Routers
+from adapters.kubernetes.transport import open_transport
+from adapters.kubernetes.world import KubernetesWorld
+from adapters.routers.pod_ratio import PodRatioRouter
+from adapters.routers.smi import SmiRouter
+from engine.bus import Bus
+from engine.clock import SystemClock
+from engine.daemon import Engine, start_engine
+from engine.events import ActionSucceeded, Measured, Measurements, MeasureOutcome
+from engine.model import (
+    FINAL_STATUSES,
+    Action,
+    ActionKind,
+    Analysis,
+    Release,
+    ReleasePlan,
+    ReleaseStatus,
+    RolloutSpec,
+    RouterKind,
+    Snapshot,
+    State,
+)
+from engine.ports import Commit, Store
+from store.sqlite import open_store
+from strategies.canary import CanaryStrategy
+from tests.builders import Names, deployment, service
+from tests.invariants import Journal
+
+
+class CheckedStore:
+    """Feeds every commit to the invariants on its way to the real store."""
+
+    def __init__(self, store: Store, journal: Journal) -> None:
+        self._store = store
+        self._journal = journal
+
+    async def commit(self, commit: Commit) -> None:
+        await self._store.commit(commit)
+        self._journal.check(commit)
+
+    async def update_release(self, release: Release) -> None:
+        await self._store.update_release(release)
+        self._journal.notify()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+
+class MeasuredActuator:
+    """Answers measurements as the story says, and leaves everything else to the cluster."""
+
+    def __init__(self, cluster: KubernetesActuator, journal: Journal) -> None:
+        self._cluster = cluster
+        self._journal = journal
+        self.error_rate: dict[str, float] = {}
+
+    async def perform(self, spec: RolloutSpec, snapshot: Snapshot, action: Action) -> ActionSucceeded | Measurements:
+        self._journal.check_action(spec.id, action.number)
+        if action.kind is ActionKind.PREPARE_METRICS:
+            return ActionSucceeded(action.number)
+        if action.kind is not ActionKind.MEASURE:
+            return await self._cluster.perform(spec, snapshot, action)
+        step = spec.plan.steps[snapshot.step]
+        assert isinstance(step, Analysis)
+        value = self.error_rate.get(spec.plan.namespace, 0.0)
+        results = tuple(Measured(query.name, MeasureOutcome.VALUE, value) for query in step.queries)
+        return Measurements(action.number, results)
+
+
+class Stage:
+    def __init__(self, embedded: EmbeddedCluster, engine: Engine, store: Store, journal: Journal, cluster: Cluster) -> None:
+        self.embedded = embedded
+        self.storage = embedded.storage
+        self.engine = engine
+        self.store = store
+        self.journal = journal
+        self.cluster = cluster
+        self.error_rate: dict[str, float] = {}
+        self._changed = asyncio.Event()
+
+    async def until(self, condition: Callable[[], bool], within: float = 20.0) -> None:
+        """Woken by every commit of the engine and, as nothing tells of the cluster here, every few milliseconds."""
+        with anyio.fail_after(within):
+            while not condition():
+                with anyio.move_on_after(0.02):
+                    await self.journal.changed.wait()
+
+    async def until_state(self, state: State, rollout: str = "r1.production") -> Snapshot:
+        snapshots = self.journal.snapshots
+        await self.until(lambda: rollout in snapshots and snapshots[rollout].state is state)
+        return snapshots[rollout]
+
+    async def until_ended(self, release: str = "r1", within: float = 30.0) -> Release:
+        with anyio.fail_after(within):
+            while True:
+                found = await self.store.release(release)
+                if found is not None and found.status in FINAL_STATUSES:
+                    return found
+                await self.journal.changed.wait()
+
+    async def submit(self, plan: ReleasePlan) -> Release:
+        return await self.engine.submit(plan, by="a test", source="test")
+
+    async def roll_out(self, plan: ReleasePlan) -> ReleaseStatus:
+        release = await self.submit(plan)
+        return (await self.until_ended(release.id)).status
+
+    # --- the cluster ---------------------------------------------------------------------------------------------------
+
+    async def live(self, *, namespace: str = "shop", name: str = "web", image: str = "web:1", replicas: int = 3) -> None:
+        """The application as it is before the story begins: a complete Deployment and its Service."""
+        if self.storage.find(NAMESPACES, None, namespace) is None:
+            self.storage.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+        self.storage.create(SERVICES, service(name, namespace=namespace), manager="kubectl")
+        body = deployment(name, image=image, replicas=replicas, namespace=namespace)
+        self.storage.create(DEPLOYMENTS, body, manager="kubectl")
+        await self.until(lambda: self.status(namespace, name, "availableReplicas") == replicas)
+
+    def deployment(self, namespace: str = "shop", name: str = "web") -> JsonObject:
+        return self.storage.get(DEPLOYMENTS, namespace, name)
+
+    def status(self, namespace: str, name: str, count: str) -> int:
+        found = self.storage.peek(DEPLOYMENTS, namespace, name)
+        return int(found.get("status", {}).get(count, 0)) if found is not None else 0
+
+    def pods(self, namespace: str = "shop", image: str | None = None) -> list[JsonObject]:
+        pods = [pod for pod in self.storage.list(PODS, namespace) if not pod["metadata"].get("deletionTimestamp")]
+        return [pod for pod in pods if image in (None, pod["spec"]["containers"][0]["image"])]
+
+    @property
+    def splits(self) -> Resource:
+        found = self.storage.registry.find_kind("split.smi-spec.io/v1alpha4", "TrafficSplit")
+        assert found is not None
+        return found
+
+    def picture(self, namespace: str = "shop") -> dict[str, JsonObject]:
+        """Everything in the namespace that people and we write, without what only counts versions."""
+        kinds = [DEPLOYMENTS, SERVICES, CONFIG_MAPS, self.splits]
+        found = {f"{one['kind']}/{one['metadata']['name']}": one for kind in kinds for one in self.storage.list(kind, namespace)}
+        return {name: _without_versions(body) for name, body in found.items()}
+
+    def ours(self, namespace: str = "shop") -> list[str]:
+        """What is in the namespace with our label, annotation or field manager."""
+        kinds = (DEPLOYMENTS, REPLICA_SETS, SERVICES, CONFIG_MAPS, self.splits)
+        bodies = [body for kind in kinds for body in self.storage.list(kind, namespace)]
+        return [f"{one['kind']}/{one['metadata']['name']}" for one in bodies if "headgate" in str(one["metadata"])]
+
+
+def _without_versions(body: JsonObject) -> JsonObject:
+    metadata = {k: v for k, v in body["metadata"].items() if k not in ("resourceVersion", "generation", "managedFields")}
+    return {**{k: v for k, v in body.items() if k != "status"}, "metadata": metadata}
+
+
+ROUTERS = Routers({RouterKind.SMI: SmiRouter(), RouterKind.POD_RATIO: PodRatioRouter()})
+
+
+@asynccontextmanager
+async def stage(path: Path, *, scope: WatchScope = WatchScope.CLUSTER) -> AsyncIterator[Stage]:
+    """One embedded cluster as account `embedded`, and one daemon's engine on a store under `path`."""
+    clock, numbers, journal, bus, names = SystemClock(), count(1), Journal(), Bus(), Names()
+    async with AsyncExitStack() as stack:
+        embedded = await stack.enter_async_context(run_embedded_cluster(clock, lambda: f"uid-{next(numbers)}"))
+        store = await stack.enter_async_context(open_store(path / "headgate.db"))
+        transport = await stack.enter_async_context(open_transport(await load_kubeconfig_content(embedded.kubeconfig())))
+        cluster = await stack.enter_async_context(
+            open_cluster("embedded", transport, bus, clock=clock, random=Random(1), scope=scope)
+        )
+        actuator = MeasuredActuator(KubernetesActuator({"embedded": cluster}, ROUTERS), journal)
+        checked: Store = CheckedStore(store, journal)  # type: ignore[assignment]
+        engine = await stack.enter_async_context(
+            start_engine(
+                store=checked,
+                clock=clock,
+                strategy=CanaryStrategy(),
+                world=KubernetesWorld({"embedded": cluster}, ROUTERS, bus),
+                actuator=actuator,
+                new_id=names.new_id,
+                new_secret=names.new_secret,
+            )
+        )
+        told = Stage(embedded, engine, store, journal, cluster)
+        told.error_rate = actuator.error_rate
+        yield told

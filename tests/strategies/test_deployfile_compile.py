@@ -1,0 +1,475 @@
+"""From a good deploy file to the engine's plan: basis points, seconds, routes, namespaces and the order of objects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from engine.model import (
+    Analysis,
+    Approval,
+    Lookback,
+    ManifestPlan,
+    Mode,
+    NoDataPolicy,
+    Pause,
+    Query,
+    ReleasePlan,
+    RouterKind,
+    RoutePlan,
+    SetWeight,
+    TargetPlan,
+    Webhook,
+    WebhookHeader,
+)
+from strategies.deployfile import LoadedFile, Problems, SourceText, compile_release, parse_deploy_text
+
+DEPLOYMENT = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: NAME}
+spec:
+  selector: {matchLabels: {app: NAME}}
+  template:
+    metadata: {labels: {app: NAME, part: harbour}}
+    spec: {containers: [{name: main, image: image}]}
+"""
+SERVICE = """
+apiVersion: v1
+kind: Service
+metadata: {name: NAME}
+spec: {selector: {app: LABEL}, ports: [{port: 80}]}
+"""
+
+
+def deployment(name: str) -> str:
+    return DEPLOYMENT.replace("NAME", name)
+
+
+def service(name: str, label: str) -> str:
+    return SERVICE.replace("NAME", name).replace("LABEL", label)
+
+
+def thing(kind: str, name: str, api_version: str = "v1", **more: str) -> str:
+    return json.dumps({"apiVersion": api_version, "kind": kind, "metadata": {"name": name, **more}})
+
+
+def load(*, steps: str = "[]", manifests: Sequence[str] = (deployment("web"),), more: str = "", head: str = "") -> LoadedFile:
+    text = (
+        f"application: harbour\n{head}\n"
+        "targets:\n  prod: {account: west, namespace: quay, strategy: gentle}\n"
+        f"manifests: [{{path: all.yaml}}]\nstrategies:\n  gentle: {{canary: {{steps: {steps}}}}}\n{more}"
+    )
+    return parse_deploy_text(text, "deploy.yaml", lambda path: [SourceText(path, "\n---\n".join(manifests))])
+
+
+def plan_of(loaded: LoadedFile, **options: Any) -> ReleasePlan:
+    plan = compile_release(loaded, **options)
+    assert isinstance(plan, ReleasePlan), [str(error) for error in plan.errors]
+    return plan
+
+
+def target_of(loaded: LoadedFile) -> TargetPlan:
+    (target,) = plan_of(loaded).targets
+    return target
+
+
+# --- steps -------------------------------------------------------------------------------------------------------------
+
+
+def test_weights_become_basis_points_and_the_last_hundred_is_not_a_step() -> None:
+    weights = ["0.01", "0.1", "1", "12.5", '"12.5%"', '"33.33 %"', "99.99"]
+    loaded = load(steps="[" + ", ".join(f"{{setWeight: {{weight: {weight}}}}}" for weight in weights) + "]")
+
+    assert [step.weight for step in target_of(loaded).steps if isinstance(step, SetWeight)] == [
+        1,
+        10,
+        100,
+        1250,
+        1250,
+        3333,
+        9999,
+    ]
+
+
+def test_every_hundredth_of_a_percent_is_exact() -> None:
+    """No weight is lost to binary fractions: each of the 10,001 is read as what it says."""
+    for points in (*range(0, 10_001, 7), 10_000):
+        loaded = load(steps=f"[{{setWeight: {{weight: {points // 100}.{points % 100:02}}}}}]")
+        assert target_of(loaded).steps == (SetWeight(points),)
+
+
+def test_pauses_and_approvals() -> None:
+    loaded = load(
+        steps="[{pause: {duration: 2, unit: hours}}, {pause: {duration: 0, unit: seconds}}, {pause: {untilApproved: true}}, "
+        "{pause: {untilApproved: true, requiresRoles: [Captain, Mate], approvalExpiration: {duration: 1.5, unit: minutes}}}]"
+    )
+
+    assert target_of(loaded).steps == (
+        Pause(7200.0),
+        Pause(0.0),
+        Approval(),
+        Approval(roles=("Captain", "Mate"), expires_seconds=90.0),
+    )
+
+
+def test_a_leading_pause_stays_the_first_step() -> None:
+    """At weight 0, as the published format has it: nothing is put in front of it."""
+    loaded = load(steps="[{pause: {duration: 1, unit: minutes}}, {setWeight: {weight: 5}}]")
+
+    assert target_of(loaded).steps == (Pause(60.0), SetWeight(500))
+
+
+def test_analysis_takes_its_queries_as_they_are_written() -> None:
+    loaded = load(
+        steps="[{analysis: {interval: 1, units: minutes, numberOfJudgmentRuns: 4, queries: [second, first], "
+        "rollBackMode: manual, lookbackMethod: SLIDING, abortOnFailedJudgment: true, context: {region: eu}, "
+        "metricProviderName: steps-own}}, {analysis: {interval: 1, units: seconds, numberOfJudgmentRuns: 1, queries: [first]}}]",
+        more="analysis:\n  defaultMetricProviderName: default\n  queries:\n"
+        "    - {name: first, queryTemplate: 'a{{armory.namespace}}', upperLimit: 1, metricProviderName: querys-own}\n"
+        "    - {name: second, queryTemplate: b, lowerLimit: -1.5, upperLimit: 2, noDataPolicy: fail}\n"
+        "    - {name: third, queryTemplate: c, lowerLimit: 0}\n",
+    )
+    first = Query(name="first", provider="querys-own", template="a{{armory.namespace}}", upper=1.0)
+
+    assert target_of(loaded).steps == (
+        Analysis(
+            queries=(
+                Query(name="second", provider="steps-own", template="b", lower=-1.5, upper=2.0, no_data=NoDataPolicy.FAIL),
+                first,
+            ),
+            interval_seconds=60.0,
+            runs=4,
+            lookback=Lookback.SLIDING,
+            abort_on_failed=True,
+            roll_back=Mode.MANUAL,
+            roll_forward=Mode.AUTOMATIC,
+            context={"region": "eu"},
+        ),
+        Analysis(queries=(first,), interval_seconds=1.0, runs=1),
+    )
+
+
+def test_a_query_falls_back_on_the_default_provider() -> None:
+    loaded = load(
+        steps="[{analysis: {interval: 1, units: seconds, numberOfJudgmentRuns: 1, queries: [a]}}]",
+        more="analysis: {defaultMetricProviderName: default, queries: [{name: a, queryTemplate: a, lowerLimit: 0}]}\n",
+    )
+    (step,) = target_of(loaded).steps
+
+    assert isinstance(step, Analysis)
+    assert step.queries == (Query(name="a", provider="default", template="a", lower=0.0),)
+
+
+def test_webhooks() -> None:
+    loaded = load(
+        steps="[{runWebhook: {name: full, context: {suite: smoke}}}, {runWebhook: {name: short}}]",
+        more="webhooks:\n"
+        "  - name: full\n    method: put\n    uriTemplate: 'https://ci.example.com/{{context.suite}}'\n"
+        "    headers: [{key: A, value: ''}, {key: A, value: b}]\n    bodyTemplate: {inline: '{}'}\n    retryCount: 3\n"
+        "    disableCallback: true\n    timeout: {duration: 10, unit: minutes}\n"
+        "  - {name: short, method: GET, uriTemplate: '{{context.url}}'}\n",
+        head="context: {url: 'http://127.0.0.1'}",
+    )
+
+    assert target_of(loaded).steps == (
+        Webhook(
+            name="full",
+            method="PUT",
+            url="https://ci.example.com/{{context.suite}}",
+            headers=(WebhookHeader("A", ""), WebhookHeader("A", "b")),
+            body="{}",
+            retries=3,
+            callback=False,
+            context={"suite": "smoke"},
+            timeout_seconds=600.0,
+        ),
+        Webhook(name="short", method="GET", url="{{context.url}}", timeout_seconds=86_400.0),
+    )
+
+
+# --- targets and settings ----------------------------------------------------------------------------------------------
+
+
+def test_settings_are_in_seconds() -> None:
+    plain = target_of(load())
+    config = "deploymentConfig: {timeout: {duration: 10, unit: minutes}, settle: {duration: 0.5, unit: seconds}}\n"
+    set_up = target_of(load(more=config))
+
+    assert (plain.ready_timeout_seconds, plain.settle_seconds) == (1800.0, 5.0)
+    assert (set_up.ready_timeout_seconds, set_up.settle_seconds) == (600.0, 0.5)
+
+
+def test_the_command_line_wins_over_the_file() -> None:
+    loaded = load(head="context: {a: file, b: file, c: file}\ncontextOverrides: {b: override, c: override}\n")
+
+    plan = plan_of(loaded, application="other", context={"c": "line", "d": "line"})
+
+    assert plan.application == "other"
+    assert plan.targets[0].context == {"a": "file", "b": "override", "c": "line", "d": "line"}
+
+
+def test_the_plan_carries_what_there_was_to_say() -> None:
+    plan = plan_of(load(head="description: new cranes\ncontextOverrides: {a: b}\n"))
+
+    assert plan.description == "new cranes"
+    assert plan.warnings == ('deploy.yaml:3:1: "contextOverrides" is deprecated; move its variables to "context"',)
+
+
+THREE_TARGETS = """
+application: harbour
+targets:
+  test: {account: west, namespace: test, strategy: gentle}
+  prod: {account: west, namespace: prod, strategy: gentle, constraints: {dependsOn: [test, test]}}
+  far: {account: east, namespace: prod, strategy: switch, constraints: {dependsOn: [prod]}}
+manifests:
+  - {path: web.yaml}
+  - {path: settings.yaml, targets: [prod]}
+strategies:
+  gentle: {canary: {steps: []}}
+  switch: {blueGreen: {redirectTrafficAfter: []}}
+"""
+
+
+def load_three(more: str = "") -> LoadedFile:
+    texts = {"web.yaml": deployment("web"), "settings.yaml": thing("ConfigMap", "settings")}
+    return parse_deploy_text(THREE_TARGETS + more, "deploy.yaml", lambda path: [SourceText(path, texts[path])])
+
+
+def test_filters_choose_targets_and_what_blocks_the_others_does_not_block_these() -> None:
+    loaded = load_three()
+
+    plan = plan_of(loaded, target_filters=("prod", "test"))
+
+    assert [target.target for target in plan.targets] == ["test", "prod"]
+    assert plan.targets[1].depends_on == ("test",)
+    assert [target.namespace for target in plan.targets] == ["test", "prod"]
+    assert [item.key for item in plan.targets[1].manifests] == ["ConfigMap/settings"]
+    assert plan.targets[0].manifests == ()
+
+
+def test_without_filters_the_blue_green_target_keeps_the_file_from_being_run() -> None:
+    problems = compile_release(load_three())
+
+    assert isinstance(problems, Problems)
+    assert [error.message for error in problems.errors] == [
+        "blue/green strategies: accepted, not yet carried out; the file can be checked, but not run"
+    ]
+
+
+def test_a_dependency_that_is_left_out_is_taken_as_done() -> None:
+    plan = plan_of(load_three(), target_filters=("prod",))
+
+    assert plan.targets[0].depends_on == ()
+    assert 'the target "prod" depends on "test", which this run leaves out; it is taken as done' in plan.warnings
+
+
+def test_the_files_own_filters_hold_until_the_command_line_gives_others() -> None:
+    loaded = load_three("targetFilters: [{includeTarget: test}]\n")
+
+    assert [target.target for target in plan_of(loaded).targets] == ["test"]
+    assert [target.target for target in plan_of(loaded, target_filters=["prod"]).targets] == ["prod"]
+
+
+def test_a_filter_for_a_target_that_does_not_exist_is_refused() -> None:
+    problems = compile_release(load_three(), target_filters=("tset", "prod"))
+
+    assert isinstance(problems, Problems)
+    assert str(problems.errors[0]) == 'deploy.yaml:1:1: the target "tset" does not exist; did you mean "test"?'
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a\nb"])
+def test_an_application_name_that_cannot_be_shown_is_refused(name: str) -> None:
+    assert isinstance(compile_release(load(), application=name), Problems)
+
+
+def test_variables_that_nobody_gives_a_value_are_warned_about_before_anything_starts() -> None:
+    loaded = load(
+        steps="[{setWeight: {weight: 1}}, {runWebhook: {name: test, context: {suite: smoke}}}]",
+        more="webhooks: [{name: test, method: GET, uriTemplate: 'https://ci.example.com/{{context.suite}}/{{ context.ship }}'}]",
+    )
+    warning = 'step 2 (webhook) uses {{context.ship}}, which has no value; add it to "context" or give --context'
+
+    assert plan_of(loaded).warnings == (warning,)
+    assert plan_of(loaded, context={"ship": "Argo"}).warnings == ()
+
+
+# --- manifests ---------------------------------------------------------------------------------------------------------
+
+
+def test_objects_come_in_the_order_in_which_they_need_each_other() -> None:
+    kinds = [
+        thing("PodDisruptionBudget", "a", "policy/v1"),
+        thing("HorizontalPodAutoscaler", "a", "autoscaling/v2"),
+        thing("StatefulSet", "a", "apps/v1"),
+        thing("Ingress", "a", "networking.k8s.io/v1"),
+        service("a", "web"),
+        thing("PersistentVolumeClaim", "a"),
+        thing("Secret", "a"),
+        thing("ConfigMap", "b"),
+        thing("ConfigMap", "a"),
+        thing("RoleBinding", "a", "rbac.authorization.k8s.io/v1"),
+        thing("ClusterRole", "a", "rbac.authorization.k8s.io/v1"),
+        thing("ServiceAccount", "a"),
+        thing("Namespace", "a"),
+        thing("CustomResourceDefinition", "a", "apiextensions.k8s.io/v1"),
+        deployment("web"),
+    ]
+
+    assert [item.key for item in target_of(load(manifests=kinds)).manifests] == [
+        "CustomResourceDefinition/a",
+        "Namespace/a",
+        "ServiceAccount/a",
+        "ClusterRole/a",
+        "RoleBinding/a",
+        "ConfigMap/b",
+        "ConfigMap/a",
+        "Secret/a",
+        "PersistentVolumeClaim/a",
+        "Service/a",
+        "StatefulSet/a",
+        "Ingress/a",
+        "PodDisruptionBudget/a",
+        "HorizontalPodAutoscaler/a",
+    ]
+
+
+def test_the_targets_namespace_takes_the_place_of_all_others_where_there_can_be_one() -> None:
+    crd = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "seas.example.com"},
+        "spec": {"group": "example.com", "scope": "Cluster", "names": {"kind": "Sea"}},
+    }
+    manifests = [
+        deployment("web"),
+        thing("ConfigMap", "a", namespace="elsewhere"),
+        thing("Namespace", "quay"),
+        thing("PriorityClass", "a", "scheduling.k8s.io/v1"),
+        thing("Ship", "a", "example.com/v1"),
+        thing("Sea", "a", "example.com/v1"),
+        json.dumps(crd),
+    ]
+    target = target_of(load(manifests=manifests))
+    namespaces = {item.key: json.loads(item.content)["metadata"].get("namespace") for item in target.manifests}
+
+    assert json.loads(target.workloads[0].manifest)["metadata"] == {"name": "web", "namespace": "quay"}
+    assert namespaces == {
+        "ConfigMap/a": "quay",
+        "Ship/a": "quay",
+        "Namespace/quay": None,
+        "PriorityClass/a": None,
+        "Sea/a": None,
+        "CustomResourceDefinition/seas.example.com": None,
+    }
+
+
+def test_kinds_of_one_name_from_two_groups_keep_apart() -> None:
+    manifests = [deployment("web"), service("web", "web"), thing("Service", "web", "serving.knative.dev/v1")]
+
+    assert [item.key for item in target_of(load(manifests=manifests)).manifests] == [
+        "Service/web",
+        "Service.serving.knative.dev/web",
+    ]
+
+
+def test_objects_are_kept_as_they_were_written() -> None:
+    content = '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","namespace":"quay"},"data":{"é":"0644","b":"yes"}}'
+    manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {é: '0644', b: 'yes'}"
+
+    assert target_of(load(manifests=[manifest])).manifests == (ManifestPlan("ConfigMap/a", content),)
+
+
+def test_without_a_deployment_there_are_no_steps_and_no_routes() -> None:
+    loaded = load(
+        steps="[{setWeight: {weight: 5}}]",
+        manifests=[thing("ConfigMap", "a")],
+        more="trafficManagement: [{smi: [{rootServiceName: web}]}]\n",
+    )
+    target = target_of(loaded)
+
+    assert (target.workloads, target.routes, target.steps) == ((), (), ())
+
+
+# --- routes ------------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_mesh_pods_are_counted() -> None:
+    assert target_of(load()).routes == (RoutePlan(name="web", kind=RouterKind.POD_RATIO, workload="web"),)
+
+
+def test_a_traffic_split_by_default_names() -> None:
+    loaded = load(more="trafficManagement: [{smi: [{rootServiceName: front}]}]\n")
+
+    assert target_of(loaded).routes == (
+        RoutePlan(
+            name="front",
+            kind=RouterKind.SMI,
+            workload="web",
+            root_service="front",
+            stable_service="front-stable",
+            canary_service="front-canary",
+            split="front",
+        ),
+    )
+
+
+def test_a_traffic_split_by_names_of_its_own() -> None:
+    loaded = load(
+        more="trafficManagement: [{smi: [{rootServiceName: front, canaryServiceName: next, stableServiceName: now, "
+        "trafficSplitName: ways}]}]\n"
+    )
+
+    assert target_of(loaded).routes == (
+        RoutePlan(
+            name="front",
+            kind=RouterKind.SMI,
+            workload="web",
+            root_service="front",
+            stable_service="now",
+            canary_service="next",
+            split="ways",
+            adopts_canary_service=True,
+        ),
+    )
+
+
+def test_traffic_entries_are_for_the_targets_that_they_name() -> None:
+    loaded = load_three("trafficManagement:\n  - {targets: [prod], smi: [{rootServiceName: web}]}\n")
+    plan = plan_of(loaded, target_filters=("test", "prod"))
+
+    assert [target.routes[0].kind for target in plan.targets] == [RouterKind.POD_RATIO, RouterKind.SMI]
+
+
+def test_several_roots_of_one_workload() -> None:
+    loaded = load(
+        manifests=[deployment("web"), service("inside", "web"), service("outside", "web")],
+        more="trafficManagement:\n  - smi: [{rootServiceName: inside}]\n  - smi: [{rootServiceName: outside}]\n",
+    )
+
+    assert [(route.name, route.workload) for route in target_of(loaded).routes] == [("inside", "web"), ("outside", "web")]
+
+
+# --- as a whole --------------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_survives_being_stored() -> None:
+    plan = plan_of(load(steps="[{setWeight: {weight: 5}}, {pause: {untilApproved: true}}]"))
+
+    assert msgspec.json.decode(msgspec.json.encode(plan), type=ReleasePlan) == plan
+
+
+def test_the_same_file_always_gives_the_same_plan() -> None:
+    assert msgspec.json.encode(plan_of(load_three(), target_filters=["prod"])) == msgspec.json.encode(
+        plan_of(load_three(), target_filters=["prod"])
+    )
+
+
+def test_a_file_with_errors_is_not_compiled() -> None:
+    loaded = load(steps="[{setWeight: {weight: 101}}]")
+
+    assert compile_release(loaded) is loaded.problems

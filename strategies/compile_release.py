@@ -24,8 +24,8 @@ def compile_release(
 ) -> ReleasePlan | Problems:
     """The plan, or the problems that keep the file from being run: its errors, and the notices that block a run.
 
-    `application`, `context` and `target_filters` come from the command line and win over the file. With filters only the named
-    targets are deployed, and what they depend on outside of them is taken as done.
+    `application`, `context` and `target_filters` come from the command line and win over the file. With filters only
+    the named targets are deployed, and what they depend on outside of them is taken as done.
     """
     document = loaded.document
     if loaded.problems.refused or document is None:
@@ -85,7 +85,7 @@ def _blocking(loaded: LoadedFile, selected: Sequence[str]) -> list[Problem]:
     ]
 
 
-# --- warnings ----------------------------------------------------------------------------------------------------------
+# --- warnings ---------------------------------------------------------------------------------------------------------
 
 
 def _warnings(
@@ -97,7 +97,10 @@ def _warnings(
     for target in targets:
         for needed in _dependencies(document, target.target):
             if needed not in selected:
-                yield f"the target {quote(target.target)} depends on {quote(needed)}, which this run leaves out; it is taken as done"
+                yield (
+                    f"the target {quote(target.target)} depends on {quote(needed)}, which this run leaves "
+                    "out; it is taken as done"
+                )
     strategies = dict.fromkeys(document.targets[target.target].strategy for target in targets if target.workloads)
     for strategy in strategies:
         definition = (document.strategies or {}).get(strategy or "")
@@ -119,7 +122,10 @@ def _undefined_variables(
         else:
             continue
         for name in sorted(context_names(templates) - set(given or {}) - set(variables)):
-            yield f'step {number} ({what}) uses {{{{context.{name}}}}}, which has no value; add it to "context" or give --context'
+            yield (
+                f"step {number} ({what}) uses {{{{context.{name}}}}}, which has no value; add it to "
+                '"context" or give --context'
+            )
 
 
 def _templates(webhook: WebhookDefinition) -> list[str]:

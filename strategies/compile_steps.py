@@ -1,4 +1,5 @@
-"""The steps of a strategy, as a deploy file writes them -> as the engine carries them out: basis points and seconds. Pure."""
+"""The steps of a strategy, as a deploy file writes them -> as the engine carries them out: basis points and seconds.
+Pure."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from engine.model import PLAN_VERSION, ManifestPlan, RouterKind, RoutePlan, Step, TargetPlan, WorkloadPlan
+from engine.model import PLAN_VERSION, ManifestPlan, RoutePlan, RouterKind, Step, TargetPlan, WorkloadPlan
 from strategies.compile_steps import compile_steps, seconds_of
 from strategies.deployfile_models import DeployFile, Smi
 from strategies.kubernetes_kinds import CLUSTER_SCOPED, CUSTOM_RESOURCE_DEFINITION, DEPLOYMENT, ObjectKind, rank
@@ -29,7 +29,8 @@ def compile_target(
     context: dict[str, str],
     depends_on: tuple[str, ...],
 ) -> TargetPlan:
-    """`objects` are all of the file's; those for other targets are left out. The file has been checked and has no errors."""
+    """`objects` are all of the file's; those for other targets are left out. The file has been checked and has no
+    errors."""
     target = document.targets[name]
     config = document.deployment_config
     chosen = [item for item in objects if name in item.targets]
@@ -59,7 +60,7 @@ def _steps_of(document: DeployFile, strategy: str | None) -> tuple[Step, ...]:
     return compile_steps(document, canary.steps) if canary is not None else ()
 
 
-# --- manifests ---------------------------------------------------------------------------------------------------------
+# --- manifests --------------------------------------------------------------------------------------------------------
 
 
 def _compile_manifests(
@@ -97,7 +98,7 @@ def _to_json(item: ManifestObject, namespace: str, cluster_scoped: frozenset[Obj
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
-# --- routes ------------------------------------------------------------------------------------------------------------
+# --- routes -----------------------------------------------------------------------------------------------------------
 
 
 def _compile_routes(document: DeployFile, target: str, objects: Sequence[ManifestObject]) -> tuple[RoutePlan, ...]:

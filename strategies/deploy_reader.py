@@ -1,7 +1,7 @@
 """Reads a deploy file and its manifests, and says all that there is to say about them at once.
 
-The order matters: text, tree, known mistakes put right, schema, then the checks of names, steps, traffic and manifests, each of
-which works on what the earlier ones found fault with.
+The order matters: text, tree, known mistakes put right, schema, then the checks of names, steps, traffic and
+manifests, each of which works on what the earlier ones found fault with.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ Find = Callable[[str], Found]
 def load_deploy_file(path: str | Path, *, base: Path | None = None) -> LoadedFile:
     """Read a deploy file and the manifests that it names.
 
-    A manifest's path is looked for beside the deploy file first, then in `base`, the working directory unless it is given.
-    Never raises for what the files hold, nor when they cannot be read: `problems` says so.
+    A manifest's path is looked for beside the deploy file first, then in `base`, the working directory unless it is
+    given. Never raises for what the files hold, nor when they cannot be read: `problems` says so.
     """
     name = str(path)
     try:
@@ -160,7 +160,9 @@ class _Reading:
         targets = root.get("targets")
         if targets is None or len(targets.names) <= MOST_TARGETS:
             return False
-        self._say.error(targets.key_mark, f"there are more than {MOST_TARGETS:,} targets; make several files of this one")
+        self._say.error(
+            targets.key_mark, f"there are more than {MOST_TARGETS:,} targets; make several files of this one"
+        )
         return True
 
     def _read_manifests(self, root: Place) -> None:
@@ -191,7 +193,8 @@ class _Reading:
             self.objects.extend(read_objects(file.text, FileReport(self._say.report, file.name), targets))
 
     def _report_inline(self, place: Place) -> FileReport:
-        """Places in a `|` block are places of the deploy file, further down and further right; in other text they are not."""
+        """Places in a `|` block are places of the deploy file, further down and further right; in other text they
+        are not."""
         report = FileReport(self._say.report, self._say.path, pinned=place.mark)
         node = place.node
         if not isinstance(node, ScalarNode) or not node.literal:

@@ -1,7 +1,9 @@
-"""The deploy file of CD-as-a-Service, with our additions, as pydantic models: every field, its type and what it means.
+"""The deploy file of CD-as-a-Service, with our additions, as pydantic models: every field, its type and what it
+means.
 
-The models are the one description of the format: the JSON Schema and `docs/deploy-file.md` are generated from them. They know
-nothing of what one part means to another; that is checked on the tree of the file, by `strategies.reference_checks` and others.
+The models are the one description of the format: the JSON Schema and `docs/deploy-file.md` are generated from them.
+They know nothing of what one part means to another; that is checked on the tree of the file, by
+`strategies.reference_checks` and others.
 """
 
 from __future__ import annotations
@@ -57,12 +59,14 @@ class DeploymentConfig(DeployModel):
 
     timeout: Duration | None = Field(
         default=None,
-        description="How long pods may take to become ready before the rollout is undone; 60 seconds or more. Without it, 30 minutes.",
+        description="How long pods may take to become ready before the rollout is undone; 60 seconds or more. "
+        "Without it, 30 minutes.",
     )
     keep_deployment_object: bool | None = Field(
         default=None,
         description=(
-            "CD-as-a-Service turned Deployments into ReplicaSets unless this was `true`. Headgate always keeps the Deployment, "
+            "CD-as-a-Service turned Deployments into ReplicaSets unless this was `true`. Headgate always keeps "
+            "the Deployment, "
             "so both values mean the same."
         ),
     )
@@ -90,13 +94,15 @@ class Constraints(DeployModel):
     )
     before_deployment: list[Condition] | None = Field(
         default=None,
-        description="Conditions before this target is deployed; they run at the same time. If one fails, neither it nor later targets are.",
+        description="Conditions before this target is deployed; they run at the same time. If one fails, "
+        "neither it nor later targets are.",
         json_schema_extra=later(CONSTRAINTS_LATER),
     )
     after_deployment: list[Condition] | None = Field(
         default=None,
         description=(
-            "Conditions before this target counts as done; they run at the same time. If one fails, later targets are not "
+            "Conditions before this target counts as done; they run at the same time. If one fails, later "
+            "targets are not "
             "deployed, but this one is not rolled back."
         ),
         json_schema_extra=later(CONSTRAINTS_LATER),
@@ -131,14 +137,17 @@ class ManifestSource(DeployModel):
     path: Text | None = Field(
         default=None,
         description=(
-            "A YAML file, or a directory whose .yaml and .yml files are read, also those further down. It is looked for beside "
-            "the deploy file first, then in the working directory. An address (https://...) is understood, but not yet fetched."
+            "A YAML file, or a directory whose .yaml and .yml files are read, also those further down. It is "
+            "looked for beside "
+            "the deploy file first, then in the working directory. An address (https://...) is understood, but "
+            "not yet fetched."
         ),
         examples=["manifests/web.yaml"],
     )
     inline: Text | None = Field(default=None, description="The manifests themselves, as a block of text.")
     targets: list[Name] | None = Field(
-        default=None, description="The targets that get these manifests. Without it, all.", examples=[["staging"]]
+        default=None,
+        min_length=1, description="The targets that get these manifests. Without it, all.", examples=[["staging"]]
     )
 
 
@@ -149,20 +158,23 @@ class QueryDefinition(DeployModel):
 
     name: Name = Field(description="The name by which analysis steps call the query.", examples=["error-rate"])
     query_template: Text = Field(
-        description="The query in the language of its provider, with `{{armory...}}` and `{{context...}}` variables; it must yield one number.",
+        description="The query in the language of its provider, with `{{armory...}}` and `{{context...}}` "
+        "variables; it must yield one number.",
         examples=['ratio(requests_total{replicaset="{{armory.replicaSetName}}",code="5xx"}, requests_total)'],
     )
     upper_limit: Limit | None = Field(default=None, description="The most that the mean may be.", examples=[0.01])
     lower_limit: Limit | None = Field(default=None, description="The least that the mean may be.", examples=[0])
     metric_provider_name: Name | None = Field(
         default=None,
-        description="The metric provider of this query. Without it, the step's, and then `analysis.defaultMetricProviderName`.",
+        description="The metric provider of this query. Without it, the step's, and then "
+        "`analysis.defaultMetricProviderName`.",
         examples=["prometheus"],
     )
     no_data_policy: NoDataWord = Field(
         default=NoData.HOLD,
         description=(
-            "What a run without a usable value means: `hold` measures again for up to ten minutes beyond the runs and then fails, `pass` lets the run "
+            "What a run without a usable value means: `hold` measures again for up to ten minutes beyond the "
+            "runs and then fails, `pass` lets the run "
             "count, `fail` fails the analysis at once."
         ),
         json_schema_extra=ADDITION,

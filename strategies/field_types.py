@@ -53,7 +53,7 @@ def sentence(text: str) -> PydanticCustomError:
     return PydanticCustomError(SENTENCE, "{sentence}", {"sentence": text})
 
 
-# --- text --------------------------------------------------------------------------------------------------------------
+# --- text -------------------------------------------------------------------------------------------------------------
 
 
 def _require_text(value: str) -> str:
@@ -85,7 +85,8 @@ def _require_service_name(value: str) -> str:
     _require_text(value)
     if _SERVICE.fullmatch(value) is None:
         raise sentence(
-            f"is {quote(value)}, which cannot be the name of a Service; expected at most 63 lower-case letters, digits and "
+            f"is {quote(value)}, which cannot be the name of a Service; expected at most 63 lower-case "
+            "letters, digits and "
             f"dashes, with a letter first{_did_you_mean_lowered(value, _SERVICE)}"
         )
     return value
@@ -121,7 +122,7 @@ UrlTemplate: TypeAlias = Annotated[
 Context: TypeAlias = dict[str, str]
 
 
-# --- numbers -----------------------------------------------------------------------------------------------------------
+# --- numbers ----------------------------------------------------------------------------------------------------------
 
 
 Limit: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
@@ -153,7 +154,7 @@ Weight: TypeAlias = Annotated[
 """Written as a percentage, kept in basis points."""
 
 
-# --- words -------------------------------------------------------------------------------------------------------------
+# --- words ------------------------------------------------------------------------------------------------------------
 
 
 def _reader(choices: type[_Choice]) -> Callable[[object], object]:

@@ -1,5 +1,5 @@
-"""What the manifests of a target must be together: no object twice, a strategy where there is a Deployment, and Services that
-lead to one. Works on files that do not fit the schema."""
+"""What the manifests of a target must be together: no object twice, a strategy where there is a Deployment, and
+Services that lead to one. Works on files that do not fit the schema."""
 
 from __future__ import annotations
 
@@ -64,9 +64,15 @@ def _check_twice(objects: Iterable[ManifestObject]) -> None:
         first = seen.setdefault((item.kind, item.name), item)
         if first is item:
             continue
-        message = f"a second {item.kind.kind} is called {quote(item.name)}, the first is at {first.where}; remove one of the two"
+        message = (
+            f"a second {item.kind.kind} is called {quote(item.name)}, the first is at {first.where}; "
+            "remove one of the two"
+        )
         if first.where == item.where:
-            message = f"the {item.kind.kind} {quote(item.name)} is deployed twice; two entries of manifests name this file, remove one"
+            message = (
+                f"the {item.kind.kind} {quote(item.name)} is deployed twice; two entries of manifests "
+                "name this file, remove one"
+            )
         item.say.error(item.name_mark, message)
 
 
@@ -86,13 +92,15 @@ def _check_target(name: str, place: Place, objects: Sequence[ManifestObject], sa
         if objects and strategy is not None and all(item.kind.kind != "Deployment" for item in objects):
             say.warn(
                 strategy.key_mark,
-                f"the target {quote(name)} ships no Deployment, so its objects are applied and its strategy is not used",
+                f"the target {quote(name)} ships no Deployment, so its objects are applied and its strategy is "
+                "not used",
             )
         return False
     if strategy is None and place.is_mapping:
         say.error(
             place.key_mark,
-            f'the target {quote(name)} ships the Deployment {quote(deployments[0].name)}, but has no "strategy"; add one',
+            f"the target {quote(name)} ships the Deployment {quote(deployments[0].name)}, but has no "
+            '"strategy"; add one',
         )
     names = dict.fromkeys(item.name for item in deployments)
     if len(names) > 1:
@@ -135,7 +143,8 @@ def _check_canary_service(block: Place, root: str, services: Mapping[str, Servic
         ports = ", ".join(str(port) for port in missing)
         say.error(
             given.mark,
-            f"the Service {quote(backend.name)} lacks port {ports} of {quote(root)}, and traffic to it would be lost; add it",
+            f"the Service {quote(backend.name)} lacks port {ports} of {quote(root)}, and traffic to it would "
+            "be lost; add it",
         )
 
 
@@ -155,6 +164,7 @@ def _check_made_here(block: Place, root: str, objects: Iterable[ManifestObject],
             place = given if given is not None else block
             say.error(
                 place.mark,
-                f"the {kind.kind} {quote(name)} is among the manifests, but the rollout makes and removes one of that name; "
+                f"the {kind.kind} {quote(name)} is among the manifests, but the rollout makes and removes one "
+                "of that name; "
                 f"{advice} {field}",
             )

@@ -122,7 +122,7 @@ def _read_name(place: Place, kind: Place, say: FileReport) -> str | None:
     return None
 
 
-# --- Deployments -------------------------------------------------------------------------------------------------------
+# --- Deployments ------------------------------------------------------------------------------------------------------
 
 
 def _check_deployment(item: ManifestObject) -> None:

@@ -1,7 +1,7 @@
 """A tolerant way to look around in a YAML tree: what is not there, or is not what was hoped for, is simply absent.
 
-The checks that compare one part of a deploy file with another use it, so that they work on files that do not fit the schema
-as well, and all problems of a file come at once.
+The checks that compare one part of a deploy file with another use it, so that they work on files that do not fit the
+schema as well, and all problems of a file come at once.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Whether the names that one part of a deploy file uses are defined in another, once each. Works on files that do not fit the
-schema."""
+"""Whether the names that one part of a deploy file uses are defined in another, once each. Works on files that do
+not fit the schema."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def check_references(root: Place, say: FileReport) -> None:
     _check_webhooks(root, say)
 
 
-# --- targets -----------------------------------------------------------------------------------------------------------
+# --- targets ----------------------------------------------------------------------------------------------------------
 
 
 def _check_targets(root: Place, say: FileReport) -> None:
@@ -46,7 +46,8 @@ def _check_place(name: str, target: Place, places: dict[tuple[str, str], str], s
     if first != name:
         say.error(
             target.key_mark,
-            f"the targets {quote(first)} and {quote(name)} are the same place, namespace {quote(namespace.text)} of account "
+            f"the targets {quote(first)} and {quote(name)} are the same place, namespace "
+            f"{quote(namespace.text)} of account "
             f"{quote(account.text)}; give one of them another namespace or account",
         )
 
@@ -65,9 +66,7 @@ def _check_dependencies(root: Place, say: FileReport) -> None:
                     needed.mark, f"the target {quote(needed.text)} does not exist; {suggest(needed.text, targets)}"
                 )
     for cycle, closing in find_cycles(needs):
-        say.error(
-            closing.mark, f"the targets wait for each other: {_arrows(cycle)}; remove one of the dependencies"
-        )
+        say.error(closing.mark, f"the targets wait for each other: {_arrows(cycle)}; remove one of the dependencies")
 
 
 def _arrows(cycle: list[str]) -> str:
@@ -76,7 +75,8 @@ def _arrows(cycle: list[str]) -> str:
 
 
 def find_cycles(needs: dict[str, list[tuple[str, Place]]]) -> Iterator[tuple[list[str], Place]]:
-    """Each cycle once, from the target that is named first, with the entry that closes it. Iterative, for chains of any length."""
+    """Each cycle once, from the target that is named first, with the entry that closes it. Iterative, for chains of
+    any length."""
     done: set[str] = set()
     for start in needs:
         trail = {start: iter(needs[start])} if start not in done else {}
@@ -112,7 +112,7 @@ def _check_exists(place: Place, targets: set[str], say: FileReport) -> None:
         say.error(place.mark, f"the target {quote(place.text)} does not exist; {suggest(place.text, targets)}")
 
 
-# --- queries and webhooks ----------------------------------------------------------------------------------------------
+# --- queries and webhooks ---------------------------------------------------------------------------------------------
 
 
 def _check_unique(definitions: Iterable[Place], what: str, say: FileReport) -> None:

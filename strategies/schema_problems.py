@@ -236,4 +236,3 @@ def _unwrap(annotation: Any) -> Any:  # noqa: ANN401  type annotations are value
     if get_origin(annotation) in (Union, UnionType):
         return next(argument for argument in get_args(annotation) if argument is not type(None))
     return annotation
-

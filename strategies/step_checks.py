@@ -1,4 +1,5 @@
-"""What one step or one definition must be in itself, beyond the types of its fields. Works on files that do not fit the schema."""
+"""What one step or one definition must be in itself, beyond the types of its fields. Works on files that do not fit
+the schema."""
 
 from __future__ import annotations
 
@@ -116,7 +117,8 @@ def _check_pause(pause: Place, say: FileReport) -> None:
     if waits_for_person and (timed := duration or unit) is not None:
         say.error(
             timed.key_mark,
-            'a pause is either timed ("duration" and "unit") or "untilApproved: true"; for an approval with a deadline write '
+            'a pause is either timed ("duration" and "unit") or "untilApproved: true"; for an approval with a '
+            "deadline write "
             '"approvalExpiration"',
         )
     elif not waits_for_person:
@@ -153,7 +155,8 @@ def _check_order_of_weights(strategy: Place, say: FileReport) -> None:
         if points < highest:
             say.warn(
                 weight.mark,
-                f"the weight goes down from {to_percent(highest)} to {to_percent(points)}; weights should rise from step to step",
+                f"the weight goes down from {to_percent(highest)} to {to_percent(points)}; weights should rise "
+                "from step to step",
             )
         highest = points
 
@@ -166,12 +169,12 @@ def _check_limits(query: Place, say: FileReport) -> None:
         name = query.get("name")
         called = f" {quote(name.text)}" if name is not None and name.text is not None else ""
         say.error(query.mark, f'the query{called} has no limits; add "upperLimit", "lowerLimit" or both')
-    elif lower is not None and upper is not None and lower.number is not None and upper.number is not None:
-        if lower.number > upper.number:
-            say.error(
-                lower.mark,
-                f"lowerLimit {lower.number:g} is above upperLimit {upper.number:g}, so nothing can pass; exchange the two",
-            )
+        return
+    low = lower.number if lower is not None else None
+    high = upper.number if upper is not None else None
+    if lower is not None and low is not None and high is not None and low > high:
+        message = f"lowerLimit {low:g} is above upperLimit {high:g}, so nothing can pass; exchange the two"
+        say.error(lower.mark, message)
 
 
 def _check_source(source: Place, say: FileReport) -> None:

@@ -1,7 +1,8 @@
-"""Strategies and their steps, as a deploy file writes them. The shape only; what the parts mean together is checked elsewhere.
+"""Strategies and their steps, as a deploy file writes them. The shape only; what the parts mean together is checked
+elsewhere.
 
-A step is an object with exactly one key, its kind. The models make every kind optional, because that gives better messages
-than a union would; `strategies.step_checks` counts them.
+A step is an object with exactly one key, its kind. The models make every kind optional, because that gives better
+messages than a union would; `strategies.step_checks` counts them.
 """
 
 from __future__ import annotations
@@ -39,8 +40,10 @@ class SetWeightStep(DeployModel):
 
     weight: Weight = Field(
         description=(
-            "The new version's share of the traffic, in percent, 0 to 100. Shares should rise from step to step, and after the "
-            "last step the share goes to 100 by itself. CD-as-a-Service took whole numbers only; here at most two decimals are "
+            "The new version's share of the traffic, in percent, 0 to 100. Shares should rise from step to "
+            "step, and after the "
+            "last step the share goes to 100 by itself. CD-as-a-Service took whole numbers only; here at most "
+            "two decimals are "
             'allowed (0.01 is the finest), also as text with a percent sign ("12.5%").'
         ),
         examples=[25, 0.1, "12.5%"],
@@ -66,7 +69,8 @@ class PauseStep(DeployModel):
     )
     requires_roles: list[Name] | None = Field(
         default=None,
-        description="Only with `untilApproved`: any one of these roles may answer. Without it, anybody with access may.",
+        description="Only with `untilApproved`: any one of these roles may answer. Without it, anybody with "
+        "access may.",
         examples=[["Release Manager"]],
         json_schema_extra=later(ROLES_LATER),
     )
@@ -113,7 +117,8 @@ class AnalysisStep(DeployModel):
     metric_provider_name: Name | None = Field(
         default=None,
         description=(
-            "The metric provider of the queries that name none themselves. Without it, `analysis.defaultMetricProviderName`."
+            "The metric provider of the queries that name none themselves. Without it, "
+            "`analysis.defaultMetricProviderName`."
         ),
         examples=["prometheus"],
     )
@@ -174,10 +179,12 @@ class CanaryStep(BlueGreenCondition):
 
 
 class Canary(DeployModel):
-    """Moves traffic to the new version step by step, strictly in order. The last step is followed by 100 % by itself."""
+    """Moves traffic to the new version step by step, strictly in order. The last step is followed by 100 % by
+    itself."""
 
     steps: list[CanaryStep] = Field(
-        description="The steps, in order. With an empty list the traffic goes to 100 % as soon as the new version is available.",
+        description="The steps, in order. With an empty list the traffic goes to 100 % as soon as the new "
+        "version is available.",
         examples=[[{"setWeight": {"weight": 25}}, {"pause": {"duration": 30, "unit": "seconds"}}]],
     )
 

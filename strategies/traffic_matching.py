@@ -1,5 +1,5 @@
-"""Which Deployment stands behind a root Service: told by the Service's selector when the Service is shipped, or else because
-there is only one. Pure; knows nothing of YAML."""
+"""Which Deployment stands behind a root Service: told by the Service's selector when the Service is shipped, or else
+because there is only one. Pure; knows nothing of YAML."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def find_workload(
         )
     if service.headless:
         return NoMatch(
-            f"the Service {quote(root_service)} is headless (clusterIP: None), and traffic to it cannot be split; name another"
+            f"the Service {quote(root_service)} is headless (clusterIP: None), and traffic to it cannot be "
+            "split; name another"
         )
     if not service.selector:
         return NoMatch(f"the Service {quote(root_service)} has no selector, so no Deployment stands behind it; add one")
@@ -67,10 +68,12 @@ def _find_only(root_service: str, deployments: Sequence[DeploymentFacts]) -> str
         return deployments[0].name
     return NoMatch(
         f"the Service {quote(root_service)} is not among the manifests, so which of the Deployments "
-        f"{listed([item.name for item in deployments])} stands behind it cannot be told; add the Service to the manifests"
+        f"{listed([item.name for item in deployments])} stands behind it cannot be told; add the Service to "
+        "the manifests"
     )
 
 
 def missing_ports(root: ServiceFacts, backend: ServiceFacts) -> list[int]:
-    """The port numbers of the root that a backend lacks: traffic to them would be lost (SMI traffic split specification)."""
+    """The port numbers of the root that a backend lacks: traffic to them would be lost (SMI traffic split
+    specification)."""
     return sorted(root.ports - backend.ports)

@@ -1,7 +1,7 @@
 """YAML and JSON text -> a tree of nodes that know their places. Knows nothing of deploy files or of Kubernetes.
 
-The tree is built from the parser's events instead of by its composer, which lets the second of two equal keys win silently,
-follows nesting of any depth with recursion, and expands aliases without a limit.
+The tree is built from the parser's events instead of by its composer, which lets the second of two equal keys win
+silently, follows nesting of any depth with recursion, and expands aliases without a limit.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ _MESSAGES = {
     "mapping keys are not allowed in this context": "a key cannot stand here; check the indentation of this line",
     "could not find expected ':'": 'this line has no colon; write "key: value", or check its indentation',
     "did not find expected key": (
-        "this line does not fit the lines above it; check its indentation, and that quotes and brackets before it are closed"
+        "this line does not fit the lines above it; check its indentation, and that quotes and brackets before "
+        "it are closed"
     ),
     "did not find expected '-' indicator": (
         'this line is indented like the list above it, but does not begin with "- "; check its indentation'
@@ -37,7 +38,8 @@ _MESSAGES = {
     "found a tab character that violates indentation": "a tab stands in the indentation; use spaces",
     "found a tab character where an indentation space is expected": "a tab stands in the indentation; use spaces",
     "control characters are not allowed": "a control character stands here; remove it",
-    "did not find expected <document start>": "the text goes on after the end of its only value; check the quotes and brackets",
+    "did not find expected <document "
+    "start>": "the text goes on after the end of its only value; check the quotes and brackets",
 }
 _OPENED_EARLIER = frozenset(
     {

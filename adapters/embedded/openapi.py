@@ -14,7 +14,7 @@ from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.resources import Registry, Resource
 from adapters.embedded.schema import Presence, Schema, Shape
 
-V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
 EMPTY_V2: JsonObject = {
     "swagger": "2.0",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from engine.clock import Clock
 from engine.errors import ActionError, Rejected, StoreError
@@ -30,15 +32,8 @@ class Telemetry:
         self._ended = Counter("headgate_rollouts_ended", "Rollouts that have ended, by state.", ["state"], registry=registry)
         self._decisions = Counter("headgate_decisions", "Decisions that were committed.", registry=registry)
         self._failures = Counter("headgate_store_failures", "Writes to the store that failed.", registry=registry)
-        self._commits = Gauge(
-            "headgate_store_commits", "Transactions of the store since the start; each is one fsync.", registry=registry
-        )
-        self._changes = Gauge(
-            "headgate_store_changes", "Changes that were written in those transactions.", registry=registry
-        )
-        self._group = Gauge(
-            "headgate_store_commit_group_size", "Changes per transaction, the mean since the start.", registry=registry
-        )
+        self._writer = _WriterFigures()
+        registry.register(self._writer)
         self._actions = Counter(
             "headgate_actions", "Actions on the outside world, by kind and outcome.", ["kind", "outcome"], registry=registry
         )
@@ -82,13 +77,28 @@ class Telemetry:
         for state, count in counts.items():
             if state not in FINAL_STATES:
                 self._rollouts.labels(state.value).set(count)
-        self._commits.set(commits)
-        self._changes.set(changes)
-        self._group.set(changes / commits if commits else 0)
+        self._writer.commits, self._writer.changes = commits, changes
         now = self._clock.monotonic()
         self._event_age.set(now - (self._last_world_event or self._started))
         self._decision_age.set(now - (self._last_decision or self._started))
         return generate_latest(self._registry)
+
+
+class _WriterFigures(Collector):
+    """The store counts its transactions itself; here its counts become figures."""
+
+    def __init__(self) -> None:
+        self.commits = 0
+        self.changes = 0
+
+    def collect(self) -> Iterator[Metric]:
+        commits = "Transactions of the store since the start; each is one fsync."
+        yield CounterMetricFamily("headgate_store_commits", commits, value=self.commits)
+        changes = "Changes that were written in those transactions."
+        yield CounterMetricFamily("headgate_store_changes", changes, value=self.changes)
+        group = "Changes per transaction, the mean since the start."
+        mean = self.changes / self.commits if self.commits else 0.0
+        yield GaugeMetricFamily("headgate_store_commit_group_size", group, value=mean)
 
 
 class MeasuredStore:

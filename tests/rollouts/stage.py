@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
@@ -52,6 +51,7 @@ from store.sqlite import open_store
 from strategies.canary import CanaryStrategy
 from tests.builders import Names, deployment, service
 from tests.invariants import Journal
+from tests.rollouts.traffic_watch import TrafficWatch
 
 
 class CheckedStore:
@@ -103,7 +103,7 @@ class Stage:
         self.journal = journal
         self.cluster = cluster
         self.error_rate: dict[str, float] = {}
-        self._changed = asyncio.Event()
+        self.traffic = TrafficWatch(embedded.storage, journal)
 
     async def until(self, condition: Callable[[], bool], within: float = 20.0) -> None:
         """Woken by every commit of the engine and, as nothing tells of the cluster here, every few milliseconds."""
@@ -136,12 +136,15 @@ class Stage:
 
     async def live(self, *, namespace: str = "shop", name: str = "web", image: str = "web:1", replicas: int = 3) -> None:
         """The application as it is before the story begins: a complete Deployment and its Service."""
+        self.install(namespace, name, image, replicas)
+        await self.until(lambda: self.status(namespace, name, "availableReplicas") == replicas)
+
+    def install(self, namespace: str, name: str, image: str, replicas: int) -> None:
         if self.storage.find(NAMESPACES, None, namespace) is None:
             self.storage.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
         self.storage.create(SERVICES, service(name, namespace=namespace), manager="kubectl")
         body = deployment(name, image=image, replicas=replicas, namespace=namespace)
         self.storage.create(DEPLOYMENTS, body, manager="kubectl")
-        await self.until(lambda: self.status(namespace, name, "availableReplicas") == replicas)
 
     def deployment(self, namespace: str = "shop", name: str = "web") -> JsonObject:
         return self.storage.get(DEPLOYMENTS, namespace, name)
@@ -208,3 +211,4 @@ async def stage(path: Path, *, scope: WatchScope = WatchScope.CLUSTER) -> AsyncI
         told = Stage(embedded, engine, store, journal, cluster)
         told.error_rate = actuator.error_rate
         yield told
+        told.traffic.raise_violations()

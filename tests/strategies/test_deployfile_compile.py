@@ -19,8 +19,8 @@ from engine.model import (
     Pause,
     Query,
     ReleasePlan,
-    RouterKind,
     RoutePlan,
+    RouterKind,
     SetWeight,
     TargetPlan,
     Webhook,
@@ -58,7 +58,9 @@ def thing(kind: str, name: str, api_version: str = "v1", **more: str) -> str:
     return json.dumps({"apiVersion": api_version, "kind": kind, "metadata": {"name": name, **more}})
 
 
-def load(*, steps: str = "[]", manifests: Sequence[str] = (deployment("web"),), more: str = "", head: str = "") -> LoadedFile:
+def load(
+    *, steps: str = "[]", manifests: Sequence[str] = (deployment("web"),), more: str = "", head: str = ""
+) -> LoadedFile:
     text = (
         f"application: harbour\n{head}\n"
         "targets:\n  prod: {account: west, namespace: quay, strategy: gentle}\n"
@@ -78,7 +80,7 @@ def target_of(loaded: LoadedFile) -> TargetPlan:
     return target
 
 
-# --- steps -------------------------------------------------------------------------------------------------------------
+# --- steps ------------------------------------------------------------------------------------------------------------
 
 
 def test_weights_become_basis_points_and_the_last_hundred_is_not_a_step() -> None:
@@ -105,8 +107,10 @@ def test_every_hundredth_of_a_percent_is_exact() -> None:
 
 def test_pauses_and_approvals() -> None:
     loaded = load(
-        steps="[{pause: {duration: 2, unit: hours}}, {pause: {duration: 0, unit: seconds}}, {pause: {untilApproved: true}}, "
-        "{pause: {untilApproved: true, requiresRoles: [Captain, Mate], approvalExpiration: {duration: 1.5, unit: minutes}}}]"
+        steps="[{pause: {duration: 2, unit: hours}}, {pause: {duration: 0, unit: seconds}}, {pause: "
+        "{untilApproved: true}}, "
+        "{pause: {untilApproved: true, requiresRoles: [Captain, Mate], approvalExpiration: {duration: 1.5, "
+        "unit: minutes}}}]"
     )
 
     assert target_of(loaded).steps == (
@@ -128,7 +132,8 @@ def test_analysis_takes_its_queries_as_they_are_written() -> None:
     loaded = load(
         steps="[{analysis: {interval: 1, units: minutes, numberOfJudgmentRuns: 4, queries: [second, first], "
         "rollBackMode: manual, lookbackMethod: SLIDING, abortOnFailedJudgment: true, context: {region: eu}, "
-        "metricProviderName: steps-own}}, {analysis: {interval: 1, units: seconds, numberOfJudgmentRuns: 1, queries: [first]}}]",
+        "metricProviderName: steps-own}}, {analysis: {interval: 1, units: seconds, numberOfJudgmentRuns: 1, "
+        "queries: [first]}}]",
         more="analysis:\n  defaultMetricProviderName: default\n  queries:\n"
         "    - {name: first, queryTemplate: 'a{{armory.namespace}}', upperLimit: 1, metricProviderName: querys-own}\n"
         "    - {name: second, queryTemplate: b, lowerLimit: -1.5, upperLimit: 2, noDataPolicy: fail}\n"
@@ -139,7 +144,9 @@ def test_analysis_takes_its_queries_as_they_are_written() -> None:
     assert target_of(loaded).steps == (
         Analysis(
             queries=(
-                Query(name="second", provider="steps-own", template="b", lower=-1.5, upper=2.0, no_data=NoDataPolicy.FAIL),
+                Query(
+                    name="second", provider="steps-own", template="b", lower=-1.5, upper=2.0, no_data=NoDataPolicy.FAIL
+                ),
                 first,
             ),
             interval_seconds=60.0,
@@ -192,7 +199,7 @@ def test_webhooks() -> None:
     )
 
 
-# --- targets and settings ----------------------------------------------------------------------------------------------
+# --- targets and settings ---------------------------------------------------------------------------------------------
 
 
 def test_settings_are_in_seconds() -> None:
@@ -290,7 +297,8 @@ def test_an_application_name_that_cannot_be_shown_is_refused(name: str) -> None:
 def test_variables_that_nobody_gives_a_value_are_warned_about_before_anything_starts() -> None:
     loaded = load(
         steps="[{setWeight: {weight: 1}}, {runWebhook: {name: test, context: {suite: smoke}}}]",
-        more="webhooks: [{name: test, method: GET, uriTemplate: 'https://ci.example.com/{{context.suite}}/{{ context.ship }}'}]",
+        more="webhooks: [{name: test, method: GET, uriTemplate: 'https://ci.example.com/{{context.suite}}/{{ "
+        "context.ship }}'}]",
     )
     warning = 'step 2 (webhook) uses {{context.ship}}, which has no value; add it to "context" or give --context'
 
@@ -298,7 +306,7 @@ def test_variables_that_nobody_gives_a_value_are_warned_about_before_anything_st
     assert plan_of(loaded, context={"ship": "Argo"}).warnings == ()
 
 
-# --- manifests ---------------------------------------------------------------------------------------------------------
+# --- manifests --------------------------------------------------------------------------------------------------------
 
 
 def test_objects_come_in_the_order_in_which_they_need_each_other() -> None:
@@ -378,7 +386,8 @@ def test_kinds_of_one_name_from_two_groups_keep_apart() -> None:
 
 
 def test_objects_are_kept_as_they_were_written() -> None:
-    content = '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","namespace":"quay"},"data":{"é":"0644","b":"yes"}}'
+    metadata, data = '{"name":"a","namespace":"quay"}', '{"é":"0644","b":"yes"}'
+    content = f'{{"apiVersion":"v1","kind":"ConfigMap","metadata":{metadata},"data":{data}}}'
     manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {é: '0644', b: 'yes'}"
 
     assert target_of(load(manifests=[manifest])).manifests == (ManifestPlan("ConfigMap/a", content),)
@@ -395,7 +404,7 @@ def test_without_a_deployment_there_are_no_steps_and_no_routes() -> None:
     assert (target.workloads, target.routes, target.steps) == ((), (), ())
 
 
-# --- routes ------------------------------------------------------------------------------------------------------------
+# --- routes -----------------------------------------------------------------------------------------------------------
 
 
 def test_without_a_mesh_pods_are_counted() -> None:
@@ -451,10 +460,13 @@ def test_several_roots_of_one_workload() -> None:
         more="trafficManagement:\n  - smi: [{rootServiceName: inside}]\n  - smi: [{rootServiceName: outside}]\n",
     )
 
-    assert [(route.name, route.workload) for route in target_of(loaded).routes] == [("inside", "web"), ("outside", "web")]
+    assert [(route.name, route.workload) for route in target_of(loaded).routes] == [
+        ("inside", "web"),
+        ("outside", "web"),
+    ]
 
 
-# --- as a whole --------------------------------------------------------------------------------------------------------
+# --- as a whole -------------------------------------------------------------------------------------------------------
 
 
 def test_a_plan_survives_being_stored() -> None:

@@ -1,4 +1,5 @@
-"""Whatever a deploy file holds, reading it ends in a plan or in problems that a person can find, never in an exception."""
+"""Whatever a deploy file holds, reading it ends in a plan or in problems that a person can find, never in an
+exception."""
 
 from __future__ import annotations
 
@@ -12,17 +13,43 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.model import ReleasePlan
-from strategies.deployfile import LoadedFile, Problems, SourceText, compile_release, parse_deploy_text
+from strategies.deployfile import LoadedFile, Notice, Problem, Problems, SourceText, compile_release, parse_deploy_text
 
 HERE = Path(__file__).parent
 SOURCES = [
     path.read_text()
-    for path in sorted((HERE / "published").glob("*.*")) + sorted((HERE.parent.parent / "config" / "examples").glob("*.yaml"))
+    for path in sorted((HERE / "published").glob("*.*"))
+    + sorted((HERE.parent.parent / "config" / "examples").glob("*.yaml"))
 ]
 MANIFEST = (HERE / "published" / "manifests" / "fleet.yaml").read_text()
 MANIFESTS = MANIFEST + "---\n" + (HERE / "published" / "manifests" / "fleet-services.yml").read_text()
 WORDS = st.sampled_from(
-    ["", " ", ":", "- ", "[", "{", "}", "]", "&a ", "*a", "!x ", "'", '"', "|", "\t", "#", "---\n", "<<: ", "\n", "\0", "é", "{{", "%", "1e999"]
+    [
+        "",
+        " ",
+        ":",
+        "- ",
+        "[",
+        "{",
+        "}",
+        "]",
+        "&a ",
+        "*a",
+        "!x ",
+        "'",
+        '"',
+        "|",
+        "\t",
+        "#",
+        "---\n",
+        "<<: ",
+        "\n",
+        "\0",
+        "é",
+        "{{",
+        "%",
+        "1e999",
+    ]
 )
 LEAVES = st.one_of(
     st.none(),
@@ -32,15 +59,18 @@ LEAVES = st.one_of(
     st.text(string.printable, max_size=8),
     st.sampled_from(["seconds", "prod", "gentle", "10%", "web", "\0", "{{armory.x}}", 10**30, -1, 0.001]),
 )
-VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3))
+VALUES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+)
 FOREIGN = ("input should", "field required", "extra inputs", "validation error", "pydantic", "errors.pydantic")
-quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=150, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def check(text: str | bytes, manifests: str = MANIFESTS) -> LoadedFile:
     loaded = parse_deploy_text(text, "deploy.yaml", lambda path: [SourceText(path, manifests)])
     lines = {"deploy.yaml": loaded.text.count("\n") + loaded.text.count("\r") + 10}
-    for problem in (*loaded.problems.errors, *loaded.problems.warnings, *loaded.problems.notices):
+    said: list[Problem | Notice] = [*loaded.problems.errors, *loaded.problems.warnings, *loaded.problems.notices]
+    for problem in said:
         assert 1 <= problem.line <= lines.get(problem.path, manifests.count("\n") + manifests.count("\r") + 10)
         assert problem.column >= 1
         assert problem.message.strip()
@@ -66,7 +96,7 @@ def test_a_value_somewhere_is_another_one(data: st.DataObject) -> None:
     document = yaml.safe_load(data.draw(st.sampled_from(SOURCES)))
     for _ in range(data.draw(st.integers(1, 4))):
         *way, last = data.draw(st.sampled_from(places(document)))
-        owner = document
+        owner: Any = document
         for part in way:
             owner = owner[part]
         match data.draw(st.sampled_from(["replace", "remove", "rename", "copy"])):

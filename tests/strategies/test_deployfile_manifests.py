@@ -60,7 +60,7 @@ def messages(loaded: LoadedFile) -> list[str]:
     return [f"{error.path}:{error.line}: {error.message}" for error in loaded.problems.errors]
 
 
-# --- where -------------------------------------------------------------------------------------------------------------
+# --- where ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_path_is_looked_for_beside_the_deploy_file(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_path_that_leads_nowhere_is_answered_with_the_nearest_name(tmp_path: P
     assert error.message == f'"k8s/wep.yaml" does not exist; looked in {tmp_path / "k8s"}; did you mean "web.yaml"?'
 
 
-# --- directories -------------------------------------------------------------------------------------------------------
+# --- directories ------------------------------------------------------------------------------------------------------
 
 
 def test_a_directory_is_read_in_sorted_order_with_what_is_below_it(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_file_and_the_directory_that_it_is_in(tmp_path: Path) -> None:
     ]
 
 
-# --- files -------------------------------------------------------------------------------------------------------------
+# --- files ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_manifest_that_is_not_utf8_is_located_in_its_own_file(tmp_path: Path) -> None:
@@ -200,7 +200,9 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     write(tmp_path / "web.yaml", DEPLOYMENT).chmod(0)
     file = write(tmp_path / "deploy.yaml", deploy_file("web.yaml"))
 
-    assert messages(load_deploy_file(file, base=tmp_path)) == [f'{file}:5: "web.yaml" cannot be read: permission denied']
+    assert messages(load_deploy_file(file, base=tmp_path)) == [
+        f'{file}:5: "web.yaml" cannot be read: permission denied'
+    ]
 
 
 def test_a_name_that_is_too_long_for_a_file_system(tmp_path: Path) -> None:
@@ -228,10 +230,12 @@ def test_more_targets_than_anybody_has(tmp_path: Path) -> None:
     targets = "".join(f"  t{number}: {{account: a, namespace: n{number}}}\n" for number in range(1_001))
     file = write(tmp_path / "deploy.yaml", f"application: harbour\ntargets:\n{targets}manifests: []\n")
 
-    assert messages(load_deploy_file(file)) == [f"{file}:2: there are more than 1,000 targets; make several files of this one"]
+    assert messages(load_deploy_file(file)) == [
+        f"{file}:2: there are more than 1,000 targets; make several files of this one"
+    ]
 
 
-# --- text that is already at hand --------------------------------------------------------------------------------------
+# --- text that is already at hand -------------------------------------------------------------------------------------
 
 
 def test_a_bundle_says_and_means_the_same_as_the_files_that_it_was_made_of(tmp_path: Path) -> None:

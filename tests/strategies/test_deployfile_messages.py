@@ -1,8 +1,8 @@
 """Every file in `bad/` and `accepted/` says in its first lines what there is to say about it, and nothing else is said.
 
-    # error: 12:31: setWeight.weight is 101; expected ...         line and column in this file
-    # warning: manifests/words.yaml:11:17: off is read as ...     line and column in another
-    # notice: 14:5: istio: accepted, ... [blocks]                 whether it keeps the file from being run
+# error: 12:31: setWeight.weight is 101; expected ...         line and column in this file
+# warning: manifests/words.yaml:11:17: off is read as ...     line and column in another
+# notice: 14:5: istio: accepted, ... [blocks]                 whether it keeps the file from being run
 """
 
 from __future__ import annotations
@@ -73,7 +73,15 @@ def test_no_message_is_in_the_words_of_a_library(path: Path, monkeypatch: pytest
 
     said = " ".join(_said(load_deploy_file(path.name))).lower()
 
-    for foreign in ("input should", "field required", "extra inputs", "validation error", "pydantic", "valid integer", "token"):
+    for foreign in (
+        "input should",
+        "field required",
+        "extra inputs",
+        "validation error",
+        "pydantic",
+        "valid integer",
+        "token",
+    ):
         assert foreign not in said.replace("apitoken", "")
 
 
@@ -87,7 +95,8 @@ def test_a_message_reads_like_a_compilers(tmp_path: Path) -> None:
 
 
 def test_all_mistakes_of_a_file_come_at_once(tmp_path: Path) -> None:
-    """A field that does not exist, a wrong type, a wrong unit, an unknown target, a weight of 101 and a missing manifest."""
+    """A field that does not exist, a wrong type, a wrong unit, an unknown target, a weight of 101 and a missing
+    manifest."""
     file = tmp_path / "deploy.yaml"
     file.write_text(
         "application: 5\n"

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from strategies import yaml_document
-from strategies.yaml_document import Composed, Limits, Mark, MappingNode, ScalarNode, compose, decode, to_plain
+from strategies.yaml_document import Composed, Limits, MappingNode, Mark, ScalarNode, compose, decode, to_plain
 from strategies.yaml_scalars import Dialect, resolve
 
 LIMITS = Limits(bytes=10_000, values=1_000)
@@ -25,7 +25,7 @@ def plain(text: str, dialect: Dialect = Dialect.DEPLOY_FILE) -> Any:
     return to_plain(composed.documents[0])
 
 
-# --- words -------------------------------------------------------------------------------------------------------------
+# --- words ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_numbers_without_end_are_not_numbers_without_end_of_work() -> None:
     assert resolve("1e999", Dialect.KUBERNETES) == math.inf
 
 
-# --- documents ---------------------------------------------------------------------------------------------------------
+# --- documents --------------------------------------------------------------------------------------------------------
 
 
 def test_every_value_knows_its_place_in_characters() -> None:
@@ -135,7 +135,9 @@ def test_merge_keys_give_what_a_mapping_does_not_say_itself() -> None:
 
 
 def test_tags_that_say_what_a_value_is() -> None:
-    assert plain("a: !!str 5\nb: !!int 5\nc: !!float 5\nd: !!null\ne: !!bool true\nf: !!map {}\ng: !!seq []\nh: ! x") == {
+    assert plain(
+        "a: !!str 5\nb: !!int 5\nc: !!float 5\nd: !!null\ne: !!bool true\nf: !!map {}\ng: !!seq []\nh: ! x"
+    ) == {
         "a": "5",
         "b": 5,
         "c": 5,
@@ -184,7 +186,10 @@ def test_anchors_end_with_their_document() -> None:
 
 def test_an_alias_bomb_is_refused_while_it_is_small() -> None:
     lines = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
-    lines += [f"{name}: &{name} [{', '.join(['*' + before] * 10)}]" for before, name in zip("abcdefgh", "bcdefghi", strict=True)]
+    lines += [
+        f"{name}: &{name} [{', '.join(['*' + before] * 10)}]"
+        for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+    ]
 
     faults = read("\n".join(lines)).faults
 
@@ -221,7 +226,19 @@ def test_the_byte_that_is_not_utf8_is_named() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["a:\n\tb: 1", "a: 'x", "a: [1, 2", "a: @x", "a: b: c", "a: 1\n b: 2", "a: *x", "a: 1\na: 2", "\x07", "a: %x", "? {\n"],
+    [
+        "a:\n\tb: 1",
+        "a: 'x",
+        "a: [1, 2",
+        "a: @x",
+        "a: b: c",
+        "a: 1\n b: 2",
+        "a: *x",
+        "a: 1\na: 2",
+        "\x07",
+        "a: %x",
+        "? {\n",
+    ],
 )
 def test_the_slower_parser_finds_fault_with_the_same_texts(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """PyYAML can be installed without libyaml; its own parser complains in other words, but at the same line."""

@@ -1,0 +1,209 @@
+"""The API's client: over the daemon's Unix socket, or over TCP with a token. Every failure is an error with a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeAlias, TypeVar
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+
+from adapters.http.bodies import (
+    Accepted,
+    CommandBody,
+    CommandTaken,
+    ErrorBody,
+    Failure,
+    JournalBody,
+    ReleaseDetail,
+    ReleaseList,
+    SubmitBody,
+    WatchLine,
+    encode,
+)
+from engine.errors import HeadgateError
+
+T = TypeVar("T")
+
+ANSWER_SECONDS = 60.0
+CONNECT_SECONDS = 5.0
+SILENCE_SECONDS = 45.0
+"""A watch says at least every 15 seconds that it is alive; after this long it is taken for dead."""
+LONGEST_LINE = 2**24
+
+
+class DaemonUnreachable(HeadgateError):
+    """No daemon answers where one is looked for, or it stopped answering."""
+
+
+class DaemonRefused(HeadgateError):
+    """The daemon answered that the request cannot be carried out."""
+
+    def __init__(self, status: int, body: ErrorBody) -> None:
+        super().__init__(body.message)
+        self.status = status
+        self.body = body
+
+
+@dataclass(frozen=True, slots=True)
+class SocketPlace:
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class TcpPlace:
+    url: str
+    token: str = field(repr=False)
+
+    def __str__(self) -> str:
+        return self.url
+
+
+Place: TypeAlias = SocketPlace | TcpPlace
+"""Where a daemon is."""
+
+
+class DaemonClient:
+    """Used as `async with DaemonClient(place) as client`. Raises `DaemonUnreachable` and `DaemonRefused` everywhere."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        headers = {"User-Agent": "headgate", "Accept": "application/json"}
+        timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=CONNECT_SECONDS)
+        if isinstance(self.place, SocketPlace):
+            connector: aiohttp.BaseConnector = aiohttp.UnixConnector(str(self.place.path))
+        else:
+            connector = aiohttp.TCPConnector()
+            headers["Authorization"] = f"Bearer {self.place.token}"
+        self._session = aiohttp.ClientSession(
+            connector=connector, headers=headers, timeout=timeout, read_bufsize=LONGEST_LINE
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    # --- the API -------------------------------------------------------------------------------------------------------
+
+    async def submit(self, body: SubmitBody) -> Accepted:
+        return await self._ask("POST", "/v1/releases", Accepted, body)
+
+    async def releases(self, application: str | None = None, limit: int = 100) -> ReleaseList:
+        query = {"limit": str(limit)} | ({"application": application} if application is not None else {})
+        return await self._ask("GET", "/v1/releases", ReleaseList, query=query)
+
+    async def release(self, release: str) -> ReleaseDetail:
+        return await self._ask("GET", f"/v1/releases/{quote(release, safe='')}", ReleaseDetail)
+
+    async def journal(self, release: str) -> JournalBody:
+        return await self._ask("GET", f"/v1/releases/{quote(release, safe='')}/journal", JournalBody)
+
+    async def command(self, release: str, body: CommandBody) -> CommandTaken:
+        return await self._ask("POST", f"/v1/releases/{quote(release, safe='')}/commands", CommandTaken, body)
+
+    async def watch(self, release: str) -> AsyncIterator[WatchLine]:
+        """The lines of one watch, until the daemon ends it. A lost connection is `DaemonUnreachable`."""
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
+        path = f"/v1/releases/{quote(release, safe='')}/watch"
+        async with self._request("GET", path, limits=limits) as response:
+            try:
+                async for line in response.content:
+                    yield _decode(line, WatchLine)  # type: ignore[arg-type]  # a union is a type to msgspec
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+                raise DaemonUnreachable(f"the connection to the daemon was lost ({_reason(error)})") from error
+
+    # --- how it is asked -----------------------------------------------------------------------------------------------
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        kind: type[T],
+        body: msgspec.Struct | None = None,
+        *,
+        query: Mapping[str, str] | None = None,
+    ) -> T:
+        async with self._request(method, path, body=body, query=query) as response:
+            try:
+                content = await response.read()
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise DaemonUnreachable(f"the daemon broke off its answer ({_reason(error)})") from error
+            return _decode(content, kind)
+
+    @asynccontextmanager
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: msgspec.Struct | None = None,
+        query: Mapping[str, str] | None = None,
+        limits: aiohttp.ClientTimeout | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        assert self._session is not None, "the client is used inside of its block"
+        base = self.place.url if isinstance(self.place, TcpPlace) else "http://headgate"
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        try:
+            response = await self._session.request(
+                method,
+                base + path,
+                params=query,
+                data=encode(body) if body is not None else None,
+                headers=headers,
+                timeout=limits or self._session.timeout,
+                allow_redirects=False,
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise self._unreachable(error) from error
+        async with response:
+            if response.status >= 300:
+                raise await _refusal(response)
+            yield response
+
+    def _unreachable(self, error: Exception) -> DaemonUnreachable:
+        if isinstance(self.place, TcpPlace):
+            return DaemonUnreachable(
+                f"no daemon answers at {self.place} ({_reason(error)}); is the address right, and is the daemon running?"
+            )
+        return DaemonUnreachable(
+            f"no daemon answers on {self.place} ({_reason(error)}); start one with: headgate serve, or carry the file out "
+            "without one: headgate run FILE"
+        )
+
+
+def _decode(content: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.DecodeError as error:
+        message = "the daemon's answer is not understood; is it another version, or another program?"
+        raise DaemonUnreachable(message) from error
+
+
+async def _refusal(response: aiohttp.ClientResponse) -> HeadgateError:
+    try:
+        body = msgspec.json.decode(await response.read(), type=Failure).error
+    except (msgspec.DecodeError, aiohttp.ClientError, TimeoutError):
+        return DaemonUnreachable(f"something answers {response.status} that is not the daemon; is the address right?")
+    return DaemonRefused(response.status, body)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return (str(error) or type(error).__name__)[:200]

@@ -1,0 +1,60 @@
+"""Probes and figures: is the daemon alive, can it work, and what has it done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+import anyio
+from aiohttp import web
+
+from adapters.http.bodies import Health
+from adapters.http.failures import json_answer
+from adapters.http.service import Service
+from engine.errors import StoreError
+
+READY_SECONDS = 5.0
+
+
+class Probes:
+    def __init__(self, service: Service, writer_figures: Callable[[], tuple[int, int]]) -> None:
+        self._service = service
+        self._writer_figures = writer_figures
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/livez", self.live),
+            web.get("/readyz", self.ready),
+            web.get("/metrics", self.metrics),
+        ]
+
+    async def live(self, _request: web.Request) -> web.Response:
+        """The loop that drives the rollouts goes round: it has just answered."""
+        return json_answer(Health(ready=True, message="alive"))
+
+    async def ready(self, _request: web.Request) -> web.Response:
+        """Everything unfinished was taken up (the API only opens after that), and decisions can be written down."""
+        message = await self._trouble()
+        status = HTTPStatus.SERVICE_UNAVAILABLE if message else HTTPStatus.OK
+        return json_answer(Health(ready=not message, message=message or "ready"), status)
+
+    async def _trouble(self) -> str:
+        if self._service.telemetry.store_error:
+            return self._service.telemetry.store_error
+        try:
+            with anyio.fail_after(READY_SECONDS):
+                await self._service.check_store()
+        except StoreError as error:
+            return str(error)
+        except TimeoutError:
+            return f"the store did not answer within {READY_SECONDS:g} s"
+        return ""
+
+    async def metrics(self, _request: web.Request) -> web.Response:
+        states = [
+            stored.snapshot.state
+            for release in await self._service.store.unfinished_releases()
+            for stored in self._service.engine.rollouts(release.id)
+        ]
+        text = self._service.telemetry.render(states, *self._writer_figures())
+        return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})

@@ -1,0 +1,101 @@
+"""The API's releases: submit, list, look at one, read its journal, give it orders. Thin: the work is the engine's."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import structlog
+from aiohttp import web
+
+from adapters.http.bodies import (
+    Accepted,
+    CommandBody,
+    CommandTaken,
+    ErrorCode,
+    JournalBody,
+    ReleaseList,
+    SubmitBody,
+)
+from adapters.http.failures import ApiFailure, json_answer
+from adapters.http.identity import CALLER
+from adapters.http.requests import read_body, read_limit
+from adapters.http.service import MOST_SEARCHED, Service
+from adapters.http.submission import compile_submission
+from adapters.http.views import entry_body
+from engine.errors import Conflict
+from engine.events import Command
+
+log = structlog.get_logger()
+
+USUAL_LIMIT = 100
+MOST_REASON = 1_000
+
+
+class Releases:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post("/v1/releases", self.submit),
+            web.get("/v1/releases", self.list),
+            web.get("/v1/releases/{release}", self.show),
+            web.get("/v1/releases/{release}/journal", self.journal),
+            web.post("/v1/releases/{release}/commands", self.command),
+        ]
+
+    async def submit(self, request: web.Request) -> web.Response:
+        body = await read_body(request, SubmitBody)
+        _require_printable(body.name, "name")
+        plan = await compile_submission(body, self._service.accounts, self._service.providers)
+        caller = request[CALLER]
+        try:
+            release = await self._service.engine.submit(plan, by=caller.name, source=body.name)
+        except Conflict as error:
+            running = await self._service.running(plan.application)
+            raise ApiFailure(ErrorCode.CONFLICT, str(error), release=running.id if running else "") from error
+        log.info("api.submitted", release=release.id, application=release.application, by=caller.name)
+        answer = Accepted(release=self._service.body(release), warnings=plan.warnings)
+        return json_answer(answer, HTTPStatus.ACCEPTED)
+
+    async def list(self, request: web.Request) -> web.Response:
+        limit = read_limit(request, USUAL_LIMIT, MOST_SEARCHED)
+        application = request.query.get("application")
+        releases = await self._service.store.releases(application=application, limit=limit)
+        return json_answer(ReleaseList(releases=tuple(map(self._service.body, releases))))
+
+    async def show(self, request: web.Request) -> web.Response:
+        release = await self._service.find(request.match_info["release"])
+        return json_answer(await self._service.detail(release))
+
+    async def journal(self, request: web.Request) -> web.Response:
+        release = await self._service.find(request.match_info["release"])
+        targets = {stored.spec.id: stored.spec.plan.target for stored in await self._service.rollouts(release.id)}
+        entries = await self._service.store.journal(release.id)
+        bodies = tuple(entry_body(entry, targets[entry.rollout]) for entry in entries)
+        return json_answer(JournalBody(release=release.id, entries=bodies))
+
+    async def command(self, request: web.Request) -> web.Response:
+        body = await read_body(request, CommandBody)
+        if body.expected_step is not None and body.expected_step < 0:
+            raise ApiFailure(ErrorCode.BAD_REQUEST, "expectedStep is negative; steps are counted from 1")
+        _require_printable(body.reason, "reason")
+        release = await self._service.find(request.match_info["release"])
+        caller = request[CALLER]
+        command = Command(
+            kind=body.kind,
+            by=caller.name,
+            expected_step=None if body.expected_step is None else body.expected_step - 1,
+            roles=caller.roles,
+            reason=body.reason,
+        )
+        taken = await self._service.engine.command(release.id, command, body.target)
+        log.info("api.ordered", release=release.id, order=body.kind, targets=taken, by=caller.name)
+        return json_answer(CommandTaken(release=release.id, kind=body.kind, targets=tuple(taken)))
+
+
+def _require_printable(text: str, what: str) -> None:
+    """It goes into the journal, and from there to people's terminals."""
+    if not text.isprintable() or len(text) > MOST_REASON:
+        message = f"{what} has to be printable text on one line, of at most {MOST_REASON} characters"
+        raise ApiFailure(ErrorCode.BAD_REQUEST, message)

@@ -1,0 +1,142 @@
+"""The API as a running server: its routes, the Unix socket, and the TCP address where the settings name one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio.to_thread
+from aiohttp import web
+
+from adapters.http.bodies import MOST_BODY_BYTES
+from adapters.http.callbacks import Callbacks
+from adapters.http.failures import answer_errors
+from adapters.http.identity import identify_callers
+from adapters.http.probes import Probes
+from adapters.http.releases import Releases
+from adapters.http.service import Service
+from adapters.http.watches import Watches
+from adapters.settings import Address, Token
+from engine.errors import HeadgateError
+
+IDLE_SECONDS = 75.0
+"""How long a connection may say nothing, also one that has not finished its request's head."""
+STOP_SECONDS = 5.0
+LONGEST_SOCKET_PATH = 107
+
+
+class AddressInUse(HeadgateError):
+    """The socket or the TCP address cannot be listened on."""
+
+
+def build_application(
+    service: Service, tokens: Sequence[Token], writer_figures: Callable[[], tuple[int, int]]
+) -> web.Application:
+    application = web.Application(
+        middlewares=[answer_errors, identify_callers(tokens)], client_max_size=MOST_BODY_BYTES
+    )
+    watches = Watches(service)
+    parts = (Releases(service), watches, Callbacks(service), Probes(service, writer_figures))
+    for part in parts:
+        application.add_routes(part.routes())
+    application.on_shutdown.append(watches.close)
+    return application
+
+
+@asynccontextmanager
+async def serve_api(
+    application: web.Application, path: Path, address: Address | None = None
+) -> AsyncIterator[Address | None]:
+    """Answer on the socket (and the address) until the block ends; yields the address with the port that was bound.
+
+    Raises `AddressInUse`.
+    """
+    runner = web.AppRunner(
+        application, access_log=None, handle_signals=False, shutdown_timeout=STOP_SECONDS, keepalive_timeout=IDLE_SECONDS
+    )
+    await runner.setup()
+    try:
+        listening = await anyio.to_thread.run_sync(_bind_unix, path)
+        identity = _identity(path)
+        try:
+            await web.SockSite(runner, listening).start()
+            yield await _listen_tcp(runner, address) if address is not None else None
+        finally:
+            _remove(path, identity)
+    finally:
+        await runner.cleanup()
+
+
+async def _listen_tcp(runner: web.AppRunner, address: Address) -> Address:
+    try:
+        await web.TCPSite(runner, address.host, address.port).start()
+    except OSError as error:
+        raise AddressInUse(f"{address} cannot be listened on: {_reason(error)}; name another in listen") from error
+    bound = runner.addresses[-1]
+    return Address(bound[0], bound[1]) if isinstance(bound, tuple) else address
+
+
+# --- the Unix socket ---------------------------------------------------------------------------------------------------
+
+
+def _bind_unix(path: Path) -> socket.socket:
+    """A socket that only its owner may use, from its first moment on: it gets its name when its mode is right."""
+    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH - 8:
+        raise AddressInUse(f"the socket's path {path} is too long for a socket; name a shorter one in socket")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _refuse_if_answering(path)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError as error:
+        raise AddressInUse(f"the socket {path} cannot be made: {_reason(error)}; name another in socket") from error
+    unnamed = path.with_name(f"{path.name}.{os.getpid() % 100_000}")
+    try:
+        unnamed.unlink(missing_ok=True)
+        listening.bind(str(unnamed))
+        unnamed.chmod(0o600)
+        listening.listen(128)
+        unnamed.rename(path)
+    except OSError as error:
+        listening.close()
+        raise AddressInUse(f"the socket {path} cannot be made: {_reason(error)}; name another in socket") from error
+    listening.setblocking(False)
+    return listening
+
+
+def _refuse_if_answering(path: Path) -> None:
+    """A socket that nobody listens on is left over from a daemon that was killed, and is replaced."""
+    if not path.exists():
+        return
+    if not path.is_socket():
+        raise AddressInUse(f"{path} is there and is not a socket; move it away, or name another in socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(2.0)
+        try:
+            probe.connect(str(path))
+        except OSError as error:
+            if error.errno in (errno.ECONNREFUSED, errno.ENOENT):
+                return
+            raise
+    raise AddressInUse(f"another daemon answers on {path}; stop it, or give this one another socket")
+
+
+def _remove(path: Path, identity: tuple[int, int] | None) -> None:
+    """Only what is still ours: another daemon may have taken the name over."""
+    if identity is not None and _identity(path) == identity:
+        path.unlink(missing_ok=True)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

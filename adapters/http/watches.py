@@ -1,0 +1,114 @@
+"""A release as a stream of lines: first how it stands, then everything that happens to it, until it ends.
+
+One JSON object per line (`adapters.http.bodies.WatchLine`). Nobody is waited for: a reader that takes nothing for a while is cut
+off, and what was missed is in the journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import anyio
+import structlog
+from aiohttp import web
+from anyio.streams.memory import MemoryObjectReceiveStream
+
+from adapters.http.bodies import (
+    AliveLine,
+    EndLine,
+    EntryLine,
+    ReleaseLine,
+    SnapshotLine,
+    WatchLine,
+    encode,
+)
+from adapters.http.service import Service
+from adapters.http.views import entry_body, rollout_body
+from engine.feed import EntryNews, News, ReleaseNews
+from engine.model import FINAL_STATUSES, Release
+
+log = structlog.get_logger()
+
+ALIVE_SECONDS = 15.0
+WRITE_SECONDS = 20.0
+"""How long a reader may keep the stream from going on."""
+
+
+class Watches:
+    def __init__(self, service: Service, *, alive_seconds: float = ALIVE_SECONDS, write_seconds: float = WRITE_SECONDS) -> None:
+        self._service = service
+        self._alive_seconds = alive_seconds
+        self._write_seconds = write_seconds
+        self._open: set[anyio.CancelScope] = set()
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get("/v1/releases/{release}/watch", self.watch)]
+
+    async def close(self, _application: web.Application) -> None:
+        """End every stream, so that a stopping daemon waits for no reader."""
+        for scope in self._open:
+            scope.cancel()
+
+    async def watch(self, request: web.Request) -> web.StreamResponse:
+        release = await self._service.find(request.match_info["release"])
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson", "Cache-Control": "no-store"})
+        with self._service.engine.feed.subscribe() as news:
+            await response.prepare(request)
+            with anyio.CancelScope() as scope:
+                self._open.add(scope)
+                try:
+                    async for line in self._lines(release, news):
+                        await self._write(response, line)
+                except TimeoutError:
+                    log.info("api.reader_cut_off", release=release.id)
+                    if request.transport is not None:
+                        request.transport.abort()
+                    return response
+                finally:
+                    self._open.discard(scope)
+            if scope.cancelled_caught:
+                await self._write(response, EndLine(final=False, message="the daemon is stopping"))
+        return response
+
+    async def _write(self, response: web.StreamResponse, line: WatchLine) -> None:
+        with anyio.fail_after(self._write_seconds):
+            await response.write(encode(line) + b"\n")
+
+    async def _lines(self, release: Release, news: MemoryObjectReceiveStream[News]) -> AsyncIterator[WatchLine]:
+        # Read after the subscription, so nothing falls in between; what is in both is left out by its number.
+        release = await self._service.find(release.id)
+        detail = await self._service.detail(release)
+        known = {rollout.id: rollout.seq for rollout in detail.rollouts}
+        yield SnapshotLine(detail=detail)
+        if release.status in FINAL_STATUSES:
+            yield EndLine(final=True, message=f"the release has ended: {release.status}")
+            return
+        async for item in self._until_cut_off(news):
+            if item is None:
+                yield AliveLine()
+            elif isinstance(item, EntryNews) and item.release == release.id:
+                if item.entry.seq > known.get(item.entry.rollout, 0):
+                    known[item.entry.rollout] = item.entry.seq
+                    yield await self._entry(item)
+            elif isinstance(item, ReleaseNews) and item.release.id == release.id:
+                yield ReleaseLine(release=self._service.body(item.release))
+                if item.release.status in FINAL_STATUSES:
+                    yield EndLine(final=True, message=f"the release has ended: {item.release.status}")
+                    return
+        yield EndLine(final=False, message="too much happened at once; connect again, and read the journal")
+
+    async def _until_cut_off(self, news: MemoryObjectReceiveStream[News]) -> AsyncIterator[News | None]:
+        """The news, and None after a time without any."""
+        while True:
+            item: News | None = None
+            try:
+                with anyio.move_on_after(self._alive_seconds):
+                    item = await news.receive()
+            except anyio.EndOfStream:
+                return
+            yield item
+
+    async def _entry(self, news: EntryNews) -> EntryLine:
+        rollouts = await self._service.rollouts(news.release)
+        stored = next(one for one in rollouts if one.spec.id == news.entry.rollout)
+        return EntryLine(entry=entry_body(news.entry, news.target), rollout=rollout_body(stored.spec, stored.snapshot))

@@ -1,0 +1,281 @@
+"""What else happens in a cluster while a rollout is under way, and what a rollout makes of what it finds."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from adapters.embedded.json_objects import JsonObject
+from adapters.embedded.pods import PREFIX
+from adapters.embedded.resources import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    HORIZONTAL_POD_AUTOSCALERS,
+    NAMESPACES,
+    PODS,
+    REPLICA_SETS,
+    SERVICES,
+)
+from engine.events import Command, CommandKind
+from engine.model import Approval, Pause, ReleaseStatus, RoutePlan, State, WorkloadPlan
+from tests.builders import (
+    deployment,
+    error_rate,
+    manifest_plan,
+    percent,
+    pod_ratio_route,
+    release_plan,
+    service,
+    smi_route,
+    target_plan,
+)
+from tests.rollouts.stage import Stage, stage
+
+MESH_AND_RATIO = pytest.mark.parametrize("route", [smi_route(), pod_ratio_route()], ids=["mesh", "pod ratio"])
+
+
+async def approve(told: Stage) -> None:
+    await told.engine.command("r1", Command(CommandKind.APPROVE, by="ada"))
+
+
+async def test_a_first_deployment_is_applied_and_waited_for(tmp_path: Path) -> None:
+    async with stage(tmp_path) as told:
+        told.storage.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
+        plan = target_plan([percent(25)], manifests=[service()])
+        assert await told.roll_out(release_plan(plan)) is ReleaseStatus.SUCCEEDED
+        assert len(told.pods(image="web:2")) == 3
+        assert sorted(told.picture()) == ["Deployment/web", "Service/web"]
+
+
+async def test_a_first_deployment_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    async with stage(tmp_path) as told:
+        told.storage.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
+        plan = target_plan([percent(25)], image="web:crash", manifests=[service()], ready_timeout=0.5)
+        assert await told.roll_out(release_plan(plan)) is ReleaseStatus.FAILED
+        await told.until(lambda: not told.storage.list(PODS, "shop") and not told.storage.list(REPLICA_SETS, "shop"))
+        assert told.picture() == {}
+
+
+async def test_pods_that_crash_end_the_rollout_and_its_reason_names_the_trouble(tmp_path: Path) -> None:
+    async with stage(tmp_path) as told:
+        await told.live()
+        before = told.picture()
+        status = await told.roll_out(release_plan(target_plan([percent(25)], image="web:crash", ready_timeout=0.5)))
+        assert status is ReleaseStatus.FAILED
+        assert "CrashLoopBackOff" in told.journal.snapshots["r1.production"].reason
+        assert told.picture() == before
+        assert told.ours() == []
+
+
+async def test_the_same_template_again_applies_only_the_rest_of_the_declaration(tmp_path: Path) -> None:
+    async with stage(tmp_path) as told:
+        await told.live()
+        uids = {pod["metadata"]["uid"] for pod in told.pods()}
+        plan = target_plan([percent(25)], image="web:1", replicas=4)
+        assert await told.roll_out(release_plan(plan)) is ReleaseStatus.SUCCEEDED
+        assert uids < {pod["metadata"]["uid"] for pod in told.pods()}
+        assert told.deployment()["spec"]["replicas"] == 4
+
+
+async def test_supporting_objects_are_applied_and_put_back_as_they_were(tmp_path: Path) -> None:
+    def settings(value: str) -> dict[str, object]:
+        metadata = {"name": "settings", "namespace": "shop"}
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"key": value}}
+
+    new = {**settings("x"), "metadata": {"name": "new", "namespace": "shop"}}
+    async with stage(tmp_path) as told:
+        await told.live()
+        told.storage.create(CONFIG_MAPS, settings("old"), manager="kubectl")
+        before = told.picture()
+        told.error_rate["shop"] = 1.0
+        plan = target_plan([percent(25), error_rate(runs=1, interval=0.05)], manifests=[settings("new"), new])
+        assert await told.roll_out(release_plan(plan)) is ReleaseStatus.FAILED
+        assert told.picture() == before
+        assert told.ours() == []
+        told.error_rate["shop"] = 0.0
+        again = await told.submit(release_plan(plan))
+        assert (await told.until_ended(again.id)).status is ReleaseStatus.SUCCEEDED
+        assert told.storage.get(CONFIG_MAPS, "shop", "settings")["data"] == {"key": "new"}
+
+
+async def test_a_mesh_canary_follows_the_live_count_of_replicas(tmp_path: Path) -> None:
+    async with stage(tmp_path) as told:
+        await told.live()
+        await told.submit(release_plan(target_plan([percent(25), Approval()], settle=0.05)))
+        await told.until_state(State.APPROVING)
+        live = told.deployment()
+        live["spec"]["replicas"] = 5
+        told.storage.update(DEPLOYMENTS, live, manager="somebody")
+        await told.until(lambda: len(told.pods(image="web:2")) == 5 and len(told.pods(image="web:1")) == 5)
+        await approve(told)
+        assert (await told.until_ended()).status is ReleaseStatus.SUCCEEDED
+
+
+def autoscaler(desired: int) -> JsonObject:
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "web", "namespace": "shop", "annotations": {f"{PREFIX}desired-replicas": str(desired)}},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+            "minReplicas": 2,
+            "maxReplicas": 10,
+        },
+    }
+
+
+@MESH_AND_RATIO
+@pytest.mark.parametrize("error", [0.0, 0.5], ids=["good", "bad"])
+async def test_an_autoscaler_is_as_it_was_in_the_end_and_its_count_is_kept(
+    tmp_path: Path, route: RoutePlan, error: float
+) -> None:
+    async with stage(tmp_path) as told:
+        await told.live()
+        told.storage.create(HORIZONTAL_POD_AUTOSCALERS, autoscaler(6), manager="kubectl")
+        await told.until(lambda: told.status("shop", "web", "availableReplicas") == 6)
+        told.error_rate["shop"] = error
+        plan = target_plan([percent(50), error_rate(runs=1, interval=0.1)], route=route, settle=0.05)
+        status = await told.roll_out(release_plan(plan))
+        assert status is (ReleaseStatus.FAILED if error else ReleaseStatus.SUCCEEDED)
+        after = told.storage.get(HORIZONTAL_POD_AUTOSCALERS, "shop", "web")
+        assert after["spec"] == autoscaler(6)["spec"]
+        await told.until(lambda: told.status("shop", "web", "availableReplicas") == 6)
+        assert len(told.pods(image="web:1" if error else "web:2")) == 6
+
+
+async def test_an_edit_of_the_template_by_somebody_else_holds_the_rollout(tmp_path: Path) -> None:
+    async with stage(tmp_path) as told:
+        await told.live()
+        await told.submit(release_plan(target_plan([percent(25), Approval()])))
+        await told.until_state(State.APPROVING)
+        edited = told.deployment()
+        original = copy.deepcopy(edited["spec"]["template"])
+        edited["spec"]["template"]["metadata"]["annotations"] = {"kubectl.kubernetes.io/restartedAt": "now"}
+        told.storage.update(DEPLOYMENTS, edited, manager="somebody")
+        await told.until(lambda: "edited by somebody else" in told.journal.snapshots["r1.production"].held)
+        assert len(told.pods(image="web:1")) == 3, "frozen, so the edit started nothing"
+        live = told.deployment()
+        live["spec"]["template"] = original
+        told.storage.update(DEPLOYMENTS, live, manager="somebody")
+        await told.engine.command("r1", Command(CommandKind.RESUME, by="ada"))
+        await approve(told)
+        assert (await told.until_ended()).status is ReleaseStatus.SUCCEEDED
+
+
+async def test_a_canary_whose_pods_all_die_is_undone_at_once(tmp_path: Path) -> None:
+    async with stage(tmp_path) as told:
+        await told.live()
+        before = told.picture()
+        told.traffic.pods_may_fail = True
+        await told.submit(release_plan(target_plan([percent(25), Pause(600.0)], settle=0.05)))
+        await told.until_state(State.PAUSING)
+        for pod in told.pods(image="web:2"):
+            told.embedded.plane.kubelet.set_ready("shop", pod["metadata"]["name"], False)
+        assert (await told.until_ended()).status is ReleaseStatus.FAILED
+        assert told.picture() == before
+
+
+async def test_going_back_to_a_version_that_kubernetes_remembers_keeps_the_tested_pods(tmp_path: Path) -> None:
+    async with stage(tmp_path) as told:
+        await told.live(image="web:2")
+        live = told.deployment()
+        live["spec"]["template"]["spec"]["containers"][0]["image"] = "web:1"
+        told.storage.update(DEPLOYMENTS, live, manager="kubectl")
+        await told.until(lambda: len(told.pods(image="web:1")) == 3 and not told.pods(image="web:2"))
+        await told.submit(release_plan(target_plan([percent(25), Approval()], image="web:2", settle=0.05)))
+        await told.until_state(State.APPROVING)
+        tested = {pod["metadata"]["uid"] for pod in told.pods(image="web:2")}
+        await approve(told)
+        assert (await told.until_ended()).status is ReleaseStatus.SUCCEEDED
+        assert {pod["metadata"]["uid"] for pod in told.pods(image="web:2")} == tested
+
+
+async def test_an_idle_rollout_makes_no_request_at_all(tmp_path: Path) -> None:
+    async with stage(tmp_path) as told:
+        await told.live()
+        await told.submit(release_plan(target_plan([percent(25), Approval()])))
+        await told.until_state(State.APPROVING)
+        counted = sum(told.embedded.server.audit.counts.values())
+        with pytest.raises(TimeoutError):
+            await told.until(lambda: sum(told.embedded.server.audit.counts.values()) != counted, within=0.5)
+
+
+async def test_a_weight_step_is_one_write_to_the_router_and_none_else(tmp_path: Path) -> None:
+    async with stage(tmp_path) as told:
+        await told.live()
+        plan = target_plan([percent(10), Approval(), percent(20), percent(30), percent(40), Approval()])
+        await told.submit(release_plan(plan))
+        await told.until_state(State.APPROVING)
+        before = len(told.embedded.server.audit.writes())
+        await approve(told)
+        await told.until(lambda: told.journal.snapshots["r1.production"].step == 5)
+        writes = told.embedded.server.audit.writes()[before:]
+        assert [(one.verb, one.resource) for one in writes] == [("patch", "trafficsplits.split.smi-spec.io")] * 3
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "sentence"),
+    [
+        ("foreign split", "a TrafficSplit web exists and was not made by this rollout"),
+        ("split on the root", "splits the root Service web already"),
+        ("foreign service", "a Service web-stable exists and was not made by this rollout"),
+        ("headless root", "is headless"),
+        ("no root", "there is no Service web"),
+        ("root selects others", "does not select the pods"),
+        ("rolling", "in the middle of a roll-out of its own"),
+        ("other selector", "a selector cannot be changed"),
+    ],
+)
+async def test_what_stands_in_the_way_is_said_before_anything_is_changed(
+    tmp_path: Path, obstacle: str, sentence: str
+) -> None:
+    async with stage(tmp_path) as told:
+        await told.live()
+        await put_in_the_way(told, obstacle)
+        before = told.picture()
+        plan = target_plan([percent(25)])
+        if obstacle == "other selector":
+            body = deployment()
+            body["spec"]["selector"] = {"matchLabels": {"app": "other"}}  # type: ignore[index]
+            plan = replace(plan, workloads=(WorkloadPlan("web", manifest_plan(body).content),))
+        assert await told.roll_out(release_plan(plan)) is ReleaseStatus.REJECTED
+        assert sentence in told.journal.snapshots["r1.production"].reason
+        assert told.picture() == before
+        assert told.ours() == []
+
+
+async def put_in_the_way(told: Stage, obstacle: str) -> None:
+    def split(name: str) -> JsonObject:
+        backends = [{"service": "a", "weight": 1}]
+        metadata = {"name": name, "namespace": "shop"}
+        spec = {"service": "web", "backends": backends}
+        return {"apiVersion": told.splits.api_version, "kind": "TrafficSplit", "metadata": metadata, "spec": spec}
+
+    match obstacle:
+        case "foreign split":
+            told.storage.create(told.splits, split("web"))
+        case "split on the root":
+            told.storage.create(told.splits, split("theirs"))
+        case "foreign service":
+            told.storage.create(SERVICES, service("web-stable", app="web"))
+        case "no root":
+            told.storage.delete(SERVICES, "shop", "web")
+        case "headless root":
+            told.storage.delete(SERVICES, "shop", "web")
+            body = service()
+            body["spec"]["clusterIP"] = "None"  # type: ignore[index]
+            told.storage.create(SERVICES, body)
+        case "root selects others":
+            told.storage.delete(SERVICES, "shop", "web")
+            told.storage.create(SERVICES, service(app="other"))
+        case "rolling":
+            live = told.deployment()
+            live["spec"]["template"]["spec"]["containers"][0]["image"] = "web:crash"
+            told.storage.update(DEPLOYMENTS, live)
+            await told.until(lambda: len(told.storage.list(REPLICA_SETS, "shop")) == 2)
+            await told.until(lambda: told.deployment()["status"]["observedGeneration"] == live["metadata"]["generation"] + 1)
+        case _:
+            pass

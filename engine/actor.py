@@ -131,10 +131,12 @@ class Actor:
                 reply.settle(refusal)
             return
         decision = await self._decide_and_commit(event)
+        if decision is None:
+            if reply is not None:
+                reply.settle(f"nothing changed; still held: {self.snapshot.held}" if self.snapshot.held else "nothing changed")
+            return
         if reply is not None:
             reply.settle()
-        if decision is None:
-            return
         self.snapshot = decision.snapshot
         self._on_decision(self, decision.entry)
         self._arm_timers()

@@ -147,7 +147,9 @@ class ManifestSource(DeployModel):
     inline: Text | None = Field(default=None, description="The manifests themselves, as a block of text.")
     targets: list[Name] | None = Field(
         default=None,
-        min_length=1, description="The targets that get these manifests. Without it, all.", examples=[["staging"]]
+        min_length=1,
+        description="The targets that get these manifests. Without it, all.",
+        examples=[["staging"]],
     )
 
 
@@ -309,7 +311,9 @@ class KubernetesServices(DeployModel):
 class TrafficManagement(DeployModel):
     """How traffic is moved. Targets without any of it move traffic by the number of pods of each version."""
 
-    targets: list[Name] | None = Field(default=None, description="The targets that this is for. Without it, all.")
+    targets: list[Name] | None = Field(
+        default=None, min_length=1, description="The targets that this is for. Without it, all.", examples=[["prod"]]
+    )
     smi: list[Smi] | None = Field(
         default=None, description="TrafficSplits of the Service Mesh Interface, one per Service."
     )

@@ -114,10 +114,14 @@ def _check_target(name: str, place: Place, objects: Sequence[ManifestObject], sa
 
 
 def _names_unknown_targets(root: Place) -> bool:
-    """Whether some manifest is for a target that does not exist, which is reported there."""
+    """Whether some manifest is for a target that does not exist, or for none, which is reported there."""
     targets = {name for name, _ in root.entries("targets")}
-    manifests = list(root.items("manifests"))
-    return not manifests or any(item.text not in targets for source in manifests for item in source.items("targets"))
+    named = [
+        [item.text for item in source.items("targets")]
+        for source in root.items("manifests")
+        if source.get("targets") is not None
+    ]
+    return not named or any(not names or not targets.issuperset(map(str, names)) for names in named)
 
 
 def _check_services(blocks: Iterable[Place], objects: Sequence[ManifestObject], say: FileReport) -> None:

@@ -18,6 +18,8 @@ _REFUSED = {
     ObjectKind("", "Pod"): "a bare Pod cannot be rolled out or back; put it into a Deployment",
     ObjectKind("apps", "ReplicaSet"): "a bare ReplicaSet cannot be rolled out or back; write a Deployment instead",
 }
+_GIVEN_BY_CLUSTERS = ("uid", "resourceVersion", "managedFields")
+_HASH = "pod-template-hash"
 _LARGEST, _SMALLEST = 2**64 - 1, -(2**63)
 
 
@@ -98,6 +100,7 @@ def _read_document(place: Place, say: FileReport, targets: frozenset[str]) -> It
     name = _read_name(place, kind, say)
     if name is None:
         return
+    _check_metadata(place, say)
     read = ManifestObject(named, version.text, name, place, say, targets)
     if named.kind == "Deployment":
         _check_deployment(read)
@@ -122,6 +125,14 @@ def _read_name(place: Place, kind: Place, say: FileReport) -> str | None:
     return None
 
 
+def _check_metadata(place: Place, say: FileReport) -> None:
+    metadata = place.get("metadata")
+    for field in _GIVEN_BY_CLUSTERS if metadata is not None else ():
+        if metadata is not None and (given := metadata.get(field)) is not None:
+            message = f"metadata.{field} was given by a cluster, which refuses it when it comes back; remove it"
+            say.error(given.key_mark, message)
+
+
 # --- Deployments ------------------------------------------------------------------------------------------------------
 
 
@@ -143,6 +154,11 @@ def _check_deployment(item: ManifestObject) -> None:
     if selector is None or not selector.is_mapping or not selector.names:
         say.error(item.name_mark, f"{what} has no spec.selector; add matchLabels")
         return
+    for mapping in (labels, selector.get("matchLabels")):
+        if mapping is not None and _HASH in mapping.names:
+            say.error(
+                mapping.mark_of(_HASH), f"{_HASH} is the label by which Kubernetes tells versions apart; remove it"
+            )
     if _are_texts(labels, say) and _are_texts(selector.get("matchLabels"), say):
         _check_selector(what, selector, labels_of(item), say)
 

@@ -72,14 +72,17 @@ class Fault(NamedTuple):
     mark: Mark
     message: str
     earlier: Mark | None = None
-    """A second place, which the message calls `{earlier}`."""
+    """A second place that the message speaks of."""
 
     def describe(self, locate: Callable[[Mark], Mark]) -> str:
         """The message, with its second place as `locate` moves it: the text may stand somewhere inside of a file."""
         if self.earlier is None:
             return self.message
-        line, column = locate(self.earlier)
-        return self.message.replace("{earlier}", f"{line}:{column}")
+        return self.message.replace(_first_at(self.earlier), _first_at(locate(self.earlier)))
+
+
+def _first_at(mark: Mark) -> str:
+    return f"first at {mark.line}:{mark.column}"
 
 
 @dataclass(frozen=True, slots=True)

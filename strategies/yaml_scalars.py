@@ -34,6 +34,8 @@ _NOT_FINITE = {
     **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
 }
 _MOST_DIGITS = 20
+_EXACT = 2**53
+"""Whole numbers below this are exact as floats."""
 
 
 class Dialect(Enum):
@@ -76,4 +78,7 @@ def _resolve_old(word: str) -> ScalarValue:
     value = _resolve_number(plain)
     if isinstance(value, str) and _FLOAT.fullmatch(plain):
         value = float(plain)  # "08" is no octal number, so Go's parser falls through to its floats: 8.
-    return word if isinstance(value, str) else value
+    if isinstance(value, str):
+        return word
+    # Go writes the float 8 as "8", and fields for whole numbers do not take "8.0".
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT else value

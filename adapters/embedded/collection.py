@@ -7,12 +7,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator
-from typing import TypeAlias
 
-from adapters.embedded.history import StoredObject
-
-Key: TypeAlias = tuple[str, str]
-"""Namespace (empty for a cluster-scoped object) and name."""
+from adapters.embedded.history import Key, StoredObject
 
 
 class Collection:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, TypeAlias
 
 from adapters.embedded.errors import BadRequest
-from adapters.embedded.json_objects import JsonObject
+from adapters.embedded.json_objects import JsonObject, copy_json
 from adapters.embedded.schema import FieldSchema, Presence, Schema, Shape
 
 Path: TypeAlias = "tuple[Path, str] | None"
@@ -40,7 +41,7 @@ def _conform(schema: Schema, value: Any, path: Path, unknown: list[str]) -> Any:
     if shape is Shape.SCALAR:
         return _conform_scalar(schema.scalar, value, path)
     if shape is Shape.ANY:
-        return _copy(value)
+        return copy_json(value)
     if shape is Shape.LIST:
         if not isinstance(value, list):
             raise _unfit(value, "[]" + _describe(schema.element), path)
@@ -67,10 +68,15 @@ def _conform_struct(schema: Schema, value: Mapping[str, Any], path: Path, unknow
             fitting = _conform(known.schema, item, (path, key), unknown)
             if fitting or _is_kept_when_empty(known):
                 result[key] = fitting
-    for key, known in fields.items():
-        if key not in result and _is_always_there(known):
-            result[key] = _zero(known.schema)
+    for key in _always_there(schema):
+        if key not in result:
+            result[key] = _zero(fields[key].schema)
     return result
+
+
+@cache
+def _always_there(schema: Schema) -> tuple[str, ...]:
+    return tuple(name for name, known in schema.fields.items() if _is_always_there(known))
 
 
 def _is_kept_when_empty(known: FieldSchema) -> bool:
@@ -91,14 +97,6 @@ def _zero(schema: Schema) -> Any:  # noqa: ANN401
     if schema.shape is Shape.STRUCT:
         return _conform_struct(schema, {}, None, [])
     return _ZEROS[schema.scalar]
-
-
-def _copy(value: Any) -> Any:  # noqa: ANN401
-    if isinstance(value, dict):
-        return {key: _copy(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_copy(item) for item in value]
-    return value
 
 
 def _is_int(value: object) -> bool:

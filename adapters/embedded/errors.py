@@ -253,6 +253,13 @@ class InternalError(ApiError):
     reason = "InternalError"
 
 
+class UnclassifiedError(ApiError):
+    """500 without a reason: what the real server answers where its authors foresaw no better error."""
+
+    code = 500
+    reason = ""
+
+
 class ServiceUnavailable(ApiError):
     """503: the server cannot answer now."""
 

@@ -117,20 +117,6 @@ def without(fields: FieldSet, path: tuple[str, ...]) -> FieldSet:
     return result
 
 
-def without_branch(fields: FieldSet, path: tuple[str, ...]) -> FieldSet:
-    """The set without this path and everything below it."""
-    element, rest = path[0], path[1:]
-    node = fields.get(element)
-    if node is None:
-        return fields
-    result = {other: child for other, child in fields.items() if other != element}
-    if rest:
-        kept = make_node(is_member(node), without_branch(children(node), rest))
-        if kept is not None:
-            result[element] = kept
-    return result
-
-
 def leaves(fields: FieldSet, prefix: str = "") -> Iterator[str]:
     """The paths of the set that have no other below them, as messages write them, in order."""
     for element in sorted(fields):

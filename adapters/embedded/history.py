@@ -9,9 +9,13 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeAlias
 
-from adapters.embedded.json_objects import JsonObject, decode_json, encode_json
+from adapters.embedded.json_objects import JsonObject, decode_json, encode_json, name_of, namespace_of
 from adapters.embedded.resources import Resource
+
+Key: TypeAlias = tuple[str, str]
+"""Namespace (empty for a cluster-scoped object) and name."""
 
 
 class EventType(StrEnum):
@@ -112,3 +116,23 @@ class EventHistory:
     def newest_first(self) -> Iterator[StorageEvent]:
         """All known changes, the latest first."""
         return reversed(self._events)
+
+    def rewind(
+        self, objects: dict[Key, StoredObject], resource: Resource, namespace: str, at: int
+    ) -> dict[Key, StoredObject]:
+        """The objects of a kind (in one namespace, or in all when it is empty) as they were at an earlier version.
+
+        Args:
+            objects: those that there are now; changed in place.
+        """
+        for event in self.newest_first():
+            if event.resource_version <= at:
+                break
+            key = (namespace_of(event.object), name_of(event.object))
+            if event.resource.storage_key != resource.storage_key or namespace not in {"", key[0]}:
+                continue
+            if event.previous_stored is None:
+                objects.pop(key, None)
+            else:
+                objects[key] = event.previous_stored
+        return objects

@@ -9,8 +9,21 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime, timedelta
 
+from adapters.embedded.errors import Conflict
 from adapters.embedded.json_objects import JsonObject, format_time, metadata_of, parse_time, value_at
-from adapters.embedded.resources import DEPLOYMENTS, NAMESPACES, PODS, Resource
+from adapters.embedded.resources import (
+    DEPLOYMENTS,
+    HORIZONTAL_POD_AUTOSCALERS,
+    LEASES,
+    LIMIT_RANGES,
+    NAMESPACES,
+    NODES,
+    PERSISTENT_VOLUME_CLAIMS,
+    PODS,
+    RESOURCE_QUOTAS,
+    SERVICES,
+    Resource,
+)
 
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
@@ -19,6 +32,19 @@ DEFAULT_GRACE_SECONDS = 30
 _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _LONGEST_GENERATED_BASE = 58
 _SERVER_OWNED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
+_UNCOUNTED = frozenset(
+    kind.storage_key
+    for kind in (
+        HORIZONTAL_POD_AUTOSCALERS,
+        LEASES,
+        LIMIT_RANGES,
+        NAMESPACES,
+        NODES,
+        PERSISTENT_VOLUME_CLAIMS,
+        RESOURCE_QUOTAS,
+        SERVICES,
+    )
+)
 _STATUS_METADATA = ("labels", "annotations", "finalizers", "ownerReferences")
 
 
@@ -46,8 +72,8 @@ def begin_life(resource: Resource, obj: JsonObject, uid: str, now: datetime) -> 
 
 
 def has_generation(resource: Resource, obj: JsonObject) -> bool:
-    """Whether the server counts changes of this object's desired state: kinds with a spec, and all custom ones."""
-    return resource.custom or "spec" in obj
+    """Whether the server counts changes of this object's desired state: custom kinds, and most that have a spec."""
+    return resource.custom or ("spec" in obj and resource.storage_key not in _UNCOUNTED)
 
 
 def carry_over(resource: Resource, old: JsonObject, new: JsonObject, subresource: str) -> JsonObject:
@@ -166,3 +192,38 @@ def may_go(resource: Resource, obj: JsonObject) -> bool:
     if resource == NAMESPACES:
         return not value_at(obj, "spec", "finalizers")
     return not metadata.get("deletionGracePeriodSeconds")
+
+
+def is_unchanged(fresh: JsonObject, old: JsonObject) -> bool:
+    """Whether a write changes nothing but, perhaps, the times at which managers last wrote."""
+    if fresh == old:
+        return True
+    return _without_write_times(fresh) == _without_write_times(old)
+
+
+def _without_write_times(obj: JsonObject) -> JsonObject:
+    entries = [{**entry, "time": None} for entry in metadata_of(obj).get("managedFields") or ()]
+    return {**obj, "metadata": {**metadata_of(obj), "managedFields": entries}}
+
+
+def check_preconditions(
+    resource: Resource, name: str, obj: JsonObject, uid: str | None, resource_version: str | None
+) -> None:
+    """What a deletion takes for granted of its object must be so.
+
+    Raises:
+        Conflict: it is not.
+    """
+    metadata = metadata_of(obj)
+    if uid is not None and uid != metadata["uid"]:
+        why = (
+            f"the UID in the precondition ({uid}) does not match the UID in record ({metadata['uid']}). "
+            "The object might have been deleted and then recreated"
+        )
+        raise Conflict.of(resource, name, why)
+    if resource_version is not None and resource_version != metadata["resourceVersion"]:
+        why = (
+            f"the ResourceVersion in the precondition ({resource_version}) does not match the ResourceVersion in record "
+            f"({metadata['resourceVersion']}). The object might have been modified"
+        )
+        raise Conflict.of(resource, name, why)

@@ -6,11 +6,11 @@ knows nothing of server-side apply, which builds on it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from adapters.embedded.field_sets import FieldSet, children, difference, union, without, without_branch
+from adapters.embedded.field_sets import FieldSet, children, difference, union, without
 from adapters.embedded.json_objects import JsonObject, metadata_of
 from adapters.embedded.schema import Schema
 from adapters.embedded.structured_merge import Comparison, compare
@@ -175,13 +175,6 @@ def ownable(fields: FieldSet) -> FieldSet:
         metadata = without(metadata, (f"f:{name}",))
     rest = {element: below for element, below in fields.items() if element != "f:metadata"}
     return {**rest, "f:metadata": metadata} if metadata else rest
-
-
-def without_fields(fields: FieldSet, branches: Iterable[tuple[str, ...]]) -> FieldSet:
-    """The set without whole branches: what a subresource may not change, its writers do not own."""
-    for branch in branches:
-        fields = without_branch(fields, tuple(f"f:{name}" for name in branch))
-    return fields
 
 
 def is_reset(managed_fields: object) -> bool:

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from adapters.embedded.collection import Key
 from adapters.embedded.errors import BadRequest, Expired, Timeout
-from adapters.embedded.history import StoredObject
+from adapters.embedded.history import Key, StoredObject
 from adapters.embedded.json_objects import JsonObject, decode_json, encode_json
 from adapters.embedded.options import ReadOptions
 from adapters.embedded.routes import Target, not_found

@@ -6,18 +6,26 @@ server and the controllers meet it with the same rights. It knows no HTTP, no pa
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TypeAlias
 
 from adapters.embedded.admission import Admission, UnknownFields
-from adapters.embedded.collection import Collection, Key
+from adapters.embedded.collection import Collection
 from adapters.embedded.custom_kinds import CustomKinds
+from adapters.embedded.delivery import Delivery, Listener
 from adapters.embedded.errors import AlreadyExists, BadRequest, Conflict, Expired, NotFound
-from adapters.embedded.history import EventHistory, EventType, StorageEvent, StoredObject
+from adapters.embedded.history import EventHistory, EventType, Key, StorageEvent, StoredObject
 from adapters.embedded.json_objects import JsonObject, copy_json, metadata_of, name_of, namespace_of
-from adapters.embedded.lifecycle import begin_deletion, begin_life, carry_over, generate_name, may_go
+from adapters.embedded.lifecycle import (
+    begin_deletion,
+    begin_life,
+    carry_over,
+    check_preconditions,
+    generate_name,
+    is_unchanged,
+    may_go,
+)
 from adapters.embedded.namespaces import INITIAL, NamespaceSweeper, new_namespace, require_open
 from adapters.embedded.resources import NAMESPACES, Registry, Resource
 from adapters.embedded.schema import Schema
@@ -25,7 +33,6 @@ from adapters.embedded.schema import Schema
 CONTROLLER_MANAGER = "embedded-controller"
 """The field manager of a writer that gives no name."""
 
-Listener: TypeAlias = Callable[[StorageEvent], None]
 Objects: TypeAlias = list[tuple[Key, StoredObject]]
 Changes: TypeAlias = list[StorageEvent]
 UnknownPaths: TypeAlias = list[str]
@@ -56,9 +63,7 @@ class Storage:
         self._version = 0
         self._history = EventHistory(history)
         self._collections: dict[tuple[str, str], Collection] = {}
-        self._listeners: list[Listener] = []
-        self._undelivered: deque[StorageEvent] = deque()
-        self._delivering = False
+        self._delivery = Delivery()
         self._admission = Admission(self)
         self.subscribe(self._admission.custom_kinds.notice)
         self.subscribe(NamespaceSweeper(self).notice)
@@ -131,13 +136,7 @@ class Storage:
         if at is None or at >= self._version:
             return list(current)
         self.require_history(at)
-        past = dict(current)
-        for event in self._history.newest_first():
-            if event.resource_version <= at:
-                break
-            if event.resource.storage_key == resource.storage_key and _within(namespace, event.object):
-                _undo(past, event)
-        return sorted(past.items())
+        return sorted(self._history.rewind(dict(current), resource, namespace or "", at).items())
 
     def holds_any(self, resource: Resource, namespace: str) -> bool:
         """Whether the namespace has an object of this kind."""
@@ -174,13 +173,7 @@ class Storage:
         Every listener sees the changes in the order of their resourceVersion. A listener may write; its changes are
         told to everybody after the present one has been.
         """
-        self._listeners.append(listener)
-
-        def unsubscribe() -> None:
-            if listener in self._listeners:
-                self._listeners.remove(listener)
-
-        return unsubscribe
+        return self._delivery.subscribe(listener)
 
     def changes_since(self, resource_version: int) -> Changes:
         """All changes later than a version, oldest first.
@@ -265,7 +258,7 @@ class Storage:
             Conflict: a precondition does not hold.
         """
         stored = self.stored(resource, namespace, name)
-        _check_preconditions(resource, name, stored.object, uid, resource_version)
+        check_preconditions(resource, name, stored.object, uid, resource_version)
         marked = begin_deletion(
             resource, stored.object, self.now, propagation=propagation, grace_period_seconds=grace_period_seconds
         )
@@ -349,7 +342,7 @@ class Storage:
         self._admission.admit_change(resource, fresh, old, subresource, manager)
         if dry_run:
             return StoredObject(fresh, stored.resource_version)
-        if _is_unchanged(fresh, old):
+        if is_unchanged(fresh, old):
             return stored
         if may_go(resource, fresh):
             return self._remove(resource, key, StoredObject(fresh, stored.resource_version))
@@ -393,66 +386,11 @@ class Storage:
             collection.put(key, stored)
         event = StorageEvent(change, self.registry.storage_version(resource), stored, previous)
         self._history.append(event)
-        self._deliver(event)
+        self._delivery.tell(event)
         return stored
-
-    def _deliver(self, event: StorageEvent) -> None:
-        self._undelivered.append(event)
-        if self._delivering:
-            return
-        self._delivering = True
-        try:
-            while self._undelivered:
-                change = self._undelivered.popleft()
-                for listener in tuple(self._listeners):
-                    listener(change)
-        finally:
-            self._delivering = False
 
     def _collection(self, resource: Resource) -> Collection:
         collection = self._collections.get(resource.storage_key)
         if collection is None:
             collection = self._collections[resource.storage_key] = Collection()
         return collection
-
-
-def _is_unchanged(fresh: JsonObject, old: JsonObject) -> bool:
-    """Whether a write changes nothing but, perhaps, the times at which managers last wrote."""
-    if fresh == old:
-        return True
-    return _without_write_times(fresh) == _without_write_times(old)
-
-
-def _without_write_times(obj: JsonObject) -> JsonObject:
-    entries = [{**entry, "time": None} for entry in metadata_of(obj).get("managedFields") or ()]
-    return {**obj, "metadata": {**metadata_of(obj), "managedFields": entries}}
-
-
-def _within(namespace: str | None, obj: JsonObject) -> bool:
-    return not namespace or namespace_of(obj) == namespace
-
-
-def _undo(objects: dict[Key, StoredObject], event: StorageEvent) -> None:
-    key = (namespace_of(event.object), name_of(event.object))
-    if event.previous_stored is None:
-        objects.pop(key, None)
-    else:
-        objects[key] = event.previous_stored
-
-
-def _check_preconditions(
-    resource: Resource, name: str, obj: JsonObject, uid: str | None, resource_version: str | None
-) -> None:
-    metadata = metadata_of(obj)
-    if uid is not None and uid != metadata["uid"]:
-        why = (
-            f"the UID in the precondition ({uid}) does not match the UID in record ({metadata['uid']}). "
-            "The object might have been deleted and then recreated"
-        )
-        raise Conflict.of(resource, name, why)
-    if resource_version is not None and resource_version != metadata["resourceVersion"]:
-        why = (
-            f"the ResourceVersion in the precondition ({resource_version}) does not match the ResourceVersion in record "
-            f"({metadata['resourceVersion']}). The object might have been modified"
-        )
-        raise Conflict.of(resource, name, why)

@@ -16,6 +16,7 @@ from adapters.embedded.history import EventType, StorageEvent, StoredObject
 from adapters.embedded.json_objects import JsonObject, encode_json, namespace_of
 from adapters.embedded.options import ReadOptions
 from adapters.embedded.representations import Form, Presenter
+from adapters.embedded.resources import CUSTOM_RESOURCE_DEFINITIONS
 from adapters.embedded.routes import Target
 from adapters.embedded.selectors import Predicate
 from adapters.embedded.storage import Storage
@@ -206,7 +207,7 @@ class WatchHub:
         shared: dict[str, bytes] = {}
         for watch in self._open.get(event.resource.storage_key, ()):
             watch.offer(event, shared)
-        if not self._storage.registry.serves(event.resource):
+        if event.resource == CUSTOM_RESOURCE_DEFINITIONS:
             self._end_unserved()
 
     def _end_unserved(self) -> None:

@@ -15,9 +15,9 @@ import yaml
 from adapters.embedded import protobuf
 from adapters.embedded import resources as known
 from adapters.embedded.conform import UnfitValue
-from adapters.embedded.errors import ApiError, BadRequest, Cause, Conflict, InternalError, Invalid, UnsupportedMediaType
+from adapters.embedded.errors import ApiError, BadRequest, Cause, Conflict, Invalid, UnclassifiedError, UnsupportedMediaType
 from adapters.embedded.history import StoredObject
-from adapters.embedded.json_objects import JsonObject, decode_json, format_time, metadata_of, name_of, namespace_of
+from adapters.embedded.json_objects import JsonObject, decode_json, encode_json, format_time, metadata_of, name_of, namespace_of
 from adapters.embedded.managed_fields import Manager, Operation
 from adapters.embedded.options import WriteOptions
 from adapters.embedded.patches import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, patch_object
@@ -129,12 +129,15 @@ def _check_name(target: Target, obj: JsonObject) -> None:
 def create(storage: Storage, target: Target, obj: JsonObject, options: WriteOptions) -> Written:
     """Store a new object."""
     if metadata_of(obj).get("resourceVersion"):
-        raise BadRequest("resourceVersion should not be set on objects to be created")
-    with_unknown = _UnknownFields(target, options)
-    stored = _typed(target, lambda: storage.insert(
-        target.resource, obj, manager=options.manager, dry_run=options.dry_run, unknown=with_unknown
-    ))
-    return Written(stored, True, with_unknown.warnings)
+        raise UnclassifiedError("resourceVersion should not be set on objects to be created")
+    unknown = _UnknownFields(target, options)
+    stored = _typed(
+        target,
+        lambda: storage.insert(
+            target.resource, obj, manager=options.manager, dry_run=options.dry_run, unknown=unknown
+        ),
+    )
+    return Written(stored, True, unknown.warnings)
 
 
 def update(storage: Storage, target: Target, obj: JsonObject, options: WriteOptions) -> Written:
@@ -157,15 +160,18 @@ def update(storage: Storage, target: Target, obj: JsonObject, options: WriteOpti
 def _replace(
     storage: Storage, target: Target, obj: JsonObject, options: WriteOptions, manager: str | None, *, is_patch: bool
 ) -> Written:
-    unknown = _UnknownFields(target, options, is_patch=is_patch)
-    stored = _typed(target, lambda: storage.replace(
-        target.resource,
-        obj,
-        subresource=target.subresource,
-        manager=manager,
-        dry_run=options.dry_run,
-        unknown=unknown,
-    ))
+    unknown = _UnknownFields(target, options, patched=obj if is_patch else None)
+    stored = _typed(
+        target,
+        lambda: storage.replace(
+            target.resource,
+            obj,
+            subresource=target.subresource,
+            manager=manager,
+            dry_run=options.dry_run,
+            unknown=unknown,
+        ),
+    )
     return Written(stored, warnings=unknown.warnings)
 
 
@@ -217,7 +223,7 @@ def _apply(storage: Storage, target: Target, configuration: object, options: Wri
             "Incorrect version specified in apply patch. Specified patch version: "
             f"{configuration.get('apiVersion')}, expected: {resource.api_version}"
         )
-    configuration = _placed(target, configuration)
+    configuration = _placed(target, _applicable_part(target, configuration))
     _check_name(target, configuration)
     configuration["metadata"]["name"] = target.name
     _check_declared(storage, target, configuration)
@@ -233,11 +239,20 @@ def _apply(storage: Storage, target: Target, configuration: object, options: Wri
     for precondition in ("uid", "resourceVersion"):
         if metadata_of(configuration).get(precondition):
             raise Conflict.of(resource, target.name, "the applied object names a uid or version, and no object exists")
-    unknown = _UnknownFields(target, options, is_patch=True)
+    unknown = _UnknownFields(target, options)
     created = _typed(
         target, lambda: storage.insert(resource, merged, manager=None, dry_run=options.dry_run, unknown=unknown)
     )
     return Written(created, True, unknown.warnings)
+
+
+def _applicable_part(target: Target, configuration: JsonObject) -> JsonObject:
+    """The part of a configuration that its path may change: the status, or everything but the status."""
+    has_status = "status" in target.resource.subresources
+    wanted = {"apiVersion", "kind", "metadata", "status"} if target.subresource == "status" else set(configuration)
+    if has_status and target.subresource != "status":
+        wanted.discard("status")
+    return {name: value for name, value in configuration.items() if name in wanted}
 
 
 def _check_declared(storage: Storage, target: Target, configuration: JsonObject) -> None:
@@ -250,7 +265,7 @@ def _check_declared(storage: Storage, target: Target, configuration: JsonObject)
     if fault:
         place = "/".join(part for part in (target.namespace, target.name) if part)
         resource = target.resource
-        raise InternalError(
+        raise UnclassifiedError(
             f"failed to create typed patch object ({place}; {resource.api_version}, Kind={resource.kind}): {fault}"
         )
 
@@ -258,10 +273,10 @@ def _check_declared(storage: Storage, target: Target, configuration: JsonObject)
 class _UnknownFields:
     """What happens to fields that a kind does not have: refused, warned of or ignored, as the request says."""
 
-    def __init__(self, target: Target, options: WriteOptions, *, is_patch: bool = False) -> None:
+    def __init__(self, target: Target, options: WriteOptions, *, patched: JsonObject | None = None) -> None:
         self._target = target
         self._validation = options.field_validation
-        self._is_patch = is_patch
+        self._patched = patched
         self.warnings: list[str] = []
 
     def __call__(self, paths: list[str]) -> None:
@@ -272,8 +287,10 @@ class _UnknownFields:
             raise self._refusal("strict decoding error: " + ", ".join(told))
 
     def _refusal(self, why: str) -> ApiError:
-        if self._is_patch:
-            return Invalid(f' "" is invalid: patch: Invalid value: {why}')
+        if self._patched is not None:
+            shown = encode_json(encode_json(self._patched).decode()).decode()
+            cause = Cause("FieldValueInvalid", "patch", f"Invalid value: {shown}: {why}")
+            return Invalid(f' "" is invalid: patch: {cause.message}', details={"causes": [cause.to_json()]})
         return _unfit(self._target, why)
 
 

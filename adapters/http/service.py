@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from adapters.http.bodies import ErrorCode, ReleaseBody, ReleaseDetail
 from adapters.http.failures import ApiFailure
 from adapters.http.telemetry import Telemetry
@@ -13,6 +15,7 @@ from engine.clock import Clock
 from engine.daemon import Engine
 from engine.model import FINAL_STATUSES, Release
 from engine.ports import Store, StoredRollout
+from engine.releases import status_of
 
 MOST_SEARCHED = 1_000
 """Among how many of the newest releases an abbreviated id is looked for."""
@@ -54,7 +57,14 @@ class Service:
         return self.engine.rollouts(release_id) or await self.store.rollouts(release_id)
 
     async def detail(self, release: Release) -> ReleaseDetail:
-        return release_detail(release, await self.rollouts(release.id), self.public_url)
+        rollouts = await self.rollouts(release.id)
+        if release.status not in FINAL_STATUSES:
+            # The note of it on the release comes a moment after its rollouts move. Only an end waits for that note,
+            # because only then the application is free for its next release.
+            status, reason = status_of(rollouts)
+            if status not in FINAL_STATUSES:
+                release = replace(release, status=status, reason=reason)
+        return release_detail(release, rollouts, self.public_url)
 
     def body(self, release: Release) -> ReleaseBody:
         return release_body(release, self.public_url)

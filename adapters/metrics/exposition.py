@@ -21,13 +21,13 @@ from adapters.metrics.selector import Labels
 MAX_PAGE_BYTES = 16 * 1024 * 1024
 MAX_LINE_BYTES = 64 * 1024
 MAX_LINES = 300_000
-"""More than a page of MAX_PAGE_BYTES usually has; millions of empty lines would keep the event loop busy for seconds."""
+"""More than a page of MAX_PAGE_BYTES usually has; millions of empty lines would keep the event loop for seconds."""
 
 NAME = re.compile(rb"[ \t]*+([a-zA-Z_:][a-zA-Z0-9_:]*+)(?=[{ \t])")
 SAMPLE = re.compile(
     rb"""[ \t]*+
     ([a-zA-Z_:][a-zA-Z0-9_:]*+ (?: [ \t]*+ \{ (?: [^"{}] | "(?:[^"\\]|\\.)*+" )*+ \} )?+)
-    (?: (?<=\}) | [ \t] ) [ \t]*+
+    [ \t]*+
     ([0-9a-zA-Z+.-]++)
     (?: [ \t]++ [0-9+.eE-]++ )?+
     [ \t]*+ (?: \#.*+ )?+""",

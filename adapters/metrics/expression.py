@@ -71,7 +71,8 @@ class Call:
 class Quantile:
     """A quantile, 0 to 1, of what a histogram's `_bucket` counters counted in the window.
 
-    Envoy brings its histograms up to date only every `stats_flush_interval` (5 s unless set): the window should be longer.
+    Envoy brings its histograms up to date only every `stats_flush_interval` (5 s unless set), so the window should be
+    longer than that.
     """
 
     quantile: float

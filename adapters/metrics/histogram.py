@@ -15,8 +15,8 @@ def interpolate_quantile(quantile: float, counts: Mapping[float, float]) -> floa
     """The quantile (0 to 1) of cumulative counts by upper bound. Needs an infinite bound, a finite one, and
     observations.
 
-    NaN where a count is not finite. Counts that fall from one bound to the next, as they may when endpoints with different
-    bounds are added up, are taken to stay level.
+    NaN where a count is not finite. Counts that fall from one bound to the next, as they may when endpoints with
+    different bounds are added up, are taken to stay level.
     """
     bounds = sorted(counts)
     levels: list[float] = []

@@ -114,8 +114,6 @@ class ScrapeProvider:
         if not self._is_sampling and self._tasks is not None and self._watchlist.selectors:
             self._is_sampling = True
             self._tasks.start_soon(self._sample_while_wanted)
-        elif self._pause is not None and self._has_new_selectors():
-            self._pause.cancel()
         return watched
 
     def _has_new_selectors(self) -> bool:
@@ -128,6 +126,7 @@ class ScrapeProvider:
                 self._watchlist.selectors, unless_younger_than_s=FRESH_INTERVALS * self._interval_s
             )
             self._sampler.forget_before(self._clock.monotonic() - self._watchlist.retention_s)
+            # What was asked for during the round is not left waiting for the next one.
             if not self._has_new_selectors():
                 await self._wait_for_next_round()
             self._watchlist.forget_idle(self._clock.monotonic())

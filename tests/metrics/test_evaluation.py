@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -118,10 +119,12 @@ def test_pods_that_follow_each_other_are_not_counted_twice() -> None:
 def test_only_scrapes_of_the_window_count() -> None:
     tree = parse_expression("increase(requests_total)")
     wanted = frozenset(selectors_of(tree))
-    before_and_after = [scrape(second, {COMPLETE: 1000.0 + second}, wanted) for second in (-20, -1, 5, 15, 25, 31, 45)]
+    before_and_after = [scrape(second, {COMPLETE: 1000.0 + second}, wanted) for second in (-20, -1, 5, 15, 25, 31, 38)]
     window = Window([before_and_after], wanted, START, START + timedelta(seconds=30), INTERVAL_S)
     # From 5 s to 31 s: a measurement makes its closing scrape a little late, and -1 s belongs to the step before.
     assert evaluate(tree, window).value == 26.0
+    later = [scrape(second, {COMPLETE: 1000.0 + second}, wanted) for second in (5, 15, 25, 45)]
+    assert evaluate(tree, replace(window, histories=[later])).value == 20.0
 
 
 def test_a_range_narrows_the_window() -> None:
@@ -136,7 +139,7 @@ def test_scrapes_that_did_not_look_for_both_sides_of_a_ratio_do_not_count() -> N
     failures, requests = selectors_of(tree)
     only_requests = [scrape(second, {COMPLETE: second * 10.0}, frozenset({requests})) for second in (0, 10, 20)]
     both = [
-        scrape(second, {COMPLETE: second * 10.0, "failures_total": second * 1.0}, frozenset({requests, failures}))
+        scrape(second, {COMPLETE: second * 10.0, "failures_total": 500.0 + second}, frozenset({requests, failures}))
         for second in (30, 40)
     ]
     window = Window([only_requests + both], frozenset({requests, failures}), START, START + timedelta(seconds=60), 10.0)
@@ -260,6 +263,7 @@ def test_numbers_are_calculated(expression: str, number: float) -> None:
         ("-1 / 0", "the result is -inf"),
         ("0 / 0", "the result is nan; 0 was divided by 0"),
         ("max(broken)", "the result is nan"),
+        ("max(half_broken)", "the result is nan"),
         ("sum(broken)", "the result is nan"),
         ("increase(broken)", "the result is nan"),
         ("sum(endless)", "the result is inf"),
@@ -268,7 +272,7 @@ def test_numbers_are_calculated(expression: str, number: float) -> None:
     ],
 )
 def test_what_is_no_finite_number_is_said_to_be_none(expression: str, detail: str) -> None:
-    page = {'broken{x="1"}': math.nan, 'broken{x="2"}': 1.0, "endless": math.inf}
+    page = {'broken{x="1"}': math.nan, 'half_broken{x="1"}': 1.0, 'half_broken{x="2"}': math.nan, "endless": math.inf}
     outcome = measured(expression, [{COMPLETE: 0.0, **page}, {COMPLETE: 10.0, **page}])
     assert outcome.kind is OutcomeKind.NOT_A_NUMBER
     assert outcome.value is None

@@ -179,9 +179,11 @@ class Recovering:
     def __init__(self, *refusals: web.Response) -> None:
         self.refusals = list(refusals)
         self.asked = 0
+        self.allowed: list[object] = []
 
-    async def answer(self, _: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         self.asked += 1
+        self.allowed.append((await request.post())["timeout"])
         if self.refusals:
             return self.refusals.pop(0)
         return success("vector", [sample("7")])
@@ -217,6 +219,7 @@ async def test_a_server_in_trouble_is_given_up_when_the_time_is_over(session: ai
     assert outcome.kind is OutcomeKind.ERROR
     assert outcome.detail.endswith("It says: out of memory (asked 6 times)")
     assert server.asked == 6
+    assert server.allowed == ["10000ms", "9750ms", "9250ms", "8250ms", "6250ms", "2250ms"]
     assert sum(clock.pauses) < 10.0
 
 

@@ -12,6 +12,7 @@ import anyio
 import pytest
 from aiohttp import web
 
+from adapters.metrics import scrape as scrape_module
 from adapters.metrics.credentials import Access, BearerAuthentication, SecretValue
 from adapters.metrics.endpoint import Endpoint
 from adapters.metrics.outcome import Outcome, OutcomeKind, Query
@@ -179,8 +180,62 @@ async def test_a_window_in_the_past_is_answered_from_memory() -> None:
             story.pages.by_path["/metrics"] = page(10 * visit)
             await story.pass_interval(visits=visit)
         # From 5 s to 15 s, and the scrape at 20 s closes it only where none was made at 15 s: 20, 30, 40 and then 50.
+        story.clock.seconds += 4.0
         assert (await story.measure("increase(requests_total)", seconds=10.0, end=15.0)).value == 30.0
         assert story.pages.visits == 6
+
+
+async def test_a_measurement_puts_off_the_next_round() -> None:
+    async with one_pod(page(100)) as story:
+        story.provider.prepare(["sum(requests_total)"])
+        await story.rest(visits=1)
+        story.clock.advance(4.0)
+        await story.measure("sum(requests_total)")
+        story.clock.advance(1.0)
+        await story.rest(visits=2)
+        story.clock.advance(4.0)
+        await story.rest(visits=3)
+
+
+async def test_what_is_prepared_during_a_round_is_sampled_for_right_after_it() -> None:
+    arrived, released = anyio.Event(), anyio.Event()
+
+    async def slow(_: web.Request) -> web.Response:
+        arrived.set()
+        await released.wait()
+        return web.Response(text=page(100))
+
+    async with one_pod(slow) as story:
+        story.provider.prepare(["rate(requests_total)"])
+        await arrived.wait()
+        story.provider.prepare(["rate(other)"])
+        released.set()
+        await story.rest(visits=2)
+
+
+async def test_a_second_expression_is_not_answered_from_what_the_first_one_left_out() -> None:
+    async with one_pod(page(100, bad=7)) as story:
+        assert (await story.measure('sum(requests_total{code="200"})')).value == 100.0
+        assert (await story.measure('sum(requests_total{code="503"})')).value == 7.0
+
+
+async def test_scrapes_are_forgotten_when_no_window_reaches_back_to_them() -> None:
+    async with one_pod(page(100)) as story:
+        story.provider.prepare(["increase(requests_total)"])
+        await story.rest(visits=1)
+        for visit in range(2, 72):
+            await story.pass_interval(visits=visit)
+        outcome = await story.measure("increase(requests_total)", seconds=1000.0)
+        assert outcome.detail == "0; 61 scrapes of 1 endpoint over 300.0 of 1000.0 s"
+
+
+async def test_a_provider_can_be_used_again(session: aiohttp.ClientSession, pages: Pages, clock: SteppedClock) -> None:
+    pages.by_path["/metrics"] = "up 1\n"
+    provider = ScrapeProvider(session, lambda: [Endpoint(f"{pages.url}/metrics")], clock)
+    for _ in range(2):
+        async with provider:
+            provider.prepare(["up"])
+            await until(lambda: clock.sleepers == 1)
 
 
 async def test_sampling_ends_when_nobody_asks_and_begins_again() -> None:
@@ -241,7 +296,9 @@ async def test_pods_that_come_and_go_are_followed(
         clock.seconds += INTERVAL_S
         assert (await story.measure("sum(requests_total)")).value == 11.0
         assert (await story.measure('sum(requests_total{pod="b",version="canary"})')).value == 10.0
-        assert (await story.measure('sum(requests_total{version="stable"})')).kind is OutcomeKind.NO_DATA
+        stable = await story.measure('sum(requests_total{version="stable"})')
+        assert stable.kind is OutcomeKind.NO_DATA
+        assert "the metric is there, but not with these labels" in stable.detail
 
         del pods[0]
         clock.seconds += 4 * INTERVAL_S
@@ -281,7 +338,6 @@ async def test_endpoints_that_all_fail_are_an_error_with_the_reason(answer: str 
 
 async def test_a_value_that_is_too_long_for_a_pattern_fails_that_expression_only() -> None:
     async with one_pod(f'requests_total{{code="{"5" * 300}"}} 1\n') as story:
-        assert (await story.measure("sum(requests_total)")).value == 1.0
         outcome = await story.measure("sum(requests_total{code=~'5..'})")
         assert outcome.kind is OutcomeKind.ERROR
         assert "a regular expression is tried on at most 256: compare it with = or !=" in outcome.detail
@@ -339,16 +395,25 @@ async def test_one_endpoint_that_fails_leaves_the_others(
     assert "s3cr3t" not in outcome.detail
 
 
+@pytest.mark.parametrize(("interval_s", "timeout_s"), [(5.0, 0.2), (0.2, 5.0)])
 async def test_an_endpoint_that_hangs_costs_one_interval_at_most(
-    session: aiohttp.ClientSession, pages: Pages, clock: SteppedClock
+    session: aiohttp.ClientSession,
+    pages: Pages,
+    clock: SteppedClock,
+    monkeypatch: pytest.MonkeyPatch,
+    interval_s: float,
+    timeout_s: float,
 ) -> None:
+    monkeypatch.setattr(scrape_module, "MIN_VISIT_TIMEOUT_S", 0.1)
+
     async def hang(_: web.Request) -> web.Response:
         await anyio.sleep(30)
         return web.Response()
 
     pages.by_path |= {"/a": page(10), "/b": hang}
     endpoints = [Endpoint(f"{pages.url}/a"), Endpoint(f"{pages.url}/b")]
-    async with ScrapeProvider(session, lambda: endpoints, clock, access=Access(timeout_s=0.2)) as provider:
+    access = Access(timeout_s=timeout_s)
+    async with ScrapeProvider(session, lambda: endpoints, clock, interval_s=interval_s, access=access) as provider:
         outcome = await Story(provider, pages, clock).measure("sum(requests_total)")
     assert outcome.value == 10.0
     assert "/b did not answer within 0.2 s" in outcome.detail
@@ -359,11 +424,12 @@ async def test_a_list_of_endpoints_that_cannot_be_had_is_an_error(
     session: aiohttp.ClientSession, pages: Pages, clock: SteppedClock, error: Exception
 ) -> None:
     broken = True
+    pods: list[Endpoint] = []
 
     def list_endpoints() -> Sequence[Endpoint]:
         if broken:
             raise error
-        return [Endpoint(f"{pages.url}/metrics")]
+        return pods
 
     pages.by_path["/metrics"] = "up 1\n"
     async with ScrapeProvider(session, list_endpoints, clock, interval_s=INTERVAL_S) as provider:
@@ -373,6 +439,10 @@ async def test_a_list_of_endpoints_that_cannot_be_had_is_an_error(
         assert (str(error) or "ZeroDivisionError") in outcome.detail
 
         broken = False
+        clock.seconds += INTERVAL_S
+        assert (await story.measure("up")).kind is OutcomeKind.NO_DATA
+
+        pods.append(Endpoint(f"{pages.url}/metrics"))
         clock.seconds += INTERVAL_S
         assert (await story.measure("up")).value == 1.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from adapters.embedded.resources import (
     REPLICA_SETS,
     SERVICES,
 )
+from engine.errors import CommandRefused
 from engine.events import Command, CommandKind
 from engine.model import Approval, Pause, ReleaseStatus, RoutePlan, State, WorkloadPlan
 from tests.builders import (
@@ -136,12 +138,13 @@ async def test_an_autoscaler_is_as_it_was_in_the_end_and_its_count_is_kept(
         await told.live()
         told.storage.create(HORIZONTAL_POD_AUTOSCALERS, autoscaler(6), manager="kubectl")
         await told.until(lambda: told.status("shop", "web", "availableReplicas") == 6)
+        before = told.storage.get(HORIZONTAL_POD_AUTOSCALERS, "shop", "web")
         told.error_rate["shop"] = error
         plan = target_plan([percent(50), error_rate(runs=1, interval=0.1)], route=route, settle=0.05)
         status = await told.roll_out(release_plan(plan))
         assert status is (ReleaseStatus.FAILED if error else ReleaseStatus.SUCCEEDED)
         after = told.storage.get(HORIZONTAL_POD_AUTOSCALERS, "shop", "web")
-        assert after["spec"] == autoscaler(6)["spec"]
+        assert after["spec"] == before["spec"]
         await told.until(lambda: told.status("shop", "web", "availableReplicas") == 6)
         assert len(told.pods(image="web:1" if error else "web:2")) == 6
 
@@ -157,10 +160,14 @@ async def test_an_edit_of_the_template_by_somebody_else_holds_the_rollout(tmp_pa
         told.storage.update(DEPLOYMENTS, edited, manager="somebody")
         await told.until(lambda: "edited by somebody else" in told.journal.snapshots["r1.production"].held)
         assert len(told.pods(image="web:1")) == 3, "frozen, so the edit started nothing"
+        with pytest.raises(CommandRefused, match="still held: drift"):
+            await told.engine.command("r1", Command(CommandKind.RESUME, by="ada"))
         live = told.deployment()
         live["spec"]["template"] = original
         told.storage.update(DEPLOYMENTS, live, manager="somebody")
-        await told.engine.command("r1", Command(CommandKind.RESUME, by="ada"))
+        while told.journal.snapshots["r1.production"].held:
+            with suppress(CommandRefused):
+                await told.engine.command("r1", Command(CommandKind.RESUME, by="ada"))
         await approve(told)
         assert (await told.until_ended()).status is ReleaseStatus.SUCCEEDED
 
@@ -239,7 +246,8 @@ async def test_what_stands_in_the_way_is_said_before_anything_is_changed(
         plan = target_plan([percent(25)])
         if obstacle == "other selector":
             body = deployment()
-            body["spec"]["selector"] = {"matchLabels": {"app": "other"}}  # type: ignore[index]
+            body["spec"]["selector"] = {"matchLabels": {"app": "web", "tier": "front"}}  # type: ignore[index]
+            body["spec"]["template"]["metadata"]["labels"]["tier"] = "front"  # type: ignore[index]
             plan = replace(plan, workloads=(WorkloadPlan("web", manifest_plan(body).content),))
         assert await told.roll_out(release_plan(plan)) is ReleaseStatus.REJECTED
         assert sentence in told.journal.snapshots["r1.production"].reason
@@ -276,6 +284,6 @@ async def put_in_the_way(told: Stage, obstacle: str) -> None:
             live["spec"]["template"]["spec"]["containers"][0]["image"] = "web:crash"
             told.storage.update(DEPLOYMENTS, live)
             await told.until(lambda: len(told.storage.list(REPLICA_SETS, "shop")) == 2)
-            await told.until(lambda: told.deployment()["status"]["observedGeneration"] == live["metadata"]["generation"] + 1)
+            await told.until(lambda: told.status("shop", "web", "updatedReplicas") == 1)
         case _:
             pass

@@ -29,7 +29,7 @@ class TrafficWatch:
         self.events += 1
         metadata = event.object["metadata"]
         place = (metadata.get("namespace", ""), metadata["name"])
-        if event.resource.plural == "trafficsplits":
+        if event.resource.plural == "trafficsplits" and ROLLOUT in (metadata.get("annotations") or {}):
             if event.type is EventType.DELETED:
                 self._splits.pop(place, None)
                 return

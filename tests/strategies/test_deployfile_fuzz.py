@@ -107,7 +107,7 @@ def test_a_value_somewhere_is_another_one(data: st.DataObject) -> None:
             case "rename" if isinstance(owner, dict):
                 owner[str(last)[:-1] or "x"] = owner.pop(last)
             case "copy" if isinstance(owner, list):
-                owner.append(owner[last])
+                owner.append(owner[int(last)])
             case _:
                 pass
         if not places(document):

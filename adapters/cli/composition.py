@@ -1,0 +1,152 @@
+"""Puts the parts together: the one place that knows every concrete store, strategy, world and actuator.
+
+What reaches the clusters comes in as `connect`, so that the same daemon runs on real clusters, on the embedded one, and on a
+model of the world in tests.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import aiohttp
+from aiohttp import web
+
+from adapters.hooks.webhooks import WebhookCaller
+from adapters.http.server import build_application
+from adapters.http.service import Service
+from adapters.http.telemetry import MeasuredActuator, MeasuredStore, MeasuredWorld, Telemetry
+from adapters.secrets import Secrets
+from adapters.settings import Settings
+from engine.clock import Clock, SystemClock
+from engine.daemon import Engine, start_engine
+from engine.errors import HeadgateError
+from engine.events import ActionSucceeded, Measurements
+from engine.model import Action, ActionKind, RolloutSpec, Snapshot
+from engine.ports import Actuator, World
+from store.sqlite import open_store
+from strategies.canary import CanaryStrategy
+
+_ID_LETTERS = "abcdefghjkmnpqrstvwxyz"
+_ID_REST = "23456789" + _ID_LETTERS
+_ID_LENGTH = 10
+EMBEDDED_PROVIDER = "embedded"
+"""The metric provider that the embedded cluster brings along."""
+
+
+class ClusterUnreachable(HeadgateError):
+    """A cluster of the settings cannot be reached or logged in to (exit code 4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedOptions:
+    """A small cluster inside of this process, in the place of real ones."""
+
+    accounts: frozenset[str]
+    """The accounts that it stands for."""
+
+
+class Connect(Protocol):
+    """Opens the way to the clusters that the settings name (and to the embedded one)."""
+
+    def __call__(
+        self, settings: Settings, embedded: EmbeddedOptions | None, clock: Clock
+    ) -> AbstractAsyncContextManager[tuple[World, Actuator]]:
+        """Raises `ClusterUnreachable`. The actuator performs everything but webhooks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A daemon at work."""
+
+    settings: Settings
+    engine: Engine
+    service: Service
+    application: web.Application
+    """The API, to be served by `adapters.http.server.serve_api`."""
+
+
+@asynccontextmanager
+async def compose(
+    settings: Settings, *, connect: Connect, embedded: EmbeddedOptions | None = None
+) -> AsyncIterator[Running]:
+    """A running engine on the settings' store, with every unfinished rollout taken up.
+
+    Leaving the block stops driving; nothing is undone. Raises `StoreError` and `ClusterUnreachable`.
+    """
+    try:
+        async with _compose(settings, connect, embedded) as running:
+            yield running
+    except BaseExceptionGroup as group:
+        # The parts' task groups wrap what goes wrong inside of the block, once each; what it is about is in the middle.
+        raise _sole_error(group) from None
+
+
+@asynccontextmanager
+async def _compose(
+    settings: Settings, connect: Connect, embedded: EmbeddedOptions | None
+) -> AsyncIterator[Running]:
+    clock = SystemClock()
+    telemetry = Telemetry(clock)
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(settings.store))
+        session = await stack.enter_async_context(_hook_session())
+        world, clusters = await stack.enter_async_context(connect(settings, embedded, clock))
+        webhooks = WebhookCaller(session, Secrets(settings.secrets, os.environ), settings.public_url)
+        actuator = _ByKind({ActionKind.CALL_WEBHOOK: webhooks}, clusters)
+        measured = MeasuredStore(store, telemetry)
+        engine = await stack.enter_async_context(
+            start_engine(
+                store=measured,
+                clock=clock,
+                strategy=CanaryStrategy(),
+                world=MeasuredWorld(world, telemetry),
+                actuator=MeasuredActuator(actuator, telemetry),
+                new_id=new_release_id,
+                new_secret=secrets.token_urlsafe,
+            )
+        )
+        service = Service(
+            engine=engine,
+            store=measured,
+            clock=clock,
+            telemetry=telemetry,
+            check_store=store.writer.submit,
+            accounts=frozenset(settings.accounts) | (embedded.accounts if embedded is not None else frozenset()),
+            providers=frozenset(settings.metric_providers) | ({EMBEDDED_PROVIDER} if embedded is not None else set()),
+            public_url=settings.public_url,
+        )
+        writer = store.writer
+        application = build_application(service, settings.tokens, lambda: (writer.commits, writer.changes))
+        yield Running(settings, engine, service, application)
+
+
+def _sole_error(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+class _ByKind:
+    """Implements `engine.ports.Actuator` by several: each kind of action has its own, and one has the rest."""
+
+    def __init__(self, special: Mapping[ActionKind, Actuator], rest: Actuator) -> None:
+        self._special = special
+        self._rest = rest
+
+    async def perform(self, spec: RolloutSpec, snapshot: Snapshot, action: Action) -> ActionSucceeded | Measurements:
+        return await self._special.get(action.kind, self._rest).perform(spec, snapshot, action)
+
+
+def new_release_id() -> str:
+    """Short enough to be typed, random enough to be unique (49 bits), and never to be mistaken for a number."""
+    return secrets.choice(_ID_LETTERS) + "".join(secrets.choice(_ID_REST) for _ in range(_ID_LENGTH - 1))
+
+
+def _hook_session() -> aiohttp.ClientSession:
+    """For calls to other systems: through the proxy of the environment, and with no cookies from one call to the next."""
+    return aiohttp.ClientSession(trust_env=True, cookie_jar=aiohttp.DummyCookieJar())

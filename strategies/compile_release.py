@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from engine.model import PLAN_VERSION, ReleasePlan, TargetPlan
 from strategies.compile_steps import queries_of, webhook_of
@@ -12,7 +12,7 @@ from strategies.deployfile_models import DeployFile, WebhookDefinition
 from strategies.problems import Problem, Problems
 from strategies.step_models import CanaryStep
 from strategies.suggestions import quote, suggest
-from strategies.template_checks import context_names
+from strategies.template_checks import IN_QUERIES, IN_WEBHOOKS, find_unknown
 
 
 def compile_release(
@@ -22,7 +22,8 @@ def compile_release(
     context: Mapping[str, str] | None = None,
     target_filters: Sequence[str] = (),
 ) -> ReleasePlan | Problems:
-    """The plan, or the problems that keep the file from being run: its errors, and the notices that block a run.
+    """The plan, or the problems that keep the file from being run: its errors, the notices that block a run, and
+    variables in its templates that have no value.
 
     `application`, `context` and `target_filters` come from the command line and win over the file. With filters only
     the named targets are deployed, and what they depend on outside of them is taken as done.
@@ -36,25 +37,37 @@ def compile_release(
             _problem(loaded, f"the application name {quote(application)} cannot be used; give printable text")
         )
     errors.extend(_blocking(loaded, selected))
-    if errors:
-        return Problems(tuple(errors), loaded.problems.warnings, loaded.problems.notices)
     variables = {**(document.context or {}), **(document.context_overrides or {}), **(context or {})}
+    errors.extend(_unknown_variables(loaded, document, selected, variables))
+    if errors:
+        return Problems(tuple(dict.fromkeys(errors)), loaded.problems.warnings, loaded.problems.notices)
     targets = tuple(_compile(loaded, document, name, selected, variables) for name in selected)
     return ReleasePlan(
         version=PLAN_VERSION,
         application=application if application is not None else document.application,
         targets=targets,
         description=document.description or "",
-        warnings=tuple(_warnings(loaded, document, targets, variables)),
+        warnings=tuple(_warnings(loaded, document, selected)),
     )
 
 
 def _compile(
     loaded: LoadedFile, document: DeployFile, name: str, selected: Sequence[str], variables: dict[str, str]
 ) -> TargetPlan:
-    needed = _dependencies(document, name)
-    depends_on = tuple(dict.fromkeys(target for target in needed if target in selected))
+    depends_on = _remaining_dependencies(document, name, set(selected))
     return compile_target(document, name, loaded.objects, context=variables, depends_on=depends_on)
+
+
+def _remaining_dependencies(document: DeployFile, name: str, selected: set[str]) -> tuple[str, ...]:
+    """What a target waits for among the selected: in place of one that is left out, what that one would wait for."""
+    waiting = list(reversed(_dependencies(document, name)))
+    seen: dict[str, None] = {}
+    while waiting:
+        needed = waiting.pop()
+        if needed not in seen:
+            seen[needed] = None
+            waiting.extend(reversed([] if needed in selected else _dependencies(document, needed)))
+    return tuple(needed for needed in seen if needed in selected)
 
 
 def _dependencies(document: DeployFile, name: str) -> list[str]:
@@ -85,49 +98,48 @@ def _blocking(loaded: LoadedFile, selected: Sequence[str]) -> list[Problem]:
     ]
 
 
-# --- warnings ---------------------------------------------------------------------------------------------------------
+# --- templates --------------------------------------------------------------------------------------------------------
 
 
-def _warnings(
-    loaded: LoadedFile, document: DeployFile, targets: Sequence[TargetPlan], variables: Mapping[str, str]
-) -> Iterable[str]:
-    yield from map(str, loaded.problems.warnings)
-    yield from map(str, loaded.problems.notices)
-    selected = {target.target for target in targets}
-    for target in targets:
-        for needed in _dependencies(document, target.target):
-            if needed not in selected:
-                yield (
-                    f"the target {quote(target.target)} depends on {quote(needed)}, which this run leaves "
-                    "out; it is taken as done"
-                )
-    strategies = dict.fromkeys(document.targets[target.target].strategy for target in targets if target.workloads)
-    for strategy in strategies:
-        definition = (document.strategies or {}).get(strategy or "")
-        if definition is not None and definition.canary is not None:
-            yield from _undefined_variables(document, definition.canary.steps, variables)
+def _unknown_variables(
+    loaded: LoadedFile, document: DeployFile, selected: Sequence[str], variables: Mapping[str, str]
+) -> Iterator[Problem]:
+    """Variables in the templates of the strategies to be run that nobody gives a value: the rollout would end there."""
+    for name in dict.fromkeys(document.targets[target].strategy or "" for target in selected):
+        definition = (document.strategies or {}).get(name)
+        canary = definition.canary if definition is not None else None
+        for index, step in enumerate(canary.steps if canary is not None else ()):
+            mark = loaded.mark_of(("strategies", name, "canary", "steps", index))
+            for sentence in _unknown_in_step(document, step, variables):
+                yield Problem(loaded.name, *mark, f"this step uses a template in which {sentence}")
 
 
-def _undefined_variables(
-    document: DeployFile, steps: Iterable[CanaryStep], variables: Mapping[str, str]
-) -> Iterable[str]:
-    """Variables of templates that neither the file, nor the step, nor the command line gives a value."""
-    for number, step in enumerate(steps, start=1):
-        if step.analysis is not None:
-            templates = [query.query_template for query in queries_of(document, step.analysis)]
-            given, what = step.analysis.context, "analysis"
-        elif step.run_webhook is not None:
-            templates = _templates(webhook_of(document, step.run_webhook))
-            given, what = step.run_webhook.context, "webhook"
-        else:
-            continue
-        for name in sorted(context_names(templates) - set(given or {}) - set(variables)):
-            yield (
-                f"step {number} ({what}) uses {{{{context.{name}}}}}, which has no value; add it to "
-                '"context" or give --context'
-            )
+def _unknown_in_step(document: DeployFile, step: CanaryStep, variables: Mapping[str, str]) -> Iterator[str]:
+    if step.analysis is not None:
+        context = {*variables, *(step.analysis.context or {})}
+        for query in queries_of(document, step.analysis):
+            yield from find_unknown(query.query_template, IN_QUERIES, context)
+    elif step.run_webhook is not None:
+        context = {*variables, *(step.run_webhook.context or {})}
+        for template in _templates(webhook_of(document, step.run_webhook)):
+            yield from find_unknown(template, IN_WEBHOOKS, context)
 
 
 def _templates(webhook: WebhookDefinition) -> list[str]:
     body = webhook.body_template.inline if webhook.body_template is not None else ""
     return [webhook.uri_template, body, *[header.value for header in webhook.headers or []]]
+
+
+# --- warnings ---------------------------------------------------------------------------------------------------------
+
+
+def _warnings(loaded: LoadedFile, document: DeployFile, selected: Sequence[str]) -> Iterator[str]:
+    yield from map(str, loaded.problems.warnings)
+    yield from map(str, loaded.problems.notices)
+    for target in selected:
+        for needed in _dependencies(document, target):
+            if needed not in selected:
+                yield (
+                    f"the target {quote(target)} depends on {quote(needed)}, which this run leaves out; it is taken as "
+                    "done"
+                )

@@ -6,8 +6,8 @@ manifests, each of which works on what the earlier ones found fault with.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from strategies.deployfile_models import DeployFile
@@ -43,6 +43,12 @@ class LoadedFile:
     """None when the file does not fit the schema."""
     objects: tuple[ManifestObject, ...]
     problems: Problems
+    root: Place | None = field(default=None, repr=False, compare=False)
+    """The deploy file as a tree that knows its places; None when it is not YAML."""
+
+    def mark_of(self, path: Sequence[str | int]) -> Mark:
+        """Where the value at a path of the deploy file stands, or as much of the way as there is; from 1:1."""
+        return self.root.deepest(path).mark if self.root is not None else Mark(1, 1)
 
 
 Find = Callable[[str], Found]
@@ -100,7 +106,7 @@ def _load(content: str | bytes, name: str, find: Find) -> LoadedFile:
         rest = (Problem(name, 1, 1, f"there are more errors than these {MOST}; correct them first"),)
     found = report.finish(name)
     problems = Problems(found.errors + rest, found.warnings, found.notices)
-    return LoadedFile(name, text, reading.sources, reading.document, tuple(reading.objects), problems)
+    return LoadedFile(name, text, reading.sources, reading.document, tuple(reading.objects), problems, reading.root)
 
 
 class _Reading:
@@ -113,11 +119,13 @@ class _Reading:
         self.sources: dict[str, tuple[SourceText, ...]] = {}
         self.objects: list[ManifestObject] = []
         self.document: DeployFile | None = None
+        self.root: Place | None = None
 
     def run(self) -> None:
         root = self._compose()
         if root is None:
             return
+        self.root = root
         put_right(root, self._say.warn)
         if self._is_lambda(root) or self._is_too_large(root):
             return

@@ -59,15 +59,14 @@ class DeploymentConfig(DeployModel):
 
     timeout: Duration | None = Field(
         default=None,
-        description="How long pods may take to become ready before the rollout is undone; 60 seconds or more. "
-        "Without it, 30 minutes.",
+        description="How long pods may take to become ready before the rollout is undone; 60 seconds or more. Without "
+        "it, 30 minutes.",
     )
     keep_deployment_object: bool | None = Field(
         default=None,
         description=(
-            "CD-as-a-Service turned Deployments into ReplicaSets unless this was `true`. Headgate always keeps "
-            "the Deployment, "
-            "so both values mean the same."
+            "CD-as-a-Service turned Deployments into ReplicaSets unless this was `true`. Headgate always keeps the "
+            "Deployment, so both values mean the same."
         ),
     )
     if_deployment_in_progress: IfDeploymentInProgress | None = Field(
@@ -94,16 +93,15 @@ class Constraints(DeployModel):
     )
     before_deployment: list[Condition] | None = Field(
         default=None,
-        description="Conditions before this target is deployed; they run at the same time. If one fails, "
-        "neither it nor later targets are.",
+        description="Conditions before this target is deployed; they run at the same time. If one fails, neither it "
+        "nor later targets are.",
         json_schema_extra=later(CONSTRAINTS_LATER),
     )
     after_deployment: list[Condition] | None = Field(
         default=None,
         description=(
-            "Conditions before this target counts as done; they run at the same time. If one fails, later "
-            "targets are not "
-            "deployed, but this one is not rolled back."
+            "Conditions before this target counts as done; they run at the same time. If one fails, later targets are "
+            "not deployed, but this one is not rolled back."
         ),
         json_schema_extra=later(CONSTRAINTS_LATER),
     )
@@ -137,10 +135,9 @@ class ManifestSource(DeployModel):
     path: Text | None = Field(
         default=None,
         description=(
-            "A YAML file, or a directory whose .yaml and .yml files are read, also those further down. It is "
-            "looked for beside "
-            "the deploy file first, then in the working directory. An address (https://...) is understood, but "
-            "not yet fetched."
+            "A YAML file, or a directory whose .yaml and .yml files are read, also those further down. It is looked "
+            "for beside the deploy file first, then in the working directory. An address (https://...) is understood, "
+            "but not yet fetched."
         ),
         examples=["manifests/web.yaml"],
     )
@@ -160,8 +157,8 @@ class QueryDefinition(DeployModel):
 
     name: Name = Field(description="The name by which analysis steps call the query.", examples=["error-rate"])
     query_template: Text = Field(
-        description="The query in the language of its provider, with `{{armory...}}` and `{{context...}}` "
-        "variables; it must yield one number.",
+        description="The query in the language of its provider, with `{{armory...}}` and `{{context...}}` variables; "
+        "it must yield one number.",
         examples=['ratio(requests_total{replicaset="{{armory.replicaSetName}}",code="5xx"}, requests_total)'],
     )
     upper_limit: Limit | None = Field(default=None, description="The most that the mean may be.", examples=[0.01])
@@ -175,9 +172,8 @@ class QueryDefinition(DeployModel):
     no_data_policy: NoDataWord = Field(
         default=NoData.HOLD,
         description=(
-            "What a run without a usable value means: `hold` measures again for up to ten minutes beyond the "
-            "runs and then fails, `pass` lets the run "
-            "count, `fail` fails the analysis at once."
+            "What a run without a usable value means: `hold` measures again for up to ten minutes beyond the runs and "
+            "then fails, `pass` lets the run count, `fail` fails the analysis at once."
         ),
         json_schema_extra=ADDITION,
     )
@@ -255,8 +251,8 @@ class Smi(DeployModel):
     canary_service_name: ServiceName | None = Field(
         default=None,
         description=(
-            "A Service of yours for the new version: used and put back, never deleted. "
-            "Without it, `<rootServiceName>-canary` is created and removed again."
+            "A Service of yours for the new version: used and put back, never deleted. Without it, "
+            "`<rootServiceName>-canary` is created and removed again."
         ),
         examples=["web-canary"],
     )

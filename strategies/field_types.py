@@ -85,9 +85,8 @@ def _require_service_name(value: str) -> str:
     _require_text(value)
     if _SERVICE.fullmatch(value) is None:
         raise sentence(
-            f"is {quote(value)}, which cannot be the name of a Service; expected at most 63 lower-case "
-            "letters, digits and "
-            f"dashes, with a letter first{_did_you_mean_lowered(value, _SERVICE)}"
+            f"is {quote(value)}, which cannot be the name of a Service; expected at most 63 lower-case letters, digits "
+            f"and dashes, with a letter first{_did_you_mean_lowered(value, _SERVICE)}"
         )
     return value
 

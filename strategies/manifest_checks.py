@@ -65,13 +65,13 @@ def _check_twice(objects: Iterable[ManifestObject]) -> None:
         if first is item:
             continue
         message = (
-            f"a second {item.kind.kind} is called {quote(item.name)}, the first is at {first.where}; "
-            "remove one of the two"
+            f"a second {item.kind.kind} is called {quote(item.name)}, the first is at {first.where}; remove one of the "
+            "two"
         )
         if first.where == item.where:
             message = (
-                f"the {item.kind.kind} {quote(item.name)} is deployed twice; two entries of manifests "
-                "name this file, remove one"
+                f"the {item.kind.kind} {quote(item.name)} is deployed twice; two entries of manifests name this file, "
+                "remove one"
             )
         item.say.error(item.name_mark, message)
 
@@ -92,8 +92,8 @@ def _check_target(name: str, place: Place, objects: Sequence[ManifestObject], sa
         if objects and strategy is not None and all(item.kind.kind != "Deployment" for item in objects):
             say.warn(
                 strategy.key_mark,
-                f"the target {quote(name)} ships no Deployment, so its objects are applied and its strategy is "
-                "not used",
+                f"the target {quote(name)} ships no Deployment, so its objects are applied and its strategy is not "
+                "used",
             )
         return False
     if strategy is None and place.is_mapping:
@@ -147,8 +147,8 @@ def _check_canary_service(block: Place, root: str, services: Mapping[str, Servic
         ports = ", ".join(str(port) for port in missing)
         say.error(
             given.mark,
-            f"the Service {quote(backend.name)} lacks port {ports} of {quote(root)}, and traffic to it would "
-            "be lost; add it",
+            f"the Service {quote(backend.name)} lacks port {ports} of {quote(root)}, and traffic to it would be lost; "
+            "add it",
         )
 
 
@@ -168,7 +168,6 @@ def _check_made_here(block: Place, root: str, objects: Iterable[ManifestObject],
             place = given if given is not None else block
             say.error(
                 place.mark,
-                f"the {kind.kind} {quote(name)} is among the manifests, but the rollout makes and removes one "
-                "of that name; "
-                f"{advice} {field}",
+                f"the {kind.kind} {quote(name)} is among the manifests, but the rollout makes and removes one of that "
+                f"name; {advice} {field}",
             )

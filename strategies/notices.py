@@ -101,8 +101,8 @@ def _find_roles(step: Place, targets: tuple[str, ...], say: FileReport) -> None:
     if (roles := step.at("pause", "requiresRoles")) is not None:
         say.notice(
             roles.key_mark,
-            f"requiresRoles: {NOT_YET}; the roles are kept and shown, but until they are enforced anybody with "
-            "access may answer",
+            f"requiresRoles: {NOT_YET}; the roles are kept and shown, but until they are enforced anybody with access "
+            "may answer",
             blocks_run=False,
             targets=targets,
         )
@@ -155,8 +155,8 @@ def _find_in_manifests(root: Place, targets: tuple[str, ...], say: FileReport) -
         if path is not None and is_address(path.text or ""):
             say.notice(
                 path.mark,
-                f"manifests by address: {NOT_YET}; the file can be checked, but not run. Fetch it, and name "
-                "the file instead",
+                f"manifests by address: {NOT_YET}; the file can be checked, but not run. Fetch it, and name the file "
+                "instead",
                 blocks_run=True,
                 targets=tuple(targets_of(source, targets)),
             )

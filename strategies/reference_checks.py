@@ -46,9 +46,8 @@ def _check_place(name: str, target: Place, places: dict[tuple[str, str], str], s
     if first != name:
         say.error(
             target.key_mark,
-            f"the targets {quote(first)} and {quote(name)} are the same place, namespace "
-            f"{quote(namespace.text)} of account "
-            f"{quote(account.text)}; give one of them another namespace or account",
+            f"the targets {quote(first)} and {quote(name)} are the same place, namespace {quote(namespace.text)} of "
+            f"account {quote(account.text)}; give one of them another namespace or account",
         )
 
 

@@ -117,9 +117,8 @@ def _check_pause(pause: Place, say: FileReport) -> None:
     if waits_for_person and (timed := duration or unit) is not None:
         say.error(
             timed.key_mark,
-            'a pause is either timed ("duration" and "unit") or "untilApproved: true"; for an approval with a '
-            "deadline write "
-            '"approvalExpiration"',
+            'a pause is either timed ("duration" and "unit") or "untilApproved: true"; '
+            'for an approval with a deadline write "approvalExpiration"',
         )
     elif not waits_for_person:
         _check_timed_pause(pause, say)
@@ -143,7 +142,7 @@ def _check_timed_pause(pause: Place, say: FileReport) -> None:
 
 
 def _check_order_of_weights(strategy: Place, say: FileReport) -> None:
-    highest = 0
+    before = 0
     for step in strategy.items("canary", "steps"):
         weight = step.at("setWeight", "weight")
         if weight is None:
@@ -152,13 +151,13 @@ def _check_order_of_weights(strategy: Place, say: FileReport) -> None:
             points = to_basis_points(weight.value)
         except WeightError:
             continue
-        if points < highest:
+        if points < before:
             say.warn(
                 weight.mark,
-                f"the weight goes down from {to_percent(highest)} to {to_percent(points)}; weights should rise "
-                "from step to step",
+                f"the weight goes down from {to_percent(before)} to {to_percent(points)}; weights should rise from "
+                "step to step",
             )
-        highest = points
+        before = points
 
 
 def _check_limits(query: Place, say: FileReport) -> None:

@@ -69,8 +69,8 @@ class PauseStep(DeployModel):
     )
     requires_roles: list[Name] | None = Field(
         default=None,
-        description="Only with `untilApproved`: any one of these roles may answer. Without it, anybody with "
-        "access may.",
+        description="Only with `untilApproved`: any one of these roles may answer. Without it, anybody with access "
+        "may.",
         examples=[["Release Manager"]],
         json_schema_extra=later(ROLES_LATER),
     )
@@ -183,8 +183,8 @@ class Canary(DeployModel):
     itself."""
 
     steps: list[CanaryStep] = Field(
-        description="The steps, in order. With an empty list the traffic goes to 100 % as soon as the new "
-        "version is available.",
+        description="The steps, in order. With an empty list the traffic goes to 100 % as soon as the new version is "
+        "available.",
         examples=[[{"setWeight": {"weight": 25}}, {"pause": {"duration": 30, "unit": "seconds"}}]],
     )
 

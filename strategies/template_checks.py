@@ -1,15 +1,16 @@
-"""The variables of templates: whether `{{armory...}}` names something that there is."""
+"""The variables of templates: whether they name something that there is. At run time one that does not ends a
+rollout."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from strategies.places import Place
 from strategies.problems import FileReport
 from strategies.suggestions import nearest
 
-VARIABLE = re.compile(r"\{\{\{?\s*(armory|context|secrets)\.([\w.\-]+)\s*\}\}\}?")
+_VARIABLE = re.compile(r"\{\{\{?\s*(?P<scope>\w+)\.?(?P<name>[\w.\-]*)\s*\}\}\}?")
 
 _EVERYWHERE = (
     "applicationName",
@@ -19,7 +20,7 @@ _EVERYWHERE = (
     "accountName",
     "namespace",
 )
-_IN_QUERIES = (
+IN_QUERIES = (
     *_EVERYWHERE,
     "startTimeIso8601",
     "startTimeEpochSeconds",
@@ -31,34 +32,49 @@ _IN_QUERIES = (
     "intervalMillis",
     "promQlStepInterval",
 )
-_IN_WEBHOOKS = (*_EVERYWHERE, "callbackUri")
+IN_WEBHOOKS = (*_EVERYWHERE, "callbackUri")
 
 
 def check_templates(root: Place, say: FileReport) -> None:
+    """Warns only, because nothing may use the query or the webhook; `strategies.compile_release` refuses what is
+    used."""
     for query in root.items("analysis", "queries"):
-        _check(query.get("queryTemplate"), _IN_QUERIES, say)
+        _check(query.get("queryTemplate"), IN_QUERIES, say)
     for webhook in root.items("webhooks"):
-        for template in webhook_templates(webhook):
-            _check(template, _IN_WEBHOOKS, say)
+        for template in _webhook_templates(webhook):
+            _check(template, IN_WEBHOOKS, say)
 
 
-def webhook_templates(webhook: Place) -> Iterator[Place | None]:
+def _webhook_templates(webhook: Place) -> Iterator[Place | None]:
     yield webhook.get("uriTemplate")
     yield webhook.at("bodyTemplate", "inline")
     for header in webhook.items("headers"):
         yield header.get("value")
 
 
-def context_names(templates: Iterable[str]) -> set[str]:
-    """The names of the `{{context...}}` variables that templates use."""
-    return {match[2] for text in templates for match in VARIABLE.finditer(text) if match[1] == "context"}
+def find_unknown(template: str, armory: Sequence[str], context: Collection[str] | None = None) -> Iterator[str]:
+    """What is wrong with the variables of a template, each in a sentence. Variables of `secrets` are known to the
+    daemon only.
+
+    Without `context` its variables are not looked at: the command line may still add some.
+    """
+    for match in dict.fromkeys((match["scope"], match["name"]) for match in _VARIABLE.finditer(template)):
+        scope, name = match
+        whole = f"{{{{{scope}.{name}}}}}" if name else f"{{{{{scope}}}}}"
+        if scope == "armory" and name not in armory:
+            yield f"{whole} is not a variable that is provided here; {_advise(name, armory)}"
+        elif scope == "context" and context is not None and name not in context:
+            yield f'{whole} has no value; add it to "context", or give it with --context'
+        elif scope not in ("armory", "context", "secrets"):
+            yield f"{whole} is no variable; one begins with armory, context or secrets, such as {{{{context.{scope}}}}}"
 
 
-def _check(template: Place | None, known: tuple[str, ...], say: FileReport) -> None:
-    if template is None or template.text is None:
-        return
-    for scope, name in dict.fromkeys((match[1], match[2]) for match in VARIABLE.finditer(template.text)):
-        if scope == "armory" and name not in known and not name.startswith("preview."):
-            found = nearest(name, known)
-            advice = f"did you mean {{{{armory.{found}}}}}?" if found is not None else f"known here: {', '.join(known)}"
-            say.warn(template.mark, f"{{{{armory.{name}}}}} is not a variable that is provided here; {advice}")
+def _advise(name: str, known: Sequence[str]) -> str:
+    found = nearest(name, known)
+    return f"did you mean {{{{armory.{found}}}}}?" if found is not None else f"known here: {', '.join(known)}"
+
+
+def _check(template: Place | None, armory: tuple[str, ...], say: FileReport) -> None:
+    if template is not None and template.text is not None:
+        for sentence in find_unknown(template.text, armory):
+            say.warn(template.mark, sentence)

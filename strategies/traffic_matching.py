@@ -43,8 +43,8 @@ def find_workload(
         )
     if service.headless:
         return NoMatch(
-            f"the Service {quote(root_service)} is headless (clusterIP: None), and traffic to it cannot be "
-            "split; name another"
+            f"the Service {quote(root_service)} is headless (clusterIP: None), and traffic to it cannot be split; name "
+            "another"
         )
     if not service.selector:
         return NoMatch(f"the Service {quote(root_service)} has no selector, so no Deployment stands behind it; add one")
@@ -53,8 +53,8 @@ def find_workload(
         return matching[0]
     if matching:
         return NoMatch(
-            f"the Service {quote(root_service)} selects the pods of the Deployments {listed(matching)}; "
-            "make its selector or their labels tell them apart"
+            f"the Service {quote(root_service)} selects the pods of the Deployments {listed(matching)}; make its "
+            "selector or their labels tell them apart"
         )
     shown = ",".join(f"{key}={value}" for key, value in sorted(service.selector.items()))
     return NoMatch(
@@ -68,8 +68,8 @@ def _find_only(root_service: str, deployments: Sequence[DeploymentFacts]) -> str
         return deployments[0].name
     return NoMatch(
         f"the Service {quote(root_service)} is not among the manifests, so which of the Deployments "
-        f"{listed([item.name for item in deployments])} stands behind it cannot be told; add the Service to "
-        "the manifests"
+        f"{listed([item.name for item in deployments])} stands behind it cannot be told; add the Service to the "
+        "manifests"
     )
 
 

@@ -333,7 +333,7 @@ class _Composer:
                 self.faults.append(Fault(mark, '"<<" merges mappings; give it an alias of one, or a list of aliases'))
             return
         if (earlier := mapping.entries.get(key)) is not None:
-            message = f"{quote(key)} stands here twice, first at {{earlier}}; remove one of the two"
+            message = f"{quote(key)} stands here twice, {_first_at(earlier.key_mark)}; remove one of the two"
             self.faults.append(Fault(frame.key_mark, message, earlier.key_mark))
             return
         mapping.entries[key] = Entry(frame.key_mark, node)

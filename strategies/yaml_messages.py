@@ -14,8 +14,8 @@ _MESSAGES = {
     "mapping keys are not allowed in this context": "a key cannot stand here; check the indentation of this line",
     "could not find expected ':'": 'this line has no colon; write "key: value", or check its indentation',
     "did not find expected key": (
-        "this line does not fit the lines above it; check its indentation, and that quotes and brackets before "
-        "it are closed"
+        "this line does not fit the lines above it; check its indentation, and that quotes and brackets before it are "
+        "closed"
     ),
     "did not find expected '-' indicator": (
         'this line is indented like the list above it, but does not begin with "- "; check its indentation'

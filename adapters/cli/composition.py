@@ -24,9 +24,8 @@ from adapters.secrets import Secrets
 from adapters.settings import Settings
 from engine.clock import Clock, SystemClock
 from engine.daemon import Engine, start_engine
-from engine.errors import HeadgateError
 from engine.events import ActionSucceeded, Measurements
-from engine.model import Action, ActionKind, RolloutSpec, Snapshot
+from engine.model import Action, ActionKind, ReleasePlan, RolloutSpec, Snapshot
 from engine.ports import Actuator, World
 from store.sqlite import open_store
 from strategies.canary import CanaryStrategy
@@ -38,16 +37,17 @@ EMBEDDED_PROVIDER = "embedded"
 """The metric provider that the embedded cluster brings along."""
 
 
-class ClusterUnreachable(HeadgateError):
-    """A cluster of the settings cannot be reached or logged in to (exit code 4)."""
-
-
 @dataclass(frozen=True, slots=True)
 class EmbeddedOptions:
     """A small cluster inside of this process, in the place of real ones."""
 
-    accounts: frozenset[str]
-    """The accounts that it stands for."""
+    plan: ReleasePlan
+    """What is rehearsed: its accounts stand for clusters of their own, on which its application is already live."""
+
+    @property
+    def accounts(self) -> frozenset[str]:
+        """The accounts that it stands for."""
+        return frozenset(target.account for target in self.plan.targets)
 
 
 class Connect(Protocol):

@@ -45,7 +45,7 @@ async def run_embedded_cluster(
     split_versions: Sequence[str] = ("v1alpha2", "v1alpha4"),
     history: int = 10_000,
 ) -> AsyncIterator[EmbeddedCluster]:
-    """A cluster that serves until the block ends. `split_versions`: in which versions it serves TrafficSplit; none: not at all."""
+    """A cluster that serves until the block ends. `split_versions`: the served versions of TrafficSplit, maybe none."""
     async with run_control_plane(clock, new_uid, pods=pods, history=history) as plane:
         if split_versions:
             plane.storage.create(CUSTOM_RESOURCE_DEFINITIONS, traffic_split_definition(split_versions))

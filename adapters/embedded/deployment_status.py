@@ -45,7 +45,7 @@ def _progressing(
     if there.get("reason") == "DeploymentPaused":
         return _condition(before, "Progressing", "Unknown", "DeploymentResumed", "Deployment is resumed", now), 0.0
     subject = f'ReplicaSet "{name_of(new)}"' if new is not None else f'Deployment "{name_of(deployment)}"'
-    if _is_complete(deployment, status):
+    if is_complete(deployment, status):
         text = f"{subject} has successfully progressed."
         return _condition(before, "Progressing", "True", "NewReplicaSetAvailable", text, now), None
     if _has_progressed(before, status) or not there or there.get("reason") in ("NewReplicaSetAvailable", "DeploymentResumed"):
@@ -68,7 +68,7 @@ def _patience(deployment: JsonObject) -> float:
     return float(deployment["spec"].get("progressDeadlineSeconds", 600))
 
 
-def _is_complete(deployment: JsonObject, status: JsonObject) -> bool:
+def is_complete(deployment: JsonObject, status: JsonObject) -> bool:
     count = rules.wanted(deployment)
     return all(status.get(name, 0) == count for name in ("updatedReplicas", "replicas", "availableReplicas"))
 

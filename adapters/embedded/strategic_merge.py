@@ -28,18 +28,20 @@ def strategic_merge(schema: Schema, original: JsonObject, patch: JsonObject) -> 
     if directive is not None:
         return _obey_map_directive(directive, patch)
     result = _retain_keys(original, patch)
+    ordered = {name.removeprefix(_ORDER_OF): order for name, order in patch.items() if name.startswith(_ORDER_OF)}
+    for name, order in ordered.items():
+        if name in patch:
+            _merge_field(schema, result, name, patch[name], order)
+        elif isinstance(result.get(name), list):
+            result[name] = _in_order(schema.of_field(name), result[name], result[name], order)
+    for name, value in patch.items():
+        if not name.startswith("$") and name not in ordered:
+            _merge_field(schema, result, name, value, None)
     for name, value in patch.items():
         if name.startswith(_DELETE_FROM):
             field = name.removeprefix(_DELETE_FROM)
             if isinstance(result.get(field), list) and isinstance(value, list):
                 result[field] = [item for item in result[field] if item not in value]
-    for name, value in patch.items():
-        if not name.startswith("$"):
-            _merge_field(schema, result, name, value, patch.get(_ORDER_OF + name))
-    for name, order in patch.items():
-        field = name.removeprefix(_ORDER_OF)
-        if name.startswith(_ORDER_OF) and field not in patch and isinstance(result.get(field), list):
-            result[field] = _in_order(schema.of_field(field), result[field], original.get(field) or [], order)
     return result
 
 
@@ -69,16 +71,28 @@ def _merge_field(schema: Schema, result: JsonObject, name: str, value: Any, orde
         return
     present = result.get(name)
     below = schema.of_field(name)
-    if isinstance(value, dict):
-        merged = strategic_merge(below, present if isinstance(present, dict) else {}, value)
-        if value.get(_PATCH) == "delete":
+    if isinstance(value, dict) and isinstance(present, dict):
+        result[name] = strategic_merge(below, present, value)
+    elif isinstance(value, list) and isinstance(present, list):
+        result[name] = _merge_list(below, present, value, order) if below.patch_merges else value
+    else:
+        kept = _without_directives(value)
+        if kept is None:
             result.pop(name, None)
         else:
-            result[name] = merged
-    elif isinstance(value, list) and below.patch_merges:
-        result[name] = _merge_list(below, present if isinstance(present, list) else [], value, order)
-    else:
-        result[name] = value
+            result[name] = kept if order is None else _in_order(below, kept, [], order)
+
+
+def _without_directives(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """A part of a patch that meets nothing to merge with: its nulls and directives say nothing; None if nothing is left."""
+    if isinstance(value, dict):
+        if _PATCH in value:
+            return None
+        cleaned = {name: _without_directives(child) for name, child in value.items()}
+        return {name: child for name, child in cleaned.items() if child is not None}
+    if isinstance(value, list):
+        return [kept for item in value if (kept := _without_directives(item)) is not None]
+    return value
 
 
 def _merge_list(schema: Schema, original: list[Any], patch: list[Any], order: Any) -> list[Any]:  # noqa: ANN401
@@ -87,12 +101,22 @@ def _merge_list(schema: Schema, original: list[Any], patch: list[Any], order: An
         return _in_order(schema, merged, original, order if order is not None else patch)
     key = schema.patch_merge_key
     wanted = [item for item in patch if _PATCH not in _as_map(item)]
+    _check_order(key, wanted, order)
     directives = [item for item in patch if _PATCH in _as_map(item)]
     kept = _obey_list_directives(key, original, directives)
     merged = list(kept)
     for item in wanted:
         _merge_item(schema, merged, item)
     return _in_order(schema, merged, kept, order if order is not None else wanted)
+
+
+def _check_order(key: str, wanted: list[Any], order: Any) -> None:  # noqa: ANN401
+    """The items of a patch must stand in the order that the patch itself prescribes."""
+    if not order or not wanted:
+        return
+    remaining = iter([_identity(key, _as_map(item)) for item in order])
+    if not all(_identity(key, item) in remaining for item in wanted):
+        raise BadRequest(f"The order in patch list: {wanted} doesn't match {_ORDER_OF} list: {order}")
 
 
 def _obey_list_directives(key: str, original: list[Any], directives: list[JsonObject]) -> list[Any]:
@@ -117,7 +141,7 @@ def _merge_item(schema: Schema, merged: list[Any], item: JsonObject) -> None:
         if _as_map(other).get(key) == identity:
             merged[index] = strategic_merge(element, other, item)
             return
-    merged.append(strategic_merge(element, {}, item))
+    merged.append(item)  # as it is: the real one does not look for directives in it
 
 
 def _identity(key: str, item: JsonObject) -> Any:  # noqa: ANN401 - any JSON value

@@ -17,7 +17,6 @@ from adapters.http.bodies import (
     Accepted,
     CommandBody,
     CommandTaken,
-    ErrorBody,
     Failure,
     JournalBody,
     ReleaseDetail,
@@ -26,6 +25,7 @@ from adapters.http.bodies import (
     WatchLine,
     encode,
 )
+from adapters.http.client_errors import DaemonRefused, DaemonUnreachable
 from engine.errors import HeadgateError
 
 T = TypeVar("T")
@@ -35,19 +35,6 @@ CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 45.0
 """A watch says at least every 15 seconds that it is alive; after this long it is taken for dead."""
 LONGEST_LINE = 2**24
-
-
-class DaemonUnreachable(HeadgateError):
-    """No daemon answers where one is looked for, or it stopped answering."""
-
-
-class DaemonRefused(HeadgateError):
-    """The daemon answered that the request cannot be carried out."""
-
-    def __init__(self, status: int, body: ErrorBody) -> None:
-        super().__init__(body.message)
-        self.status = status
-        self.body = body
 
 
 @dataclass(frozen=True, slots=True)

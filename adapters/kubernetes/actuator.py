@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from adapters.kubernetes import errors, manifests, recording, workloads
 from adapters.kubernetes.cluster import Cluster
@@ -38,14 +38,20 @@ _HANDLERS: Mapping[ActionKind, Handler] = {
 class KubernetesActuator:
     """Implements `engine.ports.Actuator` for everything that happens in a cluster."""
 
-    def __init__(self, clusters: Mapping[str, Cluster], routers: Routers) -> None:
+    def __init__(
+        self, clusters: Mapping[str, Cluster], routers: Routers, accounts: Collection[str] | None = None
+    ) -> None:
+        """`clusters` may grow; `accounts` are all that there ever will be, those that are not logged in yet among them."""
         self._clusters = clusters
         self._routers = routers
+        self._accounts = frozenset(accounts) if accounts is not None else frozenset(clusters)
 
     async def perform(self, spec: RolloutSpec, snapshot: Snapshot, action: Action) -> ActionSucceeded:
         cluster = self._clusters.get(spec.plan.account)
+        if cluster is None and spec.plan.account in self._accounts:
+            raise Retryable(f"account {spec.plan.account} is not logged in yet")
         if cluster is None:
-            raise Rejected(unknown_account(spec.plan.account, self._clusters))
+            raise Rejected(unknown_account(spec.plan.account, self._accounts))
         task = Task(spec, snapshot, action, cluster)
         try:
             done = await self._handle(task)
@@ -63,7 +69,7 @@ class KubernetesActuator:
         return await handler(task)
 
 
-def unknown_account(account: str, known: Mapping[str, Cluster]) -> str:
+def unknown_account(account: str, known: Collection[str]) -> str:
     names = ", ".join(sorted(known)) or "none"
     return f"there is no account {account}; the accounts in the daemon's configuration are: {names}"
 

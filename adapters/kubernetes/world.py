@@ -31,11 +31,17 @@ class KubernetesWorld:
         self._keys: dict[str, frozenset[ObjectKey]] = {}
 
     def attach(self, spec: RolloutSpec, wake: Callable[[], None]) -> None:
+        """The account may not be logged in yet; then the rollout is woken when it is."""
         self._wakes[spec.id] = wake
+        self._bus.subscribe(spec.id, [("account", spec.plan.account)], wake)
+        self._watch(spec)
+
+    def _watch(self, spec: RolloutSpec) -> Cluster | None:
         cluster = self._clusters.get(spec.plan.account)
         if cluster is not None:
             for resource in _WATCHED:
                 cluster.watch(resource, spec.plan.namespace)
+        return cluster
 
     def detach(self, spec: RolloutSpec) -> None:
         self._bus.unsubscribe(spec.id)
@@ -43,7 +49,7 @@ class KubernetesWorld:
         self._keys.pop(spec.id, None)
 
     def observe(self, spec: RolloutSpec, snapshot: Snapshot) -> Observation:
-        cluster = self._clusters.get(spec.plan.account)
+        cluster = self._watch(spec)
         if cluster is None:
             return Observation(current=False)
         keys = self._subscribe(cluster, spec, snapshot)

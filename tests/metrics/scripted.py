@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -36,17 +36,24 @@ class SteppedClock:
         try:
             await sleeper[1].wait()
         finally:
-            self._sleepers.remove(sleeper)
+            with suppress(ValueError):
+                self._sleepers.remove(sleeper)
 
     @property
     def sleepers(self) -> int:
         return len(self._sleepers)
 
+    @property
+    def next_due(self) -> float:
+        return min(due for due, _ in self._sleepers)
+
     def advance(self, seconds: float) -> None:
         self.seconds += seconds
-        for due, event in self._sleepers:
-            if due <= self.seconds:
-                event.set()
+        woken = [sleeper for sleeper in self._sleepers if sleeper[0] <= self.seconds]
+        for sleeper in woken:
+            # From now on it is not asleep, even if it did not get a turn yet.
+            self._sleepers.remove(sleeper)
+            sleeper[1].set()
 
 
 @dataclass

@@ -8,7 +8,7 @@ import shutil
 import socket
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -31,12 +31,6 @@ from adapters.metrics.prometheus import PrometheusProvider
 from tests.metrics.scripted import START, HurriedClock, serving
 
 QUERY = Query("up", START, START + timedelta(seconds=60))
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
 
 
 class Guarded:

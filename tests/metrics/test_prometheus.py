@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -23,12 +22,6 @@ from tests.metrics.scripted import START, Handler, HurriedClock, serving
 
 QUERY = Query("sum(rate(requests_total[1m]))", START, START + timedelta(seconds=60))
 NO_SERIES: list[object] = []
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
 
 
 def sample(value: str, **labels: str) -> dict[str, Any]:
@@ -107,6 +100,12 @@ async def test_an_instant_query_is_asked_at_the_end_of_the_window(session: aioht
                 'the query yields 5 series: up{pod="web-0"}, up{pod="web-1"}, up{pod="web-2"} and 2 more. '
                 "Put sum(...) or another aggregation around it"
             ),
+        ),
+        (
+            success("vector", [sample("1", pod="a"), sample("2", pod="b")]),
+            OutcomeKind.SEVERAL_SERIES,
+            None,
+            'the query yields 2 series: {pod="a"}, {pod="b"}. Put sum(...) or another aggregation around it',
         ),
         (
             success("matrix", [{"metric": {}, "values": [[1, "1"]]}]),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import aiohttp
+import anyio
 import pytest
+from aiohttp import web
 
 from adapters.metrics import sampler as sampler_module
 from adapters.metrics.credentials import Access
@@ -14,22 +16,9 @@ from adapters.metrics.http_source import HttpSource
 from adapters.metrics.sampler import Sampler
 from adapters.metrics.selector import Selector
 from adapters.metrics.window import Scrape
-from tests.metrics.scripted import Pages, SteppedClock, serving
+from tests.metrics.scripted import Pages, SteppedClock
 
 EVERYTHING = frozenset({Selector("requests_total")})
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
-
-
-@pytest.fixture
-async def pages() -> AsyncIterator[Pages]:
-    pages = Pages()
-    async with serving(pages.answer) as pages.url:
-        yield pages
 
 
 def page(series: int) -> str:
@@ -74,6 +63,32 @@ async def test_beyond_the_bound_the_oldest_scrapes_of_all_endpoints_are_dropped(
     await sample_rounds(sampler, clock, 5)
     sampler.forget_before(0.0)
     assert [times(history) for history in sampler.histories] == [[2, 3, 4], [2, 3, 4]]
+
+
+async def test_an_endpoint_that_is_listed_twice_is_visited_once(session: aiohttp.ClientSession, pages: Pages) -> None:
+    pages.by_path["/a"] = page(1)
+    sampler = Sampler(HttpSource(session, Access()), lambda: [Endpoint(f"{pages.url}/a")] * 2, SteppedClock(), 5.0)
+    await sampler.sample(EVERYTHING, unless_younger_than_s=0.0)
+    assert pages.visits == 1
+
+
+async def test_many_endpoints_are_visited_some_at_a_time(session: aiohttp.ClientSession, pages: Pages) -> None:
+    open_now, most = 0, 0
+
+    async def answer(_: web.Request) -> web.Response:
+        nonlocal open_now, most
+        open_now += 1
+        most = max(most, open_now)
+        await anyio.sleep(0.01)
+        open_now -= 1
+        return web.Response(text=page(1))
+
+    pods = [Endpoint(f"{pages.url}/{number}") for number in range(3 * sampler_module.MAX_VISITS_AT_ONCE)]
+    pages.by_path |= {f"/{number}": answer for number in range(len(pods))}
+    sampler = Sampler(HttpSource(session, Access()), lambda: pods, SteppedClock(), 5.0)
+    await sampler.sample(EVERYTHING, unless_younger_than_s=0.0)
+    assert len(sampler.histories) == len(pods)
+    assert most == sampler_module.MAX_VISITS_AT_ONCE
 
 
 async def test_a_selector_that_means_too_much_is_an_error(session: aiohttp.ClientSession, pages: Pages) -> None:

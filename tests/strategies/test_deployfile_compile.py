@@ -275,6 +275,27 @@ def test_a_dependency_that_is_left_out_is_taken_as_done() -> None:
     assert 'the target "prod" depends on "test", which this run leaves out; it is taken as done' in plan.warnings
 
 
+def test_in_place_of_a_target_that_is_left_out_its_own_dependencies_are_waited_for() -> None:
+    loaded = parse_deploy_text(
+        "application: harbour\ntargets:\n"
+        "  dev: {account: a, namespace: dev, strategy: gentle}\n"
+        "  test: {account: a, namespace: test, strategy: gentle, constraints: {dependsOn: [dev]}}\n"
+        "  scan: {account: a, namespace: scan, strategy: gentle, constraints: {dependsOn: [dev]}}\n"
+        "  prod: {account: a, namespace: prod, strategy: gentle, constraints: {dependsOn: [test, scan]}}\n"
+        "manifests: [{path: web.yaml}]\nstrategies: {gentle: {canary: {steps: []}}}\n",
+        "deploy.yaml",
+        lambda path: [SourceText(path, deployment("web"))],
+    )
+
+    def waits(*chosen: str) -> tuple[str, ...]:
+        return plan_of(loaded, target_filters=chosen).targets[-1].depends_on
+
+    assert waits("dev", "test", "scan", "prod") == ("test", "scan")
+    assert waits("dev", "prod") == ("dev",)
+    assert waits("dev", "scan", "prod") == ("dev", "scan")
+    assert waits("prod") == ()
+
+
 def test_the_files_own_filters_hold_until_the_command_line_gives_others() -> None:
     loaded = load_three("targetFilters: [{includeTarget: test}]\n")
 
@@ -294,16 +315,44 @@ def test_an_application_name_that_cannot_be_shown_is_refused(name: str) -> None:
     assert isinstance(compile_release(load(), application=name), Problems)
 
 
-def test_variables_that_nobody_gives_a_value_are_warned_about_before_anything_starts() -> None:
+def test_variables_that_nobody_gives_a_value_are_refused_before_anything_starts() -> None:
     loaded = load(
         steps="[{setWeight: {weight: 1}}, {runWebhook: {name: test, context: {suite: smoke}}}]",
-        more="webhooks: [{name: test, method: GET, uriTemplate: 'https://ci.example.com/{{context.suite}}/{{ "
-        "context.ship }}'}]",
+        more="webhooks:\n  - name: test\n    method: GET\n"
+        "    uriTemplate: 'https://ci.example.com/{{context.suite}}/{{ context.ship }}/{{secrets.token}}'\n",
     )
-    warning = 'step 2 (webhook) uses {{context.ship}}, which has no value; add it to "context" or give --context'
 
-    assert plan_of(loaded).warnings == (warning,)
+    problems = compile_release(loaded)
+
+    assert isinstance(problems, Problems)
+    (error,) = problems.errors
+    assert (error.line, error.column) == (7, 55)
+    assert '{{context.ship}} has no value; add it to "context", or give it with --context' in error.message
     assert plan_of(loaded, context={"ship": "Argo"}).warnings == ()
+
+
+def test_variables_that_do_not_exist_are_refused_where_they_are_used() -> None:
+    queries = (
+        "analysis: {defaultMetricProviderName: p, queries: [{name: a, lowerLimit: 0, "
+        "queryTemplate: 'x{{armory.replicaSet}} {{{ship}}} {{ armory.namespace }} {{ not a name }}'}]}"
+    )
+    step = "{analysis: {interval: 1, units: seconds, numberOfJudgmentRuns: 1, queries: [a]}}"
+    unused, used = load(more=queries), load(steps=f"[{step}, {step}]", more=queries)
+
+    assert len(plan_of(unused).warnings) == 2
+    problems = compile_release(used)
+    assert isinstance(problems, Problems)
+    assert [str(error).partition("this step uses a template in which ")[::2] for error in problems.errors[:2]] == [
+        (
+            "deploy.yaml:7:29: ",
+            "{{armory.replicaSet}} is not a variable that is provided here; did you mean {{armory.replicaSetName}}?",
+        ),
+        (
+            "deploy.yaml:7:29: ",
+            "{{ship}} is no variable; one begins with armory, context or secrets, such as {{context.ship}}",
+        ),
+    ]
+    assert len(problems.errors) == 4
 
 
 # --- manifests --------------------------------------------------------------------------------------------------------

@@ -1,0 +1,222 @@
+"""Opens the way to the clusters and the metric providers that the settings name, or to a rehearsal of one release.
+
+A daemon is patient: an account whose login fails (a broken plugin, a missing kubeconfig) is tried again and holds up nobody else.
+A command in the foreground is not: whoever stands before the terminal wants to know at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
+from random import Random
+from uuid import uuid4
+
+import aiohttp
+import anyio
+import structlog
+
+from adapters.cli.composition import EMBEDDED_PROVIDER, EmbeddedOptions
+from adapters.cli.errors import ClusterUnreachable
+from adapters.embedded.rehearsal import Rehearsal, RehearsalImpossible, rehearse
+from adapters.hooks.templates import TemplateError, render_query
+from adapters.kubernetes.actuator import KubernetesActuator
+from adapters.kubernetes.cluster import Cluster, WatchScope, open_cluster
+from adapters.kubernetes.credentials import Credentials, load_in_cluster, load_kubeconfig, load_kubeconfig_content
+from adapters.kubernetes.errors import ApiError
+from adapters.kubernetes.routing import Routers
+from adapters.kubernetes.transport import open_transport
+from adapters.kubernetes.world import KubernetesWorld
+from adapters.metrics.credentials import (
+    Access,
+    Authentication,
+    BasicAuthentication,
+    BearerAuthentication,
+    CredentialsError,
+    TlsFiles,
+)
+from adapters.metrics.endpoint import Endpoint
+from adapters.metrics.measuring import Measurer, QueryNotRendered
+from adapters.metrics.outcome import MetricProvider
+from adapters.metrics.prometheus import PrometheusProvider
+from adapters.metrics.sampler import EndpointSource
+from adapters.metrics.scrape import ScrapeProvider
+from adapters.routers.pod_ratio import PodRatioRouter
+from adapters.routers.smi import SmiRouter
+from adapters.secrets import SecretUnreadable, read_secret
+from adapters.settings import AccountSettings, BasicLogin, PrometheusSettings, SecretReference, Settings
+from engine.bus import Bus
+from engine.clock import Clock
+from engine.events import ActionSucceeded, Measurements
+from engine.model import Action, ActionKind, Analysis, RolloutSpec, RouterKind, Snapshot
+from engine.ports import Actuator, World
+
+log = structlog.get_logger()
+
+PATIENCE_SECONDS = 15.0
+REHEARSAL_SCRAPE_SECONDS = 0.5
+
+
+class _Actuator:
+    """Implements `engine.ports.Actuator`: measurements for the providers, everything else for the clusters."""
+
+    def __init__(self, clusters: KubernetesActuator, measurer: Measurer) -> None:
+        self._clusters = clusters
+        self._measurer = measurer
+
+    async def perform(self, spec: RolloutSpec, snapshot: Snapshot, action: Action) -> ActionSucceeded | Measurements:
+        if action.kind is ActionKind.MEASURE:
+            return await self._measurer.measure(spec, snapshot, action)
+        if action.kind is ActionKind.PREPARE_METRICS:
+            return await self._measurer.prepare(spec, snapshot, action)
+        return await self._clusters.perform(spec, snapshot, action)
+
+
+@asynccontextmanager
+async def connect(
+    settings: Settings, embedded: EmbeddedOptions | None, clock: Clock, *, patient: bool = False
+) -> AsyncIterator[tuple[World, Actuator]]:
+    """Implements `adapters.cli.composition.Connect`. Raises `ClusterUnreachable` unless it is patient."""
+    bus, clusters = Bus(), dict[str, Cluster]()
+    routers = Routers({RouterKind.SMI: SmiRouter(), RouterKind.POD_RATIO: PodRatioRouter()})
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=True))
+        rehearsal = await _rehearse(stack, embedded, clock)
+        accounts = {name: found for name, found in settings.accounts.items() if name not in rehearsal.clusters}
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+        stack.callback(tasks.cancel_scope.cancel)
+        for account, cluster in rehearsal.clusters.items():
+            credentials = await load_kubeconfig_content(cluster.kubeconfig())
+            clusters[account] = await _open(stack, account, credentials, bus, clock, WatchScope.CLUSTER)
+        for account, found in accounts.items():
+            if patient:
+                tasks.start_soon(_keep_trying, account, found, clusters, bus, clock, name=f"account {account}")
+            else:
+                await _open_account(stack, account, found, clusters, bus, clock)
+        providers = await _open_providers(stack, settings, rehearsal, session, clock)
+        known = frozenset(accounts) | frozenset(rehearsal.clusters)
+        actuator = _Actuator(KubernetesActuator(clusters, routers, known), Measurer(providers, _render))
+        yield KubernetesWorld(clusters, routers, bus), actuator
+
+
+async def _rehearse(stack: AsyncExitStack, embedded: EmbeddedOptions | None, clock: Clock) -> Rehearsal:
+    if embedded is None:
+        return Rehearsal({})
+    try:
+        return await stack.enter_async_context(rehearse(embedded.plan, clock, lambda: str(uuid4())))
+    except RehearsalImpossible as error:
+        raise ClusterUnreachable(f"the embedded cluster cannot rehearse this file: {error}") from error
+
+
+# --- accounts ----------------------------------------------------------------------------------------------------------
+
+
+async def _open(
+    stack: AsyncExitStack, account: str, credentials: Credentials, bus: Bus, clock: Clock, scope: WatchScope
+) -> Cluster:
+    transport = await stack.enter_async_context(open_transport(credentials))
+    return await stack.enter_async_context(
+        open_cluster(account, transport, bus, clock=clock, random=Random(), scope=scope)
+    )
+
+
+async def _login(account: str, settings: AccountSettings) -> Credentials:
+    if settings.in_cluster:
+        return await load_in_cluster()
+    return await load_kubeconfig(settings.kubeconfig, settings.context)
+
+
+async def _open_account(
+    stack: AsyncExitStack,
+    account: str,
+    settings: AccountSettings,
+    clusters: dict[str, Cluster],
+    bus: Bus,
+    clock: Clock,
+) -> None:
+    try:
+        credentials = await _login(account, settings)
+        cluster = await _open(stack, account, credentials, bus, clock, WatchScope(settings.watch))
+        await cluster.transport.request("GET", "/version", what="GET /version")
+    except ApiError as error:
+        raise ClusterUnreachable(f"account {account}: {error}") from error
+    clusters[account] = cluster
+
+
+async def _keep_trying(
+    account: str, settings: AccountSettings, clusters: dict[str, Cluster], bus: Bus, clock: Clock
+) -> None:
+    while True:
+        try:
+            credentials = await _login(account, settings)
+            break
+        except ApiError as error:
+            log.warning("account.unreachable", account=account, error=str(error), again_in_s=PATIENCE_SECONDS)
+            await clock.sleep(PATIENCE_SECONDS)
+    async with AsyncExitStack() as stack:
+        clusters[account] = await _open(stack, account, credentials, bus, clock, WatchScope(settings.watch))
+        bus.publish_to_all()
+        await anyio.sleep_forever()
+
+
+# --- metric providers --------------------------------------------------------------------------------------------------
+
+
+async def _open_providers(
+    stack: AsyncExitStack, settings: Settings, rehearsal: Rehearsal, session: aiohttp.ClientSession, clock: Clock
+) -> Mapping[str, MetricProvider]:
+    providers: dict[str, MetricProvider] = {}
+    for name, found in settings.metric_providers.items():
+        access = Access(
+            authentication=_authentication(found.basic, found.bearer),
+            tls=TlsFiles(found.tls.ca_file, found.tls.certificate_file, found.tls.key_file, found.tls.insecure)
+            if found.tls is not None
+            else None,
+            timeout_s=found.timeout,
+        )
+        if isinstance(found, PrometheusSettings):
+            providers[name] = PrometheusProvider(session, found.url, clock, access)
+            continue
+        pages = tuple(Endpoint(url) for url in found.urls)
+        scraper = ScrapeProvider(session, _fixed(pages), clock, interval_s=found.interval, access=access)
+        providers[name] = await stack.enter_async_context(scraper)
+    if rehearsal.metrics_urls:
+        simulated = tuple(Endpoint(url) for url in rehearsal.metrics_urls)
+        rehearsed = ScrapeProvider(session, _fixed(simulated), clock, interval_s=REHEARSAL_SCRAPE_SECONDS)
+        providers[EMBEDDED_PROVIDER] = await stack.enter_async_context(rehearsed)
+    return providers
+
+
+def _fixed(endpoints: tuple[Endpoint, ...]) -> EndpointSource:
+    return lambda: endpoints
+
+
+class _ReferredSecret:
+    """Implements `adapters.metrics.credentials.Secret` by a reference of the settings."""
+
+    def __init__(self, reference: SecretReference) -> None:
+        self._reference = reference
+
+    async def read(self) -> str:
+        try:
+            return await read_secret(self._reference, os.environ)
+        except SecretUnreadable as error:
+            raise CredentialsError(str(error)) from None
+
+
+def _authentication(basic: BasicLogin | None, bearer: SecretReference | None) -> Authentication:
+    if bearer is not None:
+        return BearerAuthentication(_ReferredSecret(bearer))
+    if basic is not None:
+        return BasicAuthentication(basic.username, _ReferredSecret(basic.password))
+    return None
+
+
+def _render(
+    template: str, spec: RolloutSpec, snapshot: Snapshot, step: Analysis, start: datetime, end: datetime
+) -> str:
+    try:
+        return render_query(template, spec, snapshot, step, start, end)
+    except TemplateError as error:
+        raise QueryNotRendered(str(error)) from error

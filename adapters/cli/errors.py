@@ -1,0 +1,20 @@
+"""The command line's own errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.errors import HeadgateError
+from strategies.problems import Problem
+
+
+class InputInvalid(HeadgateError):
+    """A deploy file cannot be used (exit code 2). Nothing was started."""
+
+    def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+
+class ClusterUnreachable(HeadgateError):
+    """A cluster of the settings cannot be reached or logged in to (exit code 4)."""

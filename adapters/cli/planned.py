@@ -1,0 +1,252 @@
+"""What a rollout would do, told beforehand: the strategy's own operations, on an assumed world, object by object. Pure.
+
+The operations are those that the engine will order, expanded by the same code; only the facts that a first look at the cluster
+would give are assumed, and said to be.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from msgspec.structs import replace
+
+from adapters.cli.output import counted
+from adapters.http.views import describe_step, percent
+from engine.model import (
+    Act,
+    ActionKind,
+    Await,
+    Facts,
+    Operation,
+    ReleasePlan,
+    RolloutSpec,
+    RoutePlan,
+    Settle,
+    SetWeight,
+    Snapshot,
+    State,
+    TargetPlan,
+)
+from strategies.canary import CanaryStrategy
+from strategies.durations import in_words
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Verb(StrEnum):
+    LOOK = "look"
+    APPLY = "apply"
+    """Create it, or change it to what the file declares."""
+    CREATE = "create"
+    CHANGE = "change"
+    REMOVE = "remove"
+    WAIT = "wait"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    verb: Verb
+    subject: str
+    """Kind and name of an object; for a wait, what is waited for."""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One state of the rollout, or one step."""
+
+    title: str
+    weight: int
+    """The canary's share at its end, in basis points."""
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetForecast:
+    plan: TargetPlan
+    assumptions: tuple[str, ...]
+    stages: tuple[Stage, ...]
+
+
+def foresee(plan: ReleasePlan) -> tuple[TargetForecast, ...]:
+    return tuple(_Forecast(plan.application, target).tell() for target in plan.targets)
+
+
+class _Forecast:
+    """One target, walked through from its first look to its end."""
+
+    def __init__(self, application: str, plan: TargetPlan) -> None:
+        self._plan = plan
+        self._spec = RolloutSpec("plan", "plan", application, plan, _EPOCH, "")
+        self._strategy = CanaryStrategy()
+        self._created: set[str] = set()
+        self._replicas = {workload.name: _replicas(workload.manifest) for workload in plan.workloads}
+        self._at = Snapshot(State.PREPARING, _EPOCH, facts=self._assume())
+
+    def tell(self) -> TargetForecast:
+        return TargetForecast(self._plan, tuple(self._assumptions()), tuple(self._stages()))
+
+    # --- what is assumed -----------------------------------------------------------------------------------------------
+
+    def _assume(self) -> Facts:
+        facts: Facts = {}
+        for name, replicas in self._replicas.items():
+            facts |= {
+                f"{name}.mode": "canary",
+                f"{name}.replicas": replicas,
+                f"{name}.autoscaled": self._is_autoscaled(name),
+            }
+        return facts
+
+    def _is_autoscaled(self, workload: str) -> bool:
+        """As far as the file tells: one that is only in the cluster is found by the first look."""
+        for manifest in self._plan.manifests:
+            content = json.loads(manifest.content)
+            aimed = (content.get("spec") or {}).get("scaleTargetRef") or {}
+            if content.get("kind") == "HorizontalPodAutoscaler" and aimed.get("name") == workload:
+                return True
+        return False
+
+    def _assumptions(self) -> Iterator[str]:
+        for name, replicas in self._replicas.items():
+            autoscaler = "an autoscaler" if self._at.facts[f"{name}.autoscaled"] else "no autoscaler"
+            yield f"Deployment {name} is live with {counted(replicas, 'pod')} of another version, and has {autoscaler}"
+
+    # --- the walk ------------------------------------------------------------------------------------------------------
+
+    def _stages(self) -> Iterator[Stage]:
+        yield from self._stage_if_any("prepare", State.PREPARING)
+        yield from self._stage_if_any("scale up", State.SCALING)
+        for index, step in enumerate(self._plan.steps):
+            kind, text = describe_step(step)
+            title = f"step {index + 1} of {len(self._plan.steps)}: {kind} {text}"
+            self._at = replace(self._at, step=index)
+            if isinstance(step, SetWeight):
+                yield self._stage(title, State.SHIFTING)
+            else:
+                yield Stage(title, self._at.weight, ())
+        self._at = replace(self._at, step=len(self._plan.steps))
+        yield from self._stage_if_any("promote", State.PROMOTING)
+        yield from self._stage_if_any("finish", State.FINALISING)
+
+    def _stage_if_any(self, title: str, state: State) -> Iterator[Stage]:
+        """A state in which there is nothing to do is passed through."""
+        stage = self._stage(title, state)
+        if stage.changes:
+            yield stage
+
+    def _stage(self, title: str, state: State) -> Stage:
+        changes: list[Change] = []
+        self._at = replace(self._at, state=state)
+        for operation in self._strategy.expand(self._spec, self._at, state):
+            changes.append(self._describe(operation))
+            if isinstance(operation, Act):
+                self._note(operation)
+        return Stage(title, self._at.weight, tuple(changes))
+
+    def _note(self, act: Act) -> None:
+        weight = act.args.get("weight")
+        self._at = replace(
+            self._at,
+            begun=(*self._at.begun, act.name),
+            weight=weight if isinstance(weight, int) else self._at.weight,
+        )
+
+    # --- operations in words -------------------------------------------------------------------------------------------
+
+    def _describe(self, operation: Operation) -> Change:
+        match operation:
+            case Await():
+                limit = operation.timeout_seconds
+                return Change(Verb.WAIT, operation.name, f"at most {in_words(limit)}" if limit is not None else "")
+            case Settle():
+                return Change(Verb.WAIT, operation.name, in_words(operation.seconds))
+            case Act():
+                return self._describe_act(operation)
+
+    def _describe_act(self, act: Act) -> Change:
+        if "route" in act.args:
+            route = next(one for one in self._plan.routes if one.name == act.args["route"])
+            return _describe_route(act, route)
+        if "index" in act.args:
+            key = self._plan.manifests[int(act.args["index"] or 0)].key
+            return Change(Verb.APPLY, key.replace("/", " ", 1), "as declared")
+        if "workload" in act.args:
+            return self._describe_workload(act, str(act.args["workload"]))
+        return Change(Verb.LOOK, "what is there of the manifests")
+
+    def _describe_workload(self, act: Act, name: str) -> Change:
+        deployment, canary = f"Deployment {name}", f"ReplicaSet {name}-<hash>"
+        old = f"ReplicaSet of the old version of {name}"
+        pods = counted(int(act.args.get("replicas") or 0), "pod")
+        match act.kind:
+            case ActionKind.RECORD:
+                return Change(Verb.LOOK, deployment)
+            case ActionKind.FREEZE_WORKLOAD:
+                return Change(Verb.CHANGE, deployment, "paused until the end")
+            case ActionKind.APPLY_WORKLOAD:
+                return Change(Verb.APPLY, deployment, "as declared")
+            case ActionKind.SCALE_CANARY:
+                verb = Verb.CHANGE if canary in self._created else Verb.CREATE
+                self._created.add(canary)
+                return Change(verb, canary, f"{pods} of the new version")
+            case ActionKind.SCALE_STABLE:
+                return Change(Verb.CHANGE, deployment, f"{pods} of the old version")
+            case ActionKind.FREEZE_AUTOSCALER:
+                return Change(Verb.CHANGE, f"HorizontalPodAutoscaler of {name}", f"exactly {pods}")
+            case ActionKind.RESTORE_AUTOSCALER:
+                return Change(Verb.CHANGE, f"HorizontalPodAutoscaler of {name}", "as it was")
+            case ActionKind.RELEASE_STABLE:
+                return Change(Verb.CHANGE, old, "let go by the Deployment")
+            case ActionKind.ADOPT_STABLE:
+                return Change(Verb.CHANGE, old, "taken back by the Deployment, empty, as its history")
+            case ActionKind.REPLACE_TEMPLATE:
+                return Change(Verb.CHANGE, deployment, "the new template")
+            case ActionKind.ADOPT_CANARY:
+                return Change(Verb.CHANGE, canary, "becomes the Deployment's own; no pod is restarted")
+            case ActionKind.UNFREEZE_WORKLOAD:
+                return Change(Verb.CHANGE, deployment, "no longer paused")
+            case _:
+                return Change(Verb.CHANGE, deployment, act.name)
+
+
+def _describe_route(act: Act, route: RoutePlan) -> Change:
+    stable, canary = f"Service {route.stable_service}", f"Service {route.canary_service}"
+    split = f"TrafficSplit {route.split}"
+    match act.kind:
+        case ActionKind.ENSURE_STABLE_SERVICE:
+            return Change(Verb.CREATE, stable, "selects the old version only")
+        case ActionKind.ENSURE_CANARY_SERVICE if route.adopts_canary_service:
+            return Change(Verb.CHANGE, canary, "selects the new version only")
+        case ActionKind.ENSURE_CANARY_SERVICE:
+            return Change(Verb.CREATE, canary, "selects the new version only")
+        case ActionKind.ENSURE_ROUTE:
+            weight = int(act.args.get("initial") or 0)
+            return Change(Verb.CREATE, split, _shares(route, weight))
+        case ActionKind.SET_WEIGHT:
+            return Change(Verb.CHANGE, split, _shares(route, int(act.args.get("weight") or 0)))
+        case ActionKind.REMOVE_ROUTE:
+            return Change(Verb.REMOVE, split)
+        case ActionKind.REMOVE_CANARY_SERVICE if route.adopts_canary_service:
+            return Change(Verb.CHANGE, canary, "as it was")
+        case ActionKind.REMOVE_CANARY_SERVICE:
+            return Change(Verb.REMOVE, canary)
+        case ActionKind.REMOVE_STABLE_SERVICE:
+            return Change(Verb.REMOVE, stable)
+        case _:
+            return Change(Verb.CHANGE, split, act.name)
+
+
+def _shares(route: RoutePlan, weight: int) -> str:
+    rest = 10_000 - weight
+    return f"{route.stable_service} {percent(rest):g} %, {route.canary_service} {percent(weight):g} %"
+
+
+def _replicas(manifest: str) -> int:
+    """What the file declares; Kubernetes takes 1 where nothing is said."""
+    declared = json.loads(manifest).get("spec", {}).get("replicas")
+    return declared if isinstance(declared, int) else 1

@@ -1,0 +1,106 @@
+"""A rehearsal: embedded clusters on which a deploy file's application is already live, in an earlier version, under traffic.
+
+For each account that the plan names there is one cluster. In it, the plan's own Deployments run as their predecessors: the same
+templates, marked as the previous version and without simulated failures; and the plan's supporting objects are there. So any
+deploy file can be rehearsed as it is. What the new version will do wrong is written in its template (`adapters.embedded.pods`,
+`adapters.embedded.simulated_traffic`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+import anyio
+from aiohttp import web
+
+from adapters.embedded.cluster import EmbeddedCluster, run_embedded_cluster
+from adapters.embedded.deployment_status import is_complete
+from adapters.embedded.json_objects import JsonObject
+from adapters.embedded.pods import PREFIX
+from adapters.embedded.resources import DEPLOYMENTS, NAMESPACES
+from adapters.embedded.simulated_traffic import SimulatedTraffic
+from engine.clock import Clock
+from engine.model import ReleasePlan, TargetPlan
+
+PREVIOUS_MANAGER = "rehearsal"
+START_SECONDS = 30.0
+_POLL_SECONDS = 0.02
+
+
+class RehearsalImpossible(Exception):
+    """The previous version cannot be set up; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    clusters: dict[str, EmbeddedCluster]
+    """By account."""
+    metrics_urls: list[str] = field(default_factory=list)
+    """Where the statistics of the simulated traffic are read."""
+
+
+@asynccontextmanager
+async def rehearse(plan: ReleasePlan, clock: Clock, new_uid: Callable[[], str]) -> AsyncIterator[Rehearsal]:
+    async with AsyncExitStack() as stack:
+        rehearsal = Rehearsal({})
+        for account in dict.fromkeys(target.account for target in plan.targets):
+            cluster = await stack.enter_async_context(run_embedded_cluster(clock, new_uid))
+            rehearsal.clusters[account] = cluster
+            for target in plan.targets:
+                if target.account == account:
+                    install_previous(cluster, target)
+            with anyio.fail_after(START_SECONDS):
+                while not _is_live(cluster):
+                    await clock.sleep(_POLL_SECONDS)
+            rehearsal.metrics_urls.append(await stack.enter_async_context(_serve(SimulatedTraffic(cluster.storage))))
+        yield rehearsal
+
+
+def install_previous(cluster: EmbeddedCluster, target: TargetPlan) -> None:
+    """The target's application as it was before the release."""
+    storage = cluster.storage
+    if storage.find(NAMESPACES, None, target.namespace) is None:
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": target.namespace}}
+        storage.create(NAMESPACES, body, manager=PREVIOUS_MANAGER)
+    for manifest in target.manifests:
+        _create(cluster, json.loads(manifest.content))
+    for workload in target.workloads:
+        _create(cluster, _previous(json.loads(workload.manifest)))
+
+
+def _create(cluster: EmbeddedCluster, body: JsonObject) -> None:
+    resource = cluster.storage.registry.find_kind(body["apiVersion"], body["kind"])
+    if resource is None:
+        raise RehearsalImpossible(
+            f"{body['kind']} {body['metadata']['name']}: the embedded cluster has no kind {body['kind']} ({body['apiVersion']})"
+        )
+    if cluster.storage.find(resource, body["metadata"].get("namespace"), body["metadata"]["name"]) is None:
+        cluster.storage.create(resource, body, manager=PREVIOUS_MANAGER)
+
+
+def _previous(deployment: JsonObject) -> JsonObject:
+    metadata = deployment["spec"]["template"].setdefault("metadata", {})
+    annotations = {key: value for key, value in (metadata.get("annotations") or {}).items() if not key.startswith(PREFIX)}
+    metadata["annotations"] = {**annotations, f"{PREFIX}version": "previous"}
+    return deployment
+
+
+def _is_live(cluster: EmbeddedCluster) -> bool:
+    return all(is_complete(found, found.get("status") or {}) for found in cluster.storage.iterate(DEPLOYMENTS))
+
+
+@asynccontextmanager
+async def _serve(traffic: SimulatedTraffic) -> AsyncIterator[str]:
+    application = web.Application()
+    application.router.add_get("/metrics", traffic.handle)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/metrics"
+    finally:
+        await runner.cleanup()

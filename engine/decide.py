@@ -338,6 +338,7 @@ class _Turn:
         if deadline is None and seconds is not None:
             deadline = self.now + timedelta(seconds=seconds)
             self.at = replace(self.at, timers={**self.at.timers, TimerName.WAIT: deadline})
+            self.story.append(f"waiting at most {seconds:g} s: {operation.name}")
         if deadline is None or self.now < deadline:
             return False
         if isinstance(operation, Settle):

@@ -40,11 +40,9 @@ class SetWeightStep(DeployModel):
 
     weight: Weight = Field(
         description=(
-            "The new version's share of the traffic, in percent, 0 to 100. Shares should rise from step to "
-            "step, and after the "
-            "last step the share goes to 100 by itself. CD-as-a-Service took whole numbers only; here at most "
-            "two decimals are "
-            'allowed (0.01 is the finest), also as text with a percent sign ("12.5%").'
+            "The new version's share of the traffic, in percent, 0 to 100. Shares should rise from step to step, and "
+            "after the last step the share goes to 100 by itself. CD-as-a-Service took whole numbers only; here at "
+            'most two decimals are allowed (0.01 is the finest), also as text with a percent sign ("12.5%").'
         ),
         examples=[25, 0.1, "12.5%"],
         json_schema_extra={"x-headgate-addition": "fractions and percent signs"},

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from random import Random
+from typing import TypeAlias
 from uuid import uuid4
 
 import aiohttp
@@ -26,6 +27,7 @@ from adapters.kubernetes.cluster import Cluster, WatchScope, open_cluster
 from adapters.kubernetes.credentials import Credentials, load_in_cluster, load_kubeconfig, load_kubeconfig_content
 from adapters.kubernetes.errors import ApiError
 from adapters.kubernetes.routing import Routers
+from adapters.kubernetes.templates import JsonObject
 from adapters.kubernetes.transport import open_transport
 from adapters.kubernetes.world import KubernetesWorld
 from adapters.metrics.credentials import (
@@ -73,13 +75,20 @@ class _Actuator:
         return await self._clusters.perform(spec, snapshot, action)
 
 
+Providers: TypeAlias = Mapping[str, MetricProvider]
+
+
+def routers() -> Routers:
+    """Every router that this Headgate has."""
+    return Routers({RouterKind.SMI: SmiRouter(), RouterKind.POD_RATIO: PodRatioRouter()})
+
+
 @asynccontextmanager
 async def connect(
     settings: Settings, embedded: EmbeddedOptions | None, clock: Clock, *, patient: bool = False
 ) -> AsyncIterator[tuple[World, Actuator]]:
     """Implements `adapters.cli.composition.Connect`. Raises `ClusterUnreachable` unless it is patient."""
     bus, clusters = Bus(), dict[str, Cluster]()
-    routers = Routers({RouterKind.SMI: SmiRouter(), RouterKind.POD_RATIO: PodRatioRouter()})
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=True))
         rehearsal = await _rehearse(stack, embedded, clock)
@@ -95,9 +104,28 @@ async def connect(
             else:
                 await _open_account(stack, account, found, clusters, bus, clock)
         providers = await _open_providers(stack, settings, rehearsal, session, clock)
-        known = frozenset(accounts) | frozenset(rehearsal.clusters)
-        actuator = _Actuator(KubernetesActuator(clusters, routers, known), Measurer(providers, _render))
-        yield KubernetesWorld(clusters, routers, bus), actuator
+        yield _join(clusters, frozenset(accounts) | frozenset(rehearsal.clusters), providers, bus)
+
+
+@asynccontextmanager
+async def connect_clusters(
+    kubeconfigs: Mapping[str, JsonObject], providers: Providers, clock: Clock
+) -> AsyncIterator[tuple[World, Actuator]]:
+    """The way to clusters whose kubeconfigs are at hand, by account, with providers that run already."""
+    bus, clusters = Bus(), dict[str, Cluster]()
+    async with AsyncExitStack() as stack:
+        for account, kubeconfig in kubeconfigs.items():
+            credentials = await load_kubeconfig_content(kubeconfig)
+            clusters[account] = await _open(stack, account, credentials, bus, clock, WatchScope.CLUSTER)
+        yield _join(clusters, frozenset(clusters), providers, bus)
+
+
+def _join(
+    clusters: Mapping[str, Cluster], accounts: frozenset[str], providers: Providers, bus: Bus
+) -> tuple[World, Actuator]:
+    known = routers()
+    actuator = _Actuator(KubernetesActuator(clusters, known, accounts), Measurer(providers, _render))
+    return KubernetesWorld(clusters, known, bus), actuator
 
 
 async def _rehearse(stack: AsyncExitStack, embedded: EmbeddedOptions | None, clock: Clock) -> Rehearsal:
@@ -165,7 +193,7 @@ async def _keep_trying(
 
 async def _open_providers(
     stack: AsyncExitStack, settings: Settings, rehearsal: Rehearsal, session: aiohttp.ClientSession, clock: Clock
-) -> Mapping[str, MetricProvider]:
+) -> Providers:
     providers: dict[str, MetricProvider] = {}
     for name, found in settings.metric_providers.items():
         access = Access(

@@ -11,7 +11,7 @@ from adapters.http.bodies import EndLine, EntryLine, ErrorCode, ReleaseDetail, R
 from adapters.http.client import DaemonClient
 from adapters.http.client_errors import DaemonRefused, DaemonUnreachable
 from engine.clock import Clock
-from engine.model import FINAL_STATUSES, ReleaseStatus, State
+from engine.model import ReleaseStatus, State
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 10.0
@@ -36,6 +36,8 @@ class Follower:
             try:
                 if await self._watch():
                     return await self._client.release(self._release)
+                # Cut off as too slow, or the daemon is going down: the next contact will tell.
+                await self._clock.sleep(FIRST_PAUSE_SECONDS)
                 pause = FIRST_PAUSE_SECONDS
                 continue
             except DaemonUnreachable as error:
@@ -80,7 +82,7 @@ class Follower:
             if self._seen.get(entry.rollout, 0) < entry.seq <= now[entry.rollout]:
                 self._progress.missed(entry)
         self._seen = now
-        self._progress.begin(detail)
+        self._progress.stand(detail)
 
 
 # --- the end -----------------------------------------------------------------------------------------------------------
@@ -90,19 +92,19 @@ def exit_code_of(status: ReleaseStatus) -> ExitCode:
     return ExitCode.SUCCESS if status is ReleaseStatus.SUCCEEDED else ExitCode.FAILED
 
 
-def print_result(detail: ReleaseDetail, printer: Printer, advise: Callable[[str], str]) -> ExitCode:
-    """The result as a document, and the exit code that goes with it."""
+def print_result(detail: ReleaseDetail, printer: Printer, advise: Callable[[str], str] | None) -> ExitCode:
+    """The result as a document, and the exit code that goes with it. Without `advise` nobody is left to be asked."""
     printer.document(plain(detail), lambda: describe_result(detail, advise))
     return exit_code_of(detail.release.status)
 
 
-def describe_result(detail: ReleaseDetail, advise: Callable[[str], str]) -> str:
+def describe_result(detail: ReleaseDetail, advise: Callable[[str], str] | None) -> str:
     release = detail.release
     lines = [f"{release.status}: release {release.id} of {release.application}"]
     for rollout in detail.rollouts:
         reason = f": {rollout.reason}" if rollout.reason else ""
         lines.append(f"  {rollout.target} {_END_WORDS.get(rollout.state, str(rollout.state))}{reason}")
-    if release.status in FINAL_STATUSES and release.status is not ReleaseStatus.SUCCEEDED:
+    if advise is not None and release.status is not ReleaseStatus.SUCCEEDED:
         lines.append(f"The whole story: {advise(f'history {release.id}')}")
     return printable("\n".join(lines))
 

@@ -5,12 +5,12 @@ Of the journal only what moves a rollout is shown; every single action is in `he
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
 from adapters.cli.output import Printer
-from adapters.http.bodies import EntryBody, EntryLine, ReleaseBody, ReleaseDetail, RolloutBody
+from adapters.http.bodies import EntryBody, EntryLine, ReleaseBody, ReleaseDetail, RolloutBody, StepBody
 from engine.model import State
 
 _MACHINERY = ("next: ", "done: ")
@@ -21,7 +21,10 @@ class Progress(Protocol):
     """Somebody who is told of a release as it goes on."""
 
     def begin(self, detail: ReleaseDetail) -> None:
-        """How things stand, at the start and again after every gap."""
+        """What is going to be told of: once, before anything else."""
+
+    def stand(self, detail: ReleaseDetail) -> None:
+        """How things stand, when the story so far was told, and again after every gap."""
 
     def entry(self, line: EntryLine) -> None: ...
 
@@ -43,14 +46,17 @@ class PlainProgress:
         self._now = now
         self._advise = advise
         self._width = 0
-        self._steps: dict[str, tuple[str, ...]] = {}
+        self._steps: dict[str, tuple[StepBody, ...]] = {}
         self._asked: dict[str, int] = {}
         self._held: dict[str, str] = {}
 
     def begin(self, detail: ReleaseDetail) -> None:
         self._width = max(len(rollout.target) for rollout in detail.rollouts)
         for rollout in detail.rollouts:
-            self._steps[rollout.target] = tuple(f"{step.kind} {step.text}" for step in rollout.steps)
+            self._steps[rollout.target] = rollout.steps
+
+    def stand(self, detail: ReleaseDetail) -> None:
+        for rollout in detail.rollouts:
             self._remind(detail.release.id, rollout, rollout.since)
 
     def entry(self, line: EntryLine) -> None:
@@ -67,20 +73,10 @@ class PlainProgress:
         self._printer.say(f"{stamp(self._now())}  {text}")
 
     def _tell(self, entry: EntryBody, served: float | None) -> None:
-        text = "; ".join(self._clauses(entry))
+        text = "; ".join(clauses_of(entry, self._steps.get(entry.target, ())))
         if text:
             share = f"{served:g} %" if served is not None else ""
             self._printer.say(f"{stamp(entry.at)}  {entry.target.ljust(self._width)}  {share:>6}  {text}")
-
-    def _clauses(self, entry: EntryBody) -> Iterator[str]:
-        for clause in entry.text.split("; "):
-            if clause.startswith(_MACHINERY):
-                continue
-            steps = self._steps.get(entry.target, ())
-            if clause.startswith("step ") and 0 < entry.step <= len(steps):
-                yield f"{clause}: {steps[entry.step - 1]}"
-            else:
-                yield clause
 
     def _remind(self, release: str, rollout: RolloutBody, at: datetime) -> None:
         """Say once what a person has to do."""
@@ -98,6 +94,18 @@ class PlainProgress:
 
     def _say(self, at: datetime, target: str, text: str) -> None:
         self._printer.say(f"{stamp(at)}  {target.ljust(self._width)}  {'':>6}  {text}")
+
+
+def clauses_of(entry: EntryBody, steps: Sequence[StepBody]) -> Iterator[str]:
+    """What a journal entry says without the single actions; a step that begins is told with what it asks for."""
+    for clause in entry.text.split("; "):
+        if clause.startswith(_MACHINERY):
+            continue
+        if clause.startswith("step ") and 0 < entry.step <= len(steps):
+            step = steps[entry.step - 1]
+            yield f"{clause}: {step.kind} {step.text}"
+        else:
+            yield clause
 
 
 def stamp(at: datetime) -> str:

@@ -98,10 +98,12 @@ def _prune_mapping(json_schema: JsonObject, value: JsonObject, path: str, unknow
 
 
 def fill_defaults(json_schema: JsonObject, value: Any) -> None:  # noqa: ANN401 - any JSON value
-    """Put in the defaults of the schema where an object has nothing (or null where null is not allowed); in place."""
+    """Put in the defaults where an object has nothing, and take out nulls that may not be null; in place."""
     if isinstance(value, dict):
         for name, child in (json_schema.get("properties") or {}).items():
-            if "default" in child and (name not in value or (value[name] is None and not child.get("nullable"))):
+            if name in value and value[name] is None and not child.get("nullable"):
+                del value[name]
+            if "default" in child and name not in value:
                 value[name] = copy_json(child["default"])
             if name in value:
                 fill_defaults(child, value[name])

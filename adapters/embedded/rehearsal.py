@@ -52,15 +52,23 @@ async def rehearse(plan: ReleasePlan, clock: Clock, new_uid: Callable[[], str]) 
             for target in plan.targets:
                 if target.account == account:
                     install_previous(cluster, target)
-            with anyio.fail_after(START_SECONDS):
-                while not _is_live(cluster):
-                    await clock.sleep(_POLL_SECONDS)
+            await wait_until_live(cluster, clock)
             rehearsal.metrics_urls.append(await stack.enter_async_context(_serve(SimulatedTraffic(cluster.storage))))
         yield rehearsal
 
 
-def install_previous(cluster: EmbeddedCluster, target: TargetPlan) -> None:
-    """The target's application as it was before the release."""
+async def wait_until_live(cluster: EmbeddedCluster, clock: Clock) -> None:
+    """Until every Deployment is complete. Raises `RehearsalImpossible` when that takes too long."""
+    try:
+        with anyio.fail_after(START_SECONDS):
+            while not _is_live(cluster):
+                await clock.sleep(_POLL_SECONDS)
+    except TimeoutError as error:
+        raise RehearsalImpossible(f"the previous version did not come up within {START_SECONDS:g} s") from error
+
+
+def install_previous(cluster: EmbeddedCluster, target: TargetPlan, *, tag: str = "") -> None:
+    """The target's application as it was before the release; with `tag`, its images had that tag."""
     storage = cluster.storage
     if storage.find(NAMESPACES, None, target.namespace) is None:
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": target.namespace}}
@@ -68,7 +76,7 @@ def install_previous(cluster: EmbeddedCluster, target: TargetPlan) -> None:
     for manifest in target.manifests:
         _create(cluster, json.loads(manifest.content))
     for workload in target.workloads:
-        _create(cluster, _previous(json.loads(workload.manifest)))
+        _create(cluster, _previous(json.loads(workload.manifest), tag))
 
 
 def _create(cluster: EmbeddedCluster, body: JsonObject) -> None:
@@ -81,10 +89,12 @@ def _create(cluster: EmbeddedCluster, body: JsonObject) -> None:
         cluster.storage.create(resource, body, manager=PREVIOUS_MANAGER)
 
 
-def _previous(deployment: JsonObject) -> JsonObject:
+def _previous(deployment: JsonObject, tag: str) -> JsonObject:
     metadata = deployment["spec"]["template"].setdefault("metadata", {})
     annotations = {key: value for key, value in (metadata.get("annotations") or {}).items() if not key.startswith(PREFIX)}
     metadata["annotations"] = {**annotations, f"{PREFIX}version": "previous"}
+    for container in deployment["spec"]["template"]["spec"]["containers"] if tag else ():
+        container["image"] = f"{container['image'].rpartition(':')[0]}:{tag}"
     return deployment
 
 

@@ -61,8 +61,9 @@ def _apply(
         earlier = Manager(BEFORE_FIRST_APPLY, Operation.UPDATE, manager.api_version)
         managed.record_update(earlier, everything, time)
     former = managed.owners.get(manager)
-    wanted = ownable(fields_of(schema, configuration))
-    managed.set(manager, Ownership(wanted, former.time if former else time))
+    named = fields_of(schema, configuration)
+    wanted = ownable(named)
+    managed.set(manager, Ownership(named, time))
     merged = merge(schema, live, configuration)
     result = prune(schema, merged, former.fields if former else {}, managed.all_fields())
     made = compare_content(schema, live, result)
@@ -70,7 +71,7 @@ def _apply(
     managed.take_away(made.removed, from_others_than=manager)
     changed = bool(made.written or made.removed or former is None)
     managed.set(manager, Ownership(wanted, time if changed else former.time if former else time))
-    metadata = dict(result["metadata"])
+    metadata = dict(metadata_of(result))
     metadata["managedFields"] = managed.to_json()
     return {**result, "metadata": metadata}
 

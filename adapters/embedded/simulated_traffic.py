@@ -5,6 +5,7 @@
 Every Service that somebody could call gets the same constant rate. A TrafficSplit on it decides which Services' pods answer,
 else its own ready pods do, in equal shares. The share of errors is written on the pods:
 `embedded.headgate.dev/error-ratio: "0.05"`. The counters are integrated over time, so a change of the split shows at once.
+"""
 
 from __future__ import annotations
 

@@ -85,34 +85,34 @@ def _index(schema: Schema, items: list[Any]) -> dict[str, Any]:
 
 def fields_of(schema: Schema, value: Any) -> FieldSet:  # noqa: ANN401 - any JSON value
     """The set of all fields of a value."""
-    return children(_node_of(schema, value))
+    node = _named_node(schema, value)
+    return children(node) if node else EMPTY
 
 
-def _node_of(schema: Schema, value: Any) -> FieldSet:  # noqa: ANN401
-    """A value's node: a leaf unless it is a mapping or a list that merges."""
+def _named_node(schema: Schema, value: Any) -> FieldSet | None:  # noqa: ANN401
+    """A value's node: a leaf unless it is a mapping or a list that merges; None when it names nothing."""
     schema = settle(schema, value)
-    if schema.atomic or not value:
+    if schema.atomic or value is None or value == {}:
         return LEAF
+    below: FieldSet = {}
     if isinstance(value, dict) and schema.shape in {Shape.STRUCT, Shape.MAP}:
-        return _node_of_mapping(schema, value)
-    if isinstance(value, list) and schema.is_associative and schema.element is not None:
-        items = _index(schema, value)
-        return {element: _self_and(_node_of(schema.element, item)) for element, item in items.items()}
-    return LEAF
+        for name, child in value.items():
+            node = _named_node(schema.of_field(name), child)
+            if name not in schema.fields:
+                node = _self_and(node)
+            if node is not None:
+                below[field(name)] = node
+    elif isinstance(value, list) and schema.is_associative and schema.element is not None:
+        for element, item in _index(schema, value).items():
+            below[element] = _self_and(_named_node(schema.element, item))
+    else:
+        return LEAF
+    return below or None
 
 
-def _node_of_mapping(schema: Schema, value: dict[str, Any]) -> FieldSet:
-    node = {}
-    for name, child in value.items():
-        child_schema = schema.of_field(name)
-        if child == [] and child_schema.is_associative:
-            continue
-        below = _node_of(child_schema, child)
-        node[field(name)] = below if name in schema.fields else _self_and(below)
-    return node
-
-
-def _self_and(node: FieldSet) -> FieldSet:
+def _self_and(node: FieldSet | None) -> FieldSet:
+    if not node:
+        return LEAF
     return node if is_member(node) else {".": LEAF, **node}
 
 
@@ -140,11 +140,14 @@ def _compare_at(
     if before is after or (before == after and before is not _MISSING):
         return
     if before is _MISSING or after is _MISSING:
-        (added if before is _MISSING else removed)[element] = _whole_node(schema, before, after)
+        (added if before is _MISSING else removed)[element] = _whole_node(schema, after if before is _MISSING else before)
         return
     settled = settle(schema, before, after)
+    before, after = _null_as_empty(before, after), _null_as_empty(after, before)
     if not _merges(settled, before, after):
         modified[element] = LEAF
+        if schema.shape is Shape.ANY and type(before) is not type(after):
+            _note_change_of_type(element, schema, before, after, found)
         return
     below: tuple[FieldSet, FieldSet, FieldSet] = ({}, {}, {})
     for child, child_schema, old_child, new_child in _pairs(settled, before, after):
@@ -154,15 +157,37 @@ def _compare_at(
             total[element] = part
 
 
-def _whole_node(schema: Schema, before: Any, after: Any) -> FieldSet:  # noqa: ANN401
+def _note_change_of_type(
+    element: str,
+    schema: Schema,
+    before: Any,  # noqa: ANN401
+    after: Any,  # noqa: ANN401
+    found: tuple[FieldSet, FieldSet, FieldSet],
+) -> None:
+    """Where nothing says what a value is and it becomes another kind of value, what was in it goes and comes, too."""
+    added, removed, _ = found
+    for total, value in ((removed, before), (added, after)):
+        below = children(_whole_node(schema, value))
+        if below:
+            total[element] = below
+
+
+def _null_as_empty(value: Any, other: Any) -> Any:  # noqa: ANN401
+    """A null that stands where the other value has content is an empty mapping or list."""
+    return type(other)() if value is None and other and isinstance(other, (dict, list)) else value
+
+
+def _whole_node(schema: Schema, value: Any) -> FieldSet:  # noqa: ANN401
     """Everything in a value that is new or gone, each of its containers included."""
-    return _with_containers(_node_of(schema, after if before is _MISSING else before))
-
-
-def _with_containers(node: FieldSet) -> FieldSet:
-    if not node:
-        return node
-    return {".": LEAF, **{element: _with_containers(child) for element, child in node.items() if element != "."}}
+    schema = settle(schema, value)
+    if schema.atomic or not value:
+        return LEAF
+    if isinstance(value, dict) and schema.shape in {Shape.STRUCT, Shape.MAP}:
+        return {".": LEAF, **{field(name): _whole_node(schema.of_field(name), child) for name, child in value.items()}}
+    if isinstance(value, list) and schema.is_associative and schema.element is not None:
+        items = _index(schema, value)
+        return {".": LEAF, **{element: _whole_node(schema.element, item) for element, item in items.items()}}
+    return LEAF
 
 
 def _merges(schema: Schema, before: Any, after: Any) -> bool:  # noqa: ANN401
@@ -251,7 +276,7 @@ def _merge_order(live: list[str], applied: list[str]) -> list[str]:
 
 
 def remove_fields(schema: Schema, value: Any, unwanted: FieldSet) -> Any:  # noqa: ANN401 - any JSON value
-    """The value without the fields of the set. A mapping or list that loses everything is left out by its parent."""
+    """The value without the fields of the set. A mapping or list in it that loses everything becomes null."""
     schema = settle(schema, value)
     if schema.atomic or not unwanted:
         return value
@@ -282,8 +307,7 @@ def _remove_from(
             kept.append((name, child))
         elif not is_member(node):
             rest = remove_fields(schema, child, children(node))
-            if rest or not child:
-                kept.append((name, rest))
+            kept.append((name, None if child and not rest else rest))
     return build(kept)
 
 

@@ -1,14 +1,17 @@
-"""Where a cluster is and how to log in, from a kubeconfig or from within a pod. The only user of kubernetes-asyncio.
+"""Logging in to a cluster, again whenever the API server no longer accepts what it was shown.
 
-The library knows every kind of login (certificates, tokens, exec plugins, OIDC). Its traps are avoided here: an exec plugin
-is run with a time limit, renewed when a 401 says so, and never by more than one caller at once; a failing plugin is an error
-with a sentence instead of a dead background task. It is imported when first needed, because that takes most of a second.
+Logging in can mean to run a program for seconds, and a hundred requests meet the same 401 at the same moment. So there is one
+login at a time, whoever waited for it goes on with its outcome, and a login that did not help is not repeated at once. A failing
+program is an error with a sentence for the request that needed it; nothing runs in the background that could die unseen.
+
+What reads kubeconfigs is imported when first needed, because kubernetes-asyncio takes most of a second.
 """
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,107 +20,111 @@ import anyio
 from adapters.kubernetes.errors import CredentialsFailed
 
 if TYPE_CHECKING:
-    from kubernetes_asyncio.client import Configuration
+    from adapters.kubernetes.kubeconfig import Account
 
 PLUGIN_SECONDS = 30.0
+RENEWAL_PAUSE_SECONDS = 10.0
+"""How long after a login the next one may begin, at least."""
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What a request shows of us."""
+
+    headers: Mapping[str, str]
+    tls: ssl.SSLContext | None
+    """A new one with every login: connections that were made with another are then not used again."""
 
 
 class Credentials(Protocol):
     @property
-    def server(self) -> str: ...
+    def server(self) -> str:
+        """The address of the API server, without a slash at its end."""
 
     @property
-    def tls(self) -> ssl.SSLContext | None: ...
+    def server_name(self) -> str | None:
+        """The name in the server's certificate, where it is not the one in the address."""
 
-    async def headers(self) -> dict[str, str]: ...
+    @property
+    def proxy(self) -> str | None:
+        """The proxy that the kubeconfig names; None leaves that to the environment."""
 
-    async def renew(self) -> None:
-        """Log in again, after a 401."""
+    @property
+    def login(self) -> Login: ...
+
+    async def renew(self, refused: Login) -> bool:
+        """Log in again because `refused` was. Whether there is something new to try. Raises `CredentialsFailed`."""
 
 
-class KubeconfigCredentials:
+class Source(Protocol):
+    async def log_in(self) -> Account: ...
+
+
+class RenewableCredentials:
     """Made by `load_kubeconfig` and its siblings."""
 
-    def __init__(self, configuration: Configuration, load: Callable[[Configuration], Awaitable[None]]) -> None:
-        self._configuration = configuration
-        self._load = load
+    def __init__(self, source: Source, account: Account) -> None:
+        self._source = source
+        self._account = account
+        self._login = Login(account.headers, account.tls)
         self._renewing = anyio.Lock()
-        self._generation = 0
-        self.tls = _tls_context(configuration) if self.server.startswith("https") else None
+        self._renewed_at = float("-inf")
 
     @property
     def server(self) -> str:
-        return str(self._configuration.host).rstrip("/")
+        return self._account.server
 
-    async def headers(self) -> dict[str, str]:
-        token = await self._configuration.get_api_key_with_prefix("BearerToken")
-        return {"Authorization": token} if token else {}
+    @property
+    def server_name(self) -> str | None:
+        return self._account.server_name
 
-    async def renew(self) -> None:
-        seen = self._generation
+    @property
+    def proxy(self) -> str | None:
+        return self._account.proxy
+
+    @property
+    def login(self) -> Login:
+        return self._login
+
+    async def renew(self, refused: Login) -> bool:
         async with self._renewing:
-            if self._generation == seen:
-                await _with_limit(self._load(self._configuration))
-                self._generation += 1
+            if self._login is not refused:
+                return True
+            if anyio.current_time() < self._renewed_at + RENEWAL_PAUSE_SECONDS:
+                return False
+            try:
+                self._account = await self._source.log_in()
+            finally:
+                self._renewed_at = anyio.current_time()
+            self._login = Login(self._account.headers, self._account.tls)
+            return True
 
 
-async def load_kubeconfig(path: Path | None, context: str | None = None) -> KubeconfigCredentials:
-    """From a file; None is the usual one (KUBECONFIG, else ~/.kube/config)."""
-    from kubernetes_asyncio import config
+async def load_kubeconfig(path: Path | None, context: str | None = None) -> RenewableCredentials:
+    """From a file; None is the usual one (KUBECONFIG, else ~/.kube/config). Raises `CredentialsFailed`."""
+    from adapters.kubernetes.kubeconfig import Kubeconfig, usual_kubeconfig
 
-    async def load(configuration: Configuration) -> None:
-        await config.load_kube_config(
-            config_file=str(path) if path is not None else None,
-            context=context,
-            client_configuration=configuration,
-            persist_config=False,
-        )
-
-    return await _load(load)
+    source = str(path) if path is not None else usual_kubeconfig()
+    return await _load(Kubeconfig(source, context, plugin_seconds=PLUGIN_SECONDS))
 
 
-async def load_kubeconfig_content(content: dict[str, Any], context: str | None = None) -> KubeconfigCredentials:
-    from kubernetes_asyncio import config
+async def load_kubeconfig_content(content: dict[str, Any], context: str | None = None) -> RenewableCredentials:
+    """From a kubeconfig that is at hand as a document. Raises `CredentialsFailed`."""
+    from adapters.kubernetes.kubeconfig import Kubeconfig
 
-    async def load(configuration: Configuration) -> None:
-        await config.load_kube_config_from_dict(content, context=context, client_configuration=configuration)
-
-    return await _load(load)
+    return await _load(Kubeconfig(content, context, plugin_seconds=PLUGIN_SECONDS))
 
 
-async def load_in_cluster() -> KubeconfigCredentials:
-    """The service account of the pod that this runs in. Its token file is read again by the library as it changes."""
-    from kubernetes_asyncio import config
+async def load_in_cluster(folder: Path = SERVICE_ACCOUNT) -> RenewableCredentials:
+    """The service account of the pod that this runs in. Raises `CredentialsFailed`."""
+    from adapters.kubernetes.kubeconfig import ServiceAccount
 
-    async def load(configuration: Configuration) -> None:
-        config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-
-    return await _load(load)
+    return await _load(ServiceAccount(folder))
 
 
-async def _load(load: Callable[[Configuration], Awaitable[None]]) -> KubeconfigCredentials:
-    from kubernetes_asyncio.client import Configuration
-
-    configuration = Configuration()
-    await _with_limit(load(configuration))
-    return KubeconfigCredentials(configuration, load)
-
-
-async def _with_limit(loading: Awaitable[None]) -> None:
-    try:
-        with anyio.fail_after(PLUGIN_SECONDS):
-            await loading
-    except TimeoutError as error:
-        raise CredentialsFailed("login", f"the credential plugin gave no answer within {PLUGIN_SECONDS:g} s") from error
-    except Exception as error:
-        raise CredentialsFailed("login", f"the kubeconfig gave no usable credentials: {error}") from error
-
-
-def _tls_context(configuration: Configuration) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
-    if configuration.cert_file:
-        context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
-    if not configuration.verify_ssl:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+async def _load(source: Source) -> RenewableCredentials:
+    account = await source.log_in()
+    if not account.server.startswith(("http://", "https://")):
+        raise CredentialsFailed("login", "the kubeconfig gives no address of an API server (clusters[].cluster.server)")
+    return RenewableCredentials(source, account)

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
+LONGEST_MESSAGE = 2_000
+"""Characters. The server repeats what it refuses, which can be a whole object; journals and terminals want the beginning."""
+
 
 class ApiError(Exception):
     """The root. `what` says which request it was: `GET deployments.apps shop/web`."""
 
     status = 0
+    maybe_applied = False
+    """Whether a write may have been done all the same. Look before writing again."""
 
     def __init__(self, what: str, message: str) -> None:
         super().__init__(f"{what}: {message}")
@@ -21,6 +26,8 @@ class ApiError(Exception):
 
 
 class NotFound(ApiError):
+    """The API server says that there is no such object, or no such kind of object."""
+
     status = 404
 
 
@@ -41,7 +48,7 @@ class Expired(ApiError):
 
 
 class Invalid(ApiError):
-    """The object is refused; the message names the fields."""
+    """The request is refused for what it says; the message names the fields. The same request will be refused again."""
 
     status = 422
 
@@ -67,15 +74,27 @@ class TooManyRequests(ApiError):
 
 
 class ServerError(ApiError):
+    """The API server could not do it, or not in time: 5xx, and an error in the middle of a watch."""
+
     status = 500
+    maybe_applied = True
 
 
 class MalformedAnswer(ApiError):
     """The answer is not the API server's: a proxy, a login page, a cut-off body."""
 
+    maybe_applied = True
+
 
 class Unreachable(ApiError):
-    """No answer: refused, reset or timed out. A write may have been applied all the same; read before writing again."""
+    """No answer: refused, reset or timed out.
+
+    `maybe_applied` is False where the request cannot have reached the server: it was a read, or there was no connection.
+    """
+
+    def __init__(self, what: str, message: str, *, maybe_applied: bool = False) -> None:
+        super().__init__(what, message)
+        self.maybe_applied = maybe_applied
 
 
 class NotServed(ApiError):
@@ -86,27 +105,30 @@ class CredentialsFailed(ApiError):
     """The kubeconfig, or the program that it names, gave no usable credentials."""
 
 
+_BY_STATUS: dict[int, type[ApiError]] = {
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    408: ServerError,
+    409: Conflict,
+    410: Expired,
+}
+
+
 def error_of(what: str, status: int, body: object, retry_after: float | None) -> ApiError:
-    """The error for an answer with a status of 400 or more."""
+    """The error for an answer with a status of 400 or more; `body` is its JSON, None where it is none.
+
+    A 404 without a `Status` is not believed here: a proxy says the same of a path that it does not know.
+    """
     document: dict[str, Any] = body if isinstance(body, dict) else {}
     if document.get("kind") != "Status":
         return _unknown_error(what, status, retry_after)
-    message = str(document.get("message") or document.get("reason") or f"status {status}")
-    reason = document.get("reason")
+    message = _printable(str(document.get("message") or document.get("reason") or f"status {status}"))
     if status == 429:
         return TooManyRequests(what, message, retry_after)
-    if status == 409 and reason == "AlreadyExists":
+    if status == 409 and document.get("reason") == "AlreadyExists":
         return AlreadyExists(what, message)
-    kinds: dict[int, type[ApiError]] = {
-        400: Invalid,
-        401: Unauthorized,
-        403: Forbidden,
-        404: NotFound,
-        409: Conflict,
-        410: Expired,
-        422: Invalid,
-    }
-    return kinds.get(status, ServerError)(what, message)
+    return _BY_STATUS.get(status, Invalid if status < 500 else ServerError)(what, message)
 
 
 def _unknown_error(what: str, status: int, retry_after: float | None) -> ApiError:
@@ -114,6 +136,10 @@ def _unknown_error(what: str, status: int, retry_after: float | None) -> ApiErro
         return TooManyRequests(what, "too many requests", retry_after)
     if status == 401:
         return Unauthorized(what, "the credentials are not accepted")
-    if status == 404:
-        return NotFound(what, "there is nothing under this path; is this the address of an API server?")
     return MalformedAnswer(what, f"status {status} with a body that is not the API server's; is a proxy in between?")
+
+
+def _printable(message: str) -> str:
+    """On one line and without control characters, which could rewrite the terminal of whoever reads it."""
+    text = "".join(letter if letter.isprintable() else " " for letter in message)
+    return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]} ..."

@@ -1,0 +1,435 @@
+"""The command line: what can be said to Headgate. Each command only names its options here; its work is imported when it is used,
+so that `--help` and `validate` answer at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adapters.cli.exit_codes import ExitCode
+from adapters.cli.output import OutputFormat, Printer
+
+if TYPE_CHECKING:
+    from adapters.cli.composition import Connect
+    from adapters.cli.files import Choices
+    from adapters.cli.surroundings import Daemon
+
+app = typer.Typer(
+    name="headgate",
+    help="Progressive delivery for Kubernetes from outside the clusters.",
+    epilog="Exit codes: 0 success, 1 failed or rolled back, 2 bad input or usage, 3 conflict, 4 daemon or cluster "
+    "unreachable, 130 interrupted.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What is handed to the commands from outside; None stands for the real clusters."""
+
+    connect: Connect | None = None
+
+
+class ClusterKind(StrEnum):
+    EMBEDDED = "embedded"
+
+
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The deploy file.", show_default=False)]
+ReleaseArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID", help="A release's id, the beginning of it, or an application for its newest release."
+    ),
+]
+OutputOption = Annotated[
+    OutputFormat, typer.Option("--output", "-o", metavar="FORMAT", help="text, json or yaml.", show_default="text")
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", metavar="PATH", help="The settings file. [env: HEADGATE_CONFIG]"),
+]
+ServerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        "-s",
+        metavar="PLACE",
+        help="The daemon: unix:/path, or http(s)://host:port with a token in HEADGATE_TOKEN. Without it, the settings' "
+        "socket. [env: HEADGATE_SERVER]",
+    ),
+]
+TargetsOption = Annotated[
+    list[str] | None, typer.Option("--target", "-t", metavar="NAME", help="Only this target; may be repeated.")
+]
+ApplicationOption = Annotated[
+    str | None, typer.Option("--application", "-n", metavar="NAME", help="Instead of the file's application.")
+]
+ContextOption = Annotated[
+    list[str] | None,
+    typer.Option("--context", metavar="KEY=VALUE", help="A variable of templates, over the file's; may be repeated."),
+]
+WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Stay until the release has ended.")]
+TargetOption = Annotated[
+    str | None, typer.Option("--target", "-t", metavar="NAME", help="Only this target; without it, every one that can.")
+]
+StepOption = Annotated[
+    int | None,
+    typer.Option("--expect-step", metavar="N", min=0, help="Refuse the order when the rollout is at another step."),
+]
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept in the journal.")]
+
+
+# --- files -------------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def validate(file: FileArgument, output: OutputOption = OutputFormat.TEXT) -> None:
+    """Check a deploy file and everything that it names."""
+    from adapters.cli import files
+
+    _end(files.validate(file, _printer(output)))
+
+
+@app.command()
+def plan(
+    file: FileArgument,
+    target: TargetsOption = None,
+    application: ApplicationOption = None,
+    context: ContextOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Show every object that would be created, changed or removed, step by step."""
+    from adapters.cli.plan_view import plan_file
+
+    _end(plan_file(file, _choices(target, application, context), _printer(output)))
+
+
+@app.command()
+def schema(output: OutputOption = OutputFormat.TEXT) -> None:
+    """Print the JSON Schema of deploy files."""
+    from adapters.cli import files
+
+    _end(files.print_schema(_printer(output)))
+
+
+# --- carrying out ------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    file: FileArgument,
+    cluster: Annotated[
+        ClusterKind | None,
+        typer.Option("--cluster", metavar="KIND", help="embedded: a small cluster inside of this process, for all accounts."),
+    ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", metavar="PATH", help="Keep the rollout here; without it the store is temporary."),
+    ] = None,
+    target: TargetsOption = None,
+    application: ApplicationOption = None,
+    variables: ContextOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Carry a deploy file out in the foreground, without a daemon.
+
+    Ctrl-C puts everything back as it was when the store is temporary, and leaves the rollout as it stands when it is kept by
+    --store; a second Ctrl-C ends at once.
+    """
+    from adapters.cli.running import RunOptions, run_file
+    from adapters.cli.surroundings import read_settings
+
+    choices = _choices(target, application, variables)
+    options = RunOptions(file, choices, embedded=cluster is ClusterKind.EMBEDDED, store=store)
+    _end(_wait(run_file(options, read_settings(config), _connect(context, patient=False), _printer(output))))
+
+
+@app.command()
+def serve(
+    context: typer.Context,
+    config: ConfigOption = None,
+    store: Annotated[
+        Path | None, typer.Option("--store", metavar="PATH", help="The store, instead of the settings' one.")
+    ] = None,
+) -> None:
+    """Run the daemon."""
+    from adapters.cli.serving import serve as serve_daemon
+    from adapters.cli.surroundings import read_settings
+
+    settings = read_settings(config)
+    if store is not None:
+        settings = settings.model_copy(update={"store": store.absolute()})
+    _end(_wait(serve_daemon(settings, _connect(context, patient=True))))
+
+
+@app.command()
+def deploy(
+    file: FileArgument,
+    watch: WatchOption = False,
+    target: TargetsOption = None,
+    application: ApplicationOption = None,
+    context: ContextOption = None,
+    server: ServerOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Give a deploy file to the daemon."""
+    from adapters.cli import orders
+
+    choices = _choices(target, application, context)
+    _end(_wait(orders.deploy(file, choices, _daemon(server, config), _printer(output), watch=watch)))
+
+
+# --- looking -----------------------------------------------------------------------------------------------------------
+
+
+@app.command("list")
+def list_releases(
+    application: Annotated[
+        str | None, typer.Option("--application", "-n", metavar="NAME", help="Only releases of this application.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000, help="The most to show.")] = 20,
+    server: ServerOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """List the newest releases."""
+    from adapters.cli import orders
+
+    _end(_wait(orders.list_releases(application, limit, _daemon(server, config), _printer(output))))
+
+
+@app.command()
+def status(
+    release: ReleaseArgument,
+    watch: WatchOption = False,
+    server: ServerOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Show where a release stands."""
+    from adapters.cli import orders
+
+    _end(_wait(orders.status(release, _daemon(server, config), _printer(output), watch=watch)))
+
+
+@app.command()
+def history(
+    release: ReleaseArgument,
+    server: ServerOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Tell a release's whole story, from its journal."""
+    from adapters.cli import orders
+
+    _end(_wait(orders.history(release, _daemon(server, config), _printer(output))))
+
+
+# --- orders ------------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def approve(
+    release: ReleaseArgument,
+    target: TargetOption = None,
+    expect_step: StepOption = None,
+    reason: ReasonOption = "",
+    server: ServerOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Answer a waiting rollout with yes: it goes on."""
+    _order("approve", release, target, expect_step, reason, _daemon(server, config), output)
+
+
+@app.command()
+def reject(
+    release: ReleaseArgument,
+    target: TargetOption = None,
+    expect_step: StepOption = None,
+    reason: ReasonOption = "",
+    server: ServerOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Answer a waiting rollout with no: everything is put back."""
+    _order("reject", release, target, expect_step, reason, _daemon(server, config), output)
+
+
+@app.command()
+def pause(
+    release: ReleaseArgument,
+    target: TargetOption = None,
+    expect_step: StepOption = None,
+    reason: ReasonOption = "",
+    server: ServerOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Hold a rollout where it is."""
+    _order("pause", release, target, expect_step, reason, _daemon(server, config), output)
+
+
+@app.command()
+def resume(
+    release: ReleaseArgument,
+    target: TargetOption = None,
+    expect_step: StepOption = None,
+    reason: ReasonOption = "",
+    server: ServerOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Let a held or parked rollout go on."""
+    _order("resume", release, target, expect_step, reason, _daemon(server, config), output)
+
+
+@app.command()
+def abort(
+    release: ReleaseArgument,
+    target: TargetOption = None,
+    expect_step: StepOption = None,
+    reason: ReasonOption = "",
+    server: ServerOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Put everything back as it was."""
+    _order("abort", release, target, expect_step, reason, _daemon(server, config), output)
+
+
+# --- the rest ----------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def demo(
+    bad: Annotated[bool, typer.Option("--bad", help="Let the new version be a bad one, which is undone.")] = False,
+) -> None:
+    """Watch a canary on this machine: a small cluster, a real Envoy, live traffic. Takes less than a minute."""
+    from adapters.cli.demo import run_demo
+    from adapters.cli.logs import configure_logs
+    from adapters.settings import LogFormat, LogLevel
+
+    configure_logs(LogLevel.ERROR, LogFormat.TEXT)
+    _end(_wait(run_demo(bad=bad)))
+
+
+@app.command()
+def version(output: OutputOption = OutputFormat.TEXT) -> None:
+    """Print the version."""
+    from importlib.metadata import version as version_of
+
+    number = version_of("headgate")
+    _printer(output).document({"version": number}, lambda: f"headgate {number}")
+
+
+# --- what the commands share -------------------------------------------------------------------------------------------
+
+
+def _order(
+    kind: str,
+    release: str,
+    target: str | None,
+    expect_step: int | None,
+    reason: str,
+    daemon: Daemon,
+    output: OutputFormat,
+) -> None:
+    from adapters.cli.orders import give_order
+    from engine.events import CommandKind
+
+    order = CommandKind(kind)
+    _end(
+        _wait(
+            give_order(
+                order, release, daemon, _printer(output), target=target, expected_step=expect_step, reason=reason
+            )
+        )
+    )
+
+
+def _printer(output: OutputFormat) -> Printer:
+    return Printer(output, sys.stdout, sys.stderr)
+
+
+def _choices(targets: list[str] | None, application: str | None, context: list[str] | None) -> Choices:
+    from adapters.cli.files import Choices, read_context
+
+    return Choices(application, read_context(context or []), tuple(targets or ()))
+
+
+def _daemon(server: str | None, config: Path | None) -> Daemon:
+    from adapters.cli.surroundings import find_daemon
+
+    return find_daemon(server, config, os.environ)
+
+
+def _connect(context: typer.Context, *, patient: bool) -> Connect:
+    """A daemon is patient with clusters that cannot be reached yet; whoever stands before the terminal is not."""
+    outside = context.obj
+    assert isinstance(outside, Outside)
+    if outside.connect is not None:
+        return outside.connect
+    from functools import partial
+
+    from adapters.cli.connecting import connect
+
+    return partial(connect, patient=patient)
+
+
+def _wait(work: Coroutine[Any, Any, ExitCode]) -> ExitCode:
+    import asyncio
+
+    return asyncio.run(work)
+
+
+def _end(code: ExitCode) -> None:
+    raise typer.Exit(code)
+
+
+def _asked_format(arguments: Sequence[str]) -> OutputFormat:
+    """The output format, read before the command line is understood: its errors are printed in it too."""
+    for argument, following in zip(arguments, (*arguments[1:], ""), strict=True):
+        name, _, value = argument.partition("=")
+        if name in ("-o", "--output"):
+            value = value or following
+        elif argument.startswith("-o"):
+            value = argument[2:]
+        else:
+            continue
+        if value in list(OutputFormat):
+            return OutputFormat(value)
+    return OutputFormat.TEXT
+
+
+def main(arguments: Sequence[str] | None = None, *, connect: Connect | None = None) -> int:
+    """Run one command; returns its exit code. `connect` takes the place of the real clusters."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    printer = Printer(_asked_format(given), sys.stdout, sys.stderr)
+    try:
+        return int(app(given, prog_name="headgate", standalone_mode=False, obj=Outside(connect)) or 0)
+    except BrokenPipeError:
+        # What is left in the buffer must not fail once more when the interpreter flushes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.BROKEN_PIPE
+    except (Exception, KeyboardInterrupt) as error:
+        from adapters.cli.failures import report
+
+        return report(error, printer)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

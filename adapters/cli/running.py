@@ -1,0 +1,199 @@
+"""`run`: a deploy file carried out in the foreground, without a daemon. For build pipelines, and for trying things out.
+
+It is the daemon's own parts in this process: the same engine and store, and the same API on a private socket, so that another
+terminal can approve or abort. Without --store the store is temporary, which decides what an interrupt means: nobody could take
+the rollout up again, so traffic is put back before this ends. With --store the rollout stays where it is, for a daemon to go on.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+
+from adapters.cli.composition import Connect, EmbeddedOptions, Running, compose
+from adapters.cli.errors import InputInvalid
+from adapters.cli.exit_codes import ExitCode
+from adapters.cli.files import Choices, compile_plan, load
+from adapters.cli.following import Follower, print_result
+from adapters.cli.github import write_outputs
+from adapters.cli.logs import configure_logs
+from adapters.cli.orders import bundle, show_progress
+from adapters.cli.output import Printer
+from adapters.cli.progress import Progress
+from adapters.cli.signals import obey_signals
+from adapters.cli.surroundings import Daemon
+from adapters.http.bodies import Accepted, ErrorCode, ReleaseDetail
+from adapters.http.client import DaemonClient, SocketPlace
+from adapters.http.client_errors import DaemonRefused
+from adapters.http.server import serve_api
+from adapters.settings import LogFormat, LogLevel, Settings
+from engine.clock import SystemClock
+from engine.errors import CommandRefused, Conflict
+from engine.events import Command, CommandKind
+from engine.model import FINAL_STATUSES, ReleasePlan, Webhook
+from strategies.deployfile import LoadedFile, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    path: Path
+    choices: Choices
+    embedded: bool = False
+    """Let the embedded cluster stand for every account of the file."""
+    store: Path | None = None
+
+
+async def run_file(options: RunOptions, settings: Settings, connect: Connect, printer: Printer) -> ExitCode:
+    """Raises `InputInvalid`, `Conflict`, `StoreError` and `ClusterUnreachable`; then nothing was started."""
+    configure_logs(LogLevel.ERROR, LogFormat.TEXT)
+    loaded = load(options.path)
+    plan = compile_plan(loaded, options.choices)
+    with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="headgate-run-"))
+        run = _Run(options, settings, folder, loaded, plan, printer)
+        stack.callback(run.clean_up)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(obey_signals, run.interrupt, run.end_at_once)
+            code = await run.carry_out(connect)
+            tasks.cancel_scope.cancel()
+        return code
+
+
+class _Run:
+    """One file being carried out, and where that has come to."""
+
+    def __init__(
+        self,
+        options: RunOptions,
+        settings: Settings,
+        folder: Path,
+        loaded: LoadedFile,
+        plan: ReleasePlan,
+        printer: Printer,
+    ) -> None:
+        self._options = options
+        self._folder = folder
+        self._loaded = loaded
+        self._plan = plan
+        self._printer = printer
+        self._is_temporary = options.store is None
+        store = options.store.absolute() if options.store is not None else folder / "headgate.db"
+        self._settings = settings.model_copy(update={"store": store, "socket": folder / "headgate.sock"})
+        self._daemon = Daemon(SocketPlace(self._settings.socket), f" --server unix:{self._settings.socket}")
+        self._scope = anyio.CancelScope()
+        self._is_submitting = False
+        self._submitted = anyio.Event()
+        self._running: Running | None = None
+        self._progress: Progress | None = None
+        self._release = ""
+        self._is_interrupted = False
+        self._has_ended = False
+
+    # --- the run -------------------------------------------------------------------------------------------------------
+
+    async def carry_out(self, connect: Connect) -> ExitCode:
+        detail: ReleaseDetail | None = None
+        with self._scope:
+            embedded = EmbeddedOptions(self._plan) if self._options.embedded else None
+            address = self._settings.listen if self._is_called_back() else None
+            async with (
+                compose(self._settings, connect=connect, embedded=embedded) as self._running,
+                serve_api(self._running.application, self._settings.socket, address),
+                DaemonClient(self._daemon.place) as client,
+            ):
+                accepted = await self._submit(client)
+                detail = await self._follow(client, accepted)
+        if detail is None:
+            self._explain_leaving()
+            return ExitCode.INTERRUPTED
+        write_outputs(detail.release, os.environ)
+        code = print_result(detail, self._printer, None)
+        return ExitCode.INTERRUPTED if self._is_interrupted else code
+
+    def _is_called_back(self) -> bool:
+        steps = [step for target in self._plan.targets for step in target.steps]
+        return any(isinstance(step, Webhook) and step.callback for step in steps)
+
+    async def _submit(self, client: DaemonClient) -> Accepted:
+        self._is_submitting = True
+        try:
+            accepted = await client.submit(bundle(self._loaded, self._options.choices))
+        except DaemonRefused as refusal:
+            raise self._explain_refusal(refusal) from refusal
+        self._release = accepted.release.id
+        self._submitted.set()
+        return accepted
+
+    def _explain_refusal(self, refusal: DaemonRefused) -> Exception:
+        body = refusal.body
+        if body.code is ErrorCode.CONFLICT:
+            return Conflict(
+                f"{self._settings.store} holds release {body.release} of {self._plan.application}, which has not ended; "
+                f"carry on with: headgate serve --store {self._settings.store}, or name another --store"
+            )
+        if body.code is not ErrorCode.INVALID:
+            return refusal
+        problems = [Problem(one.path, one.line, one.column, one.message) for one in body.problems]
+        unknown = any(target.account not in self._settings.accounts for target in self._plan.targets)
+        advice = f"; to try it out on no real cluster: headgate run {self._options.path} --cluster embedded"
+        return InputInvalid(body.message + (advice if unknown and not self._options.embedded else ""), problems)
+
+    async def _follow(self, client: DaemonClient, accepted: Accepted) -> ReleaseDetail:
+        release = accepted.release
+        for warning in accepted.warnings:
+            self._printer.warn(f"warning: {warning}")
+        where = "a temporary store" if self._is_temporary else str(self._settings.store)
+        self._printer.say(f"Release {release.id} of {release.application} begins, in {where}.")
+        with show_progress(self._daemon, self._printer) as self._progress:
+            detail = await Follower(client, release.id, self._progress, SystemClock()).follow()
+        self._has_ended = detail.release.status in FINAL_STATUSES
+        return detail
+
+    # --- interrupts ----------------------------------------------------------------------------------------------------
+
+    async def interrupt(self) -> None:
+        """The first one: put traffic back if nobody else can, otherwise leave everything as it is."""
+        self._is_interrupted = True
+        if not self._is_submitting or not self._is_temporary:
+            self._scope.cancel()
+            return
+        await self._submitted.wait()
+        self._note("interrupted: everything is put back as it was, because nobody could carry on with a temporary store")
+        self._note("Ctrl-C again ends at once, and leaves everything as it stands")
+        assert self._running is not None
+        order = Command(CommandKind.ABORT, by="an interrupt")
+        try:
+            await self._running.engine.command(self._release, order)
+        except CommandRefused:
+            return  # It is being put back already, or has ended.
+
+    def end_at_once(self) -> None:
+        self._scope.cancel()
+
+    def _note(self, text: str) -> None:
+        if self._progress is not None:
+            self._progress.note(text)
+        else:
+            self._printer.say(text)
+
+    def _explain_leaving(self) -> None:
+        if not self._release:
+            self._printer.warn("interrupted; nothing was started")
+            return
+        self._printer.warn(
+            f"interrupted; release {self._release} is left as it stands\n"
+            f"carry on with: headgate serve --store {self._settings.store}"
+        )
+
+    def clean_up(self) -> None:
+        """The temporary store goes with the run, unless a rollout is left that somebody may want to carry on."""
+        if self._is_temporary and self._release and not self._has_ended:
+            self._settings.socket.unlink(missing_ok=True)
+            return
+        shutil.rmtree(self._folder, ignore_errors=True)

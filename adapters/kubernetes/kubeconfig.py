@@ -1,0 +1,204 @@
+"""What a kubeconfig says, read with kubernetes-asyncio. Imported only when a cluster is logged in to: it costs 0.65 s.
+
+The library knows the format: several files in one, certificates inline or in files, tokens, passwords, OIDC, Google. What it
+does badly is done here instead:
+
+* It runs an exec plugin without a time limit, leaves it running when it is given up, and cannot run it again before the old
+  token has expired, even if the API server refuses that. `_Loader` runs it by `adapters.kubernetes.exec_plugin`.
+* It ignores impersonation (`as:`), so that requests would be made with more rights than the file asks for.
+* It says of a missing file that a key is missing in it, and takes `http://localhost` for a missing address.
+* It writes inline certificates and keys into temporary files and removes them at the end of the process, if that is orderly.
+  They are removed as soon as they have been loaded.
+* A rotated OIDC refresh token is lost when the file is read again, so the file is only read again when it has changed.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kubernetes_asyncio.client import Configuration
+from kubernetes_asyncio.config import ConfigException
+from kubernetes_asyncio.config.incluster_config import InClusterConfigLoader
+from kubernetes_asyncio.config.kube_config import FileOrData, KubeConfigLoader, KubeConfigMerger, _cleanup_temp_files
+
+from adapters.kubernetes.errors import CredentialsFailed
+from adapters.kubernetes.exec_plugin import read_plugin, run_plugin
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Where a cluster is and how to show who we are."""
+
+    server: str
+    headers: Mapping[str, str]
+    tls: ssl.SSLContext | None
+    server_name: str | None
+    """The name in the server's certificate, where it is not the one in the address."""
+    proxy: str | None
+
+
+class _Loader(KubeConfigLoader):
+    """The library's, with the plugin run by us."""
+
+    plugin_seconds: float
+
+    async def load_from_exec_plugin(self) -> bool:
+        user, cluster = self._user, self._cluster
+        assert user is not None
+        assert cluster is not None
+        folder = Path(user.path).parent if user.path is not None else None
+        plugin = read_plugin(user.value["exec"], cluster.value, folder)
+        login = await run_plugin(plugin, limit_seconds=self.plugin_seconds)
+        if login.token:
+            self.token = f"Bearer {login.token}"
+        if login.certificate:
+            self.cert_file = _as_file(login.certificate)
+            self.key_file = _as_file(login.key)
+        return True
+
+    @property
+    def impersonation(self) -> dict[str, str]:
+        user: Mapping[str, Any] = self._user.value if self._user is not None else {}
+        if user.get("as-groups") or user.get("as-user-extra"):
+            said = "the kubeconfig impersonates groups or extra fields (as-groups, as-user-extra), which is not supported"
+            raise CredentialsFailed("login", f"{said}; name the user alone, or log in as an account with the rights it needs")
+        headers = {"Impersonate-User": user.get("as"), "Impersonate-Uid": user.get("as-uid")}
+        return {name: str(value) for name, value in headers.items() if value}
+
+
+class Kubeconfig:
+    """A kubeconfig in files (as many as KUBECONFIG names, separated by colons) or as a document."""
+
+    def __init__(self, source: str | dict[str, Any], context: str | None, *, plugin_seconds: float) -> None:
+        self._source = source
+        self._context = context
+        self._plugin_seconds = plugin_seconds
+        self._loader: _Loader | None = None
+        self._changed_at: list[int] = []
+
+    async def log_in(self) -> Account:
+        """Raises `CredentialsFailed`."""
+        configuration = Configuration()
+        with _explained(), _no_files_left():
+            loader = self._load()
+            await loader.load_and_set(configuration)
+            # From here to the end nothing is awaited, so that no other login meets the temporary files.
+            return _account(configuration, loader.impersonation)
+
+    def _load(self) -> _Loader:
+        changed_at = self._changes()
+        if self._loader is None or changed_at != self._changed_at:
+            self._loader = _Loader(self._read(), active_context=self._context, config_base_path=None)
+            self._loader.plugin_seconds = self._plugin_seconds
+            self._changed_at = changed_at
+        # What an earlier login found must not stand in for what this one does not find.
+        for name in ("token", "cert_file", "key_file"):
+            self._loader.__dict__.pop(name, None)
+        return self._loader
+
+    def _read(self) -> Any:
+        if not isinstance(self._source, str):
+            return self._source
+        merged = KubeConfigMerger(self._source).config
+        if merged is None or merged.value is None:
+            raise CredentialsFailed("login", f"there is no kubeconfig at {self._source}")
+        return merged
+
+    def _changes(self) -> list[int]:
+        if not isinstance(self._source, str):
+            return []
+        paths = [Path(path).expanduser() for path in self._source.split(os.pathsep) if path]
+        found = [path for path in paths if path.is_file()]
+        if not found:
+            raise CredentialsFailed("login", f"there is no kubeconfig at {self._source}")
+        return [path.stat().st_mtime_ns for path in found]
+
+
+def usual_kubeconfig() -> str:
+    """What kubectl uses: KUBECONFIG, else ~/.kube/config."""
+    return os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+
+
+class ServiceAccount:
+    """The service account of the pod that this runs in. Its token changes about every hour."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def log_in(self) -> Account:
+        """Raises `CredentialsFailed`."""
+        configuration = Configuration()
+        with _explained():
+            loader = InClusterConfigLoader(
+                token_filename=str(self._folder / "token"),
+                cert_filename=str(self._folder / "ca.crt"),
+                try_refresh_token=False,
+            )
+            loader.load_and_set(configuration)
+            return _account(configuration, {})
+
+
+def _account(configuration: Configuration, impersonation: Mapping[str, str]) -> Account:
+    server = str(configuration.host).rstrip("/")
+    # The token of a file ends in a newline as often as not, which no header may hold.
+    token = str(configuration.api_key.get("BearerToken") or "").strip()
+    return Account(
+        server=server,
+        headers={**({"Authorization": token} if token else {}), **impersonation},
+        tls=_tls_context(configuration) if server.startswith("https") else None,
+        server_name=configuration.tls_server_name,
+        proxy=configuration.proxy,
+    )
+
+
+def _tls_context(configuration: Configuration) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+    # Many clusters' own authorities lack extensions that Python asks for since 3.13; kubectl takes them.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
+    if not configuration.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _as_file(content: str) -> str:
+    made = FileOrData({"inline": content}, "file", data_key_name="inline", base64_file_content=False).as_file()
+    assert made is not None
+    return made
+
+
+@contextmanager
+def _no_files_left() -> Iterator[None]:
+    try:
+        yield
+    finally:
+        _cleanup_temp_files()
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """The many ways in which reading a kubeconfig fails, as sentences."""
+    try:
+        yield
+    except CredentialsFailed:
+        raise
+    except yaml.YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        where = f" (line {place.line + 1}, column {place.column + 1})" if place is not None else ""
+        raise CredentialsFailed("login", f"the kubeconfig is not YAML{where}") from error
+    except ssl.SSLError as error:
+        raise CredentialsFailed("login", f"a certificate or key is not usable: {error.reason or error}") from error
+    except (ConfigException, OSError) as error:
+        raise CredentialsFailed("login", f"no usable credentials: {error}") from error
+    except Exception as error:
+        said = f"the kubeconfig is not one, or an entry in it is malformed ({type(error).__name__})"
+        raise CredentialsFailed("login", said) from error

@@ -80,6 +80,8 @@ def _explain_usage(error: typer.TyperException) -> Explanation:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "headgate"
     message = error.format_message().rstrip(".")
+    if message.startswith("Usage:"):  # Nothing was asked for, so here is what could be.
+        return Explanation(ExitCode.BAD_INPUT, "usage", message)
     return Explanation(ExitCode.BAD_INPUT, "usage", f"{command}: {message}", advice=f"See: {command} --help")
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -402,7 +403,7 @@ def _end(code: ExitCode) -> None:
 
 def _asked_format(arguments: Sequence[str]) -> OutputFormat:
     """The output format, read before the command line is understood: its errors are printed in it too."""
-    for argument, following in zip(arguments, (*arguments[1:], ""), strict=True):
+    for argument, following in pairwise((*arguments, "")):
         name, _, value = argument.partition("=")
         if name in ("-o", "--output"):
             value = value or following

@@ -63,8 +63,8 @@ def _find_unknown(
     for target in plan.targets:
         if target.account not in accounts:
             mark = _mark(root, "targets", target.target, "account")
-            advice = suggest(target.account, accounts, "its settings name none")
-            message = f"the account {quote(target.account)} is not known to the daemon; {advice}"
+            advice = suggest(target.account, accounts, "they name none")
+            message = f"the account {quote(target.account)} is not in the settings; {advice}"
             yield Problem(body.name, *mark, message)
     asked = {
         query.name: query.provider
@@ -75,8 +75,8 @@ def _find_unknown(
     }
     for name, provider in asked.items():
         if provider not in providers:
-            advice = suggest(provider, providers, "its settings name none")
-            message = f"the metric provider {quote(provider)} of the query {quote(name)} is not known to the daemon; {advice}"
+            advice = suggest(provider, providers, "they name none")
+            message = f"the metric provider {quote(provider)} of the query {quote(name)} is not in the settings; {advice}"
             yield Problem(body.name, *_mark_of_query(root, name), message)
 
 

@@ -10,7 +10,6 @@ What reads kubeconfigs is imported when first needed, because kubernetes-asyncio
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -32,7 +31,7 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 class Login:
     """What a request shows of us."""
 
-    headers: Mapping[str, str]
+    headers: tuple[tuple[str, str], ...]
     tls: ssl.SSLContext | None
     """A new one with every login: connections that were made with another are then not used again."""
 

@@ -21,12 +21,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import yaml
 from kubernetes_asyncio.client import Configuration
 from kubernetes_asyncio.config import ConfigException
 from kubernetes_asyncio.config.incluster_config import InClusterConfigLoader
-from kubernetes_asyncio.config.kube_config import FileOrData, KubeConfigLoader, KubeConfigMerger, _cleanup_temp_files
+from kubernetes_asyncio.config.kube_config import ConfigNode, FileOrData, KubeConfigLoader, KubeConfigMerger, _cleanup_temp_files
 
 from adapters.kubernetes.errors import CredentialsFailed
 from adapters.kubernetes.exec_plugin import read_plugin, run_plugin
@@ -37,7 +38,7 @@ class Account:
     """Where a cluster is and how to show who we are."""
 
     server: str
-    headers: Mapping[str, str]
+    headers: tuple[tuple[str, str], ...]
     tls: ssl.SSLContext | None
     server_name: str | None
     """The name in the server's certificate, where it is not the one in the address."""
@@ -64,13 +65,13 @@ class _Loader(KubeConfigLoader):
         return True
 
     @property
-    def impersonation(self) -> dict[str, str]:
+    def impersonation(self) -> list[tuple[str, str]]:
         user: Mapping[str, Any] = self._user.value if self._user is not None else {}
-        if user.get("as-groups") or user.get("as-user-extra"):
-            said = "the kubeconfig impersonates groups or extra fields (as-groups, as-user-extra), which is not supported"
-            raise CredentialsFailed("login", f"{said}; name the user alone, or log in as an account with the rights it needs")
-        headers = {"Impersonate-User": user.get("as"), "Impersonate-Uid": user.get("as-uid")}
-        return {name: str(value) for name, value in headers.items() if value}
+        headers = [("Impersonate-User", user.get("as")), ("Impersonate-Uid", user.get("as-uid"))]
+        headers += [("Impersonate-Group", group) for group in user.get("as-groups") or ()]
+        for key, values in (user.get("as-user-extra") or {}).items():
+            headers += [(f"Impersonate-Extra-{quote(key, safe='')}", value) for value in values]
+        return [(name, str(value)) for name, value in headers if value]
 
 
 class Kubeconfig:
@@ -86,6 +87,7 @@ class Kubeconfig:
     async def log_in(self) -> Account:
         """Raises `CredentialsFailed`."""
         configuration = Configuration()
+        configuration.host = ""
         with _explained(), _no_files_left():
             loader = self._load()
             await loader.load_and_set(configuration)
@@ -103,7 +105,7 @@ class Kubeconfig:
             self._loader.__dict__.pop(name, None)
         return self._loader
 
-    def _read(self) -> Any:
+    def _read(self) -> ConfigNode | dict[str, Any]:
         if not isinstance(self._source, str):
             return self._source
         merged = KubeConfigMerger(self._source).config
@@ -142,16 +144,16 @@ class ServiceAccount:
                 try_refresh_token=False,
             )
             loader.load_and_set(configuration)
-            return _account(configuration, {})
+            return _account(configuration, [])
 
 
-def _account(configuration: Configuration, impersonation: Mapping[str, str]) -> Account:
+def _account(configuration: Configuration, impersonation: list[tuple[str, str]]) -> Account:
     server = str(configuration.host).rstrip("/")
     # The token of a file ends in a newline as often as not, which no header may hold.
     token = str(configuration.api_key.get("BearerToken") or "").strip()
     return Account(
         server=server,
-        headers={**({"Authorization": token} if token else {}), **impersonation},
+        headers=(*([("Authorization", token)] if token else []), *impersonation),
         tls=_tls_context(configuration) if server.startswith("https") else None,
         server_name=configuration.tls_server_name,
         proxy=configuration.proxy,

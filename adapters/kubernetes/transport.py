@@ -1,40 +1,49 @@
 """Requests to one API server: JSON in, JSON out, every status checked, every wait bounded.
 
-Requests and watches have connections of their own: a client library that shares one pool blocks for ever on the request after its
-hundredth watch. A 401 renews the credentials once. What cannot be answered becomes a typed error (`adapters.kubernetes.errors`);
-after a time-out of a write nobody knows whether it was applied, so callers read before they write again.
+Each of these was seen to go wrong in client libraries, and is why something here is as it is (for pools, proxies and probes, see
+`adapters.kubernetes.connections`):
+
+* **Statuses.** A library that hands out raw answers hands out errors as answers too. Everything but 2xx is an error here, also a
+  redirect: followed, it would turn a POST into a GET, and show our token or somebody's login page.
+* **Bodies.** A proxy's HTML page is not an event of a watch, and a cut-off body is not an object: `MalformedAnswer`. A bare
+  "404 page not found" is what the API server says of a kind that it does not serve, and what a proxy says of a cluster that it has
+  lost; it is believed only after the same address has answered as an API server does. Bodies are never logged.
+* **Waits.** Connections, answers, the beginning of a watch and the silence within it have limits of their own. A watch whose
+  other end is gone without a word is also found by TCP's own probes, in a minute.
+* **Long lines.** The HTTP library's line reader gives up at a few MiB; watches are split here, up to `Limits.line_bytes`.
+* **401.** Credentials are renewed once (by one caller for all), then the request is made once more.
+* **Writes without an answer.** `Unreachable.maybe_applied` says that nobody knows. A PUT or DELETE can be sent a second time by the
+  HTTP library when its idle connection was closed under it, so it can meet its own effect: as a `Conflict`, or as `NotFound`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import aiohttp
 
-from adapters.kubernetes.credentials import Credentials
-from adapters.kubernetes.errors import ApiError, MalformedAnswer, Unauthorized, Unreachable, error_of
+from adapters.kubernetes.connections import Limits, Sessions, open_sessions
+from adapters.kubernetes.credentials import Credentials, Login
+from adapters.kubernetes.errors import ApiError, MalformedAnswer, NotFound, Unauthorized, Unreachable, error_of
 
 JsonObject: TypeAlias = dict[str, Any]
 
-USER_AGENT = "headgate"
-REQUEST_SECONDS = 40.0
-"""Longer than the API server's own limit for a write to etcd (34 s were seen), so that its answer is not missed by a moment."""
-CONNECT_SECONDS = 10.0
-LONGEST_LINE = 32 * 2**20
-"""Of a watch, in bytes. An object cannot be larger than etcd's limit of a few MiB."""
+_BARE_NOT_FOUND = b"404 page not found"
 
 
 class Transport:
     """Made by `open_transport`."""
 
-    def __init__(self, credentials: Credentials, requests: aiohttp.ClientSession, watches: aiohttp.ClientSession) -> None:
+    def __init__(self, credentials: Credentials, sessions: Sessions, limits: Limits) -> None:
         self._credentials = credentials
-        self._requests = requests
-        self._watches = watches
+        self._sessions = sessions
+        self._limits = limits
         self.counts: Counter[str] = Counter()
         """Requests by verb, watches among them."""
 
@@ -53,9 +62,9 @@ class Transport:
         content = await self.request_bytes(
             method, path, what=what, query=query, payload=payload, content_type=content_type
         )
-        document = json.loads(content)
+        document = _parsed(content)
         if not isinstance(document, dict):
-            raise MalformedAnswer(what, "the answer is not a JSON object")
+            raise MalformedAnswer(what, "the answer is not a whole JSON object")
         return document
 
     async def request_bytes(
@@ -68,98 +77,166 @@ class Transport:
         payload: bytes | None = None,
         content_type: str = "application/json",
     ) -> bytes:
+        """The answer's JSON as it came. Raises `ApiError`."""
+        request = _Request(method, path, what, query, payload, content_type)
+        login = self._credentials.login
         try:
-            return await self._once(method, path, what, query, payload, content_type)
+            return await self._once(request, login)
         except Unauthorized:
-            await self._credentials.renew()
-            return await self._once(method, path, what, query, payload, content_type)
+            if not await self._credentials.renew(login):
+                raise
+            return await self._once(request, self._credentials.login)
 
-    async def _once(
-        self,
-        method: str,
-        path: str,
-        what: str,
-        query: Mapping[str, str] | None,
-        payload: bytes | None,
-        content_type: str,
-    ) -> bytes:
-        headers = await self._credentials.headers()
-        if payload is not None:
-            headers["Content-Type"] = content_type
-        self.counts[method] += 1
+    async def _once(self, request: _Request, login: Login) -> bytes:
+        status, content, failure = await self._exchange(request, login)
+        if failure is not None and status == 404 and content.strip() == _BARE_NOT_FOUND:
+            if await self._is_an_api_server(login):
+                raise NotFound(request.what, "the cluster does not serve such a kind of object")
+            raise MalformedAnswer(request.what, "status 404, but not by an API server; is a proxy in between?")
+        if failure is not None:
+            raise failure
+        return content
+
+    async def _exchange(self, request: _Request, login: Login) -> tuple[int, bytes, ApiError | None]:
+        """Raises `Unreachable`."""
+        self.counts[request.method] += 1
+        content_type = [("Content-Type", request.content_type)] if request.payload is not None else []
         try:
-            async with self._requests.request(
-                method, self._credentials.server + path, params=query, data=payload, headers=headers
+            async with self._sessions.requests.request(
+                request.method,
+                self._credentials.server + request.path,
+                params=request.query,
+                data=request.payload,
+                headers=[*login.headers, *content_type],
+                allow_redirects=False,
+                ssl=login.tls or True,
+                server_hostname=self._credentials.server_name,
             ) as response:
                 content = await response.read()
-                if response.status >= 400:
-                    raise _error(what, response, content)
-                if "json" not in response.content_type:
-                    raise MalformedAnswer(what, f"the answer is {response.content_type}, not JSON; is a proxy in between?")
-                return content
+                return response.status, content, _failure(request.what, response, content)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unreachable(what, f"no answer from {self._credentials.server} ({_reason(error)})") from error
+            raise self._unreachable(request.what, error, is_write=request.method != "GET") from error
+
+    async def _is_an_api_server(self, login: Login) -> bool:
+        """Whether this address answers discovery as an API server does (also a refusal is an answer of its own)."""
+        status, content, _ = await self._exchange(_Request("GET", "/apis", "GET /apis"), login)
+        document = _parsed(content)
+        return isinstance(document, dict) and document.get("kind") == ("APIGroupList" if status == 200 else "Status")
 
     @asynccontextmanager
     async def watch(
         self, path: str, *, what: str, query: Mapping[str, str], silence_seconds: float
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The lines of a watch, for as long as the server sends any within `silence_seconds` of each other."""
-        headers = await self._credentials.headers()
-        self.counts["WATCH"] += 1
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence_seconds)
+        """The lines of a watch, for as long as the server sends any within `silence_seconds` of each other.
+
+        Entered when the server has accepted the watch. Raises `ApiError`, also while the lines are read.
+        """
+        request = _Request("GET", path, what, query)
+        login = self._credentials.login
         try:
-            async with self._watches.get(
-                self._credentials.server + path, params=query, headers=headers, timeout=timeout
-            ) as response:
-                if response.status >= 400:
-                    raise _error(what, response, await response.read())
-                yield _lines(what, response)
+            response = await self._begin_watch(request, login, silence_seconds)
         except Unauthorized:
-            await self._credentials.renew()
-            raise
+            if not await self._credentials.renew(login):
+                raise
+            response = await self._begin_watch(request, self._credentials.login, silence_seconds)
+        try:
+            async with aclosing(self._lines(what, response)) as lines:
+                yield lines
+        finally:
+            response.close()
+
+    async def _begin_watch(self, request: _Request, login: Login, silence_seconds: float) -> aiohttp.ClientResponse:
+        self.counts["WATCH"] += 1
+        limits = self._limits
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_seconds, sock_read=silence_seconds)
+        try:
+            async with asyncio.timeout(limits.request_seconds):
+                response = await self._sessions.watches.get(
+                    self._credentials.server + request.path,
+                    params=request.query,
+                    headers=login.headers,
+                    allow_redirects=False,
+                    ssl=login.tls or True,
+                    server_hostname=self._credentials.server_name,
+                    timeout=timeout,
+                )
+                if response.status == 200 and "json" in response.content_type:
+                    return response
+                try:
+                    content = await response.read() if response.status != 200 else b""
+                finally:
+                    response.close()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._unreachable(request.what, error) from error
+        failure = _failure(request.what, response, content)
+        raise failure or MalformedAnswer(request.what, f"status {response.status} is no answer to a watch")
+
+    async def _lines(self, what: str, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
+        pending = bytearray()
+        try:
+            async for chunk in response.content.iter_any():
+                pending += chunk
+                if b"\n" in chunk:
+                    *lines, rest = bytes(pending).split(b"\n")
+                    pending = bytearray(rest)
+                    for line in lines:
+                        if line:
+                            yield line
+                if len(pending) > self._limits.line_bytes:
+                    raise MalformedAnswer(what, f"a line of the watch is longer than {self._limits.line_bytes} bytes")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unreachable(what, f"the watch broke off ({_reason(error)})") from error
 
-
-async def _lines(what: str, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """Split by ourselves: the library's own line reader gives up at a few MiB."""
-    pending = bytearray()
-    async for chunk in response.content.iter_any():
-        pending += chunk
-        if b"\n" not in chunk:
-            if len(pending) > LONGEST_LINE:
-                raise MalformedAnswer(what, f"a line of the watch is longer than {LONGEST_LINE} bytes")
-            continue
-        *lines, rest = bytes(pending).split(b"\n")
-        pending = bytearray(rest)
-        for line in lines:
-            if line:
-                yield line
+    def _unreachable(self, what: str, error: Exception, *, is_write: bool = False) -> Unreachable:
+        never_sent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL)
+        message = f"no answer from {self._credentials.server} ({_reason(error)})"
+        return Unreachable(what, message, maybe_applied=is_write and not never_sent)
 
 
-def _error(what: str, response: aiohttp.ClientResponse, content: bytes) -> ApiError:
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    path: str
+    what: str
+    query: Mapping[str, str] | None = None
+    payload: bytes | None = None
+    content_type: str = "application/json"
+
+
+def _failure(what: str, response: aiohttp.ClientResponse, content: bytes) -> ApiError | None:
+    """What is wrong with an answer, if anything is."""
+    status = response.status
+    if status >= 400:
+        return error_of(what, status, _parsed(content), _retry_after(response))
+    if not 200 <= status < 300:
+        return MalformedAnswer(what, f"status {status}, a redirect: is this the address of an API server, or of a login page?")
+    if "json" not in response.content_type:
+        return MalformedAnswer(what, f"the answer is {response.content_type}, not JSON; is a proxy in between?")
+    return None
+
+
+def _parsed(content: bytes) -> object:
     try:
-        body = json.loads(content)
-    except ValueError:
-        body = None
-    retry_after = response.headers.get("Retry-After", "")
-    return error_of(what, response.status, body, float(retry_after) if retry_after.isdigit() else None)
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+    """In seconds. The other form that HTTP knows, a date, is not used by API servers."""
+    text = response.headers.get("Retry-After", "")
+    return float(text) if text.isascii() and text.isdigit() else None
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "timed out"
     return str(error) or type(error).__name__
 
 
 @asynccontextmanager
-async def open_transport(credentials: Credentials, *, requests_at_once: int = 64) -> AsyncIterator[Transport]:
-    limit = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
-    tls = credentials.tls if credentials.tls is not None else True
-    headers = {"User-Agent": USER_AGENT, "Accept": "application/json"}
-    async with (
-        aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=requests_at_once, ssl=tls), timeout=limit, headers=headers, trust_env=True
-        ) as requests,
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, ssl=tls), headers=headers, trust_env=True) as watches,
-    ):
-        yield Transport(credentials, requests, watches)
+async def open_transport(credentials: Credentials, *, limits: Limits | None = None) -> AsyncIterator[Transport]:
+    """A transport that can be used until the block ends. Raises `CredentialsFailed` where the proxy cannot be used."""
+    limits = limits or Limits()
+    async with open_sessions(credentials.server, credentials.proxy, limits) as sessions:
+        yield Transport(credentials, sessions, limits)

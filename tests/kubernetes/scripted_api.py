@@ -13,6 +13,7 @@ import anyio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from adapters.kubernetes.credentials import Login
 from tests.clocks import START
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -63,20 +64,25 @@ async def scripted_api() -> AsyncIterator[ScriptedApi]:
         await server.close()
 
 
-class Login:
-    """Credentials for a scripted server."""
+class ScriptedCredentials:
+    """Credentials for a scripted server: another token with every login."""
 
-    tls = None
+    server_name = None
+    proxy = None
 
     def __init__(self, server: str) -> None:
         self.server = server
         self.renewed = 0
+        self.login = self._log_in()
 
-    async def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer token-{self.renewed}"}
+    async def renew(self, refused: Login) -> bool:
+        if refused is self.login:
+            self.renewed += 1
+            self.login = self._log_in()
+        return True
 
-    async def renew(self) -> None:
-        self.renewed += 1
+    def _log_in(self) -> Login:
+        return Login((("Authorization", f"Bearer token-{self.renewed}"),), None)
 
 
 class ImpatientClock:

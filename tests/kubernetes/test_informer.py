@@ -16,8 +16,8 @@ from adapters.kubernetes.wire import Key, ReplicaSet, decode_replica_set
 from tests.kubernetes.scripted_api import (
     Answer,
     ImpatientClock,
-    Login,
     ScriptedApi,
+    ScriptedCredentials,
     answer,
     event,
     html,
@@ -53,7 +53,7 @@ async def informing(script: Callable[[ScriptedApi], None]) -> AsyncIterator[Stan
     clock = ImpatientClock()
     async with scripted_api() as api:
         script(api)
-        async with open_transport(Login(api.server)) as transport, anyio.create_task_group() as tasks:
+        async with open_transport(ScriptedCredentials(api.server)) as transport, anyio.create_task_group() as tasks:
             stand: list[Stand] = []
 
             def on_change(key: Key, before: ReplicaSet | None, after: ReplicaSet | None) -> None:

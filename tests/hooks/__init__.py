@@ -1,0 +1,1 @@
+"""Webhooks and templates, against a real HTTP server."""

@@ -1,0 +1,1 @@
+"""The daemon's API, on a real daemon in this process: real socket, real store, a model of the world."""

@@ -1,0 +1,173 @@
+"""A real daemon in this process: the composition's own parts on a Unix socket, with a model in the place of the clusters."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from adapters.cli.composition import EmbeddedOptions, Running, compose
+from adapters.http.bodies import Accepted, RolloutBody, SourceBody, SubmitBody
+from adapters.http.client import DaemonClient, SocketPlace
+from adapters.http.server import serve_api
+from adapters.settings import AccountSettings, Address, PrometheusSettings, Settings, Token
+from engine.clock import Clock
+from engine.model import State
+from engine.ports import Actuator, World
+from tests.engine.model_world import ModelWorld
+from tests.invariants import Journal
+
+DEADLINE_SECONDS = 20.0
+
+MANIFEST = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers: [{name: app, image: "web:2"}]
+"""
+SERVICE = """\
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  selector: {app: web}
+  ports: [{name: http, port: 80, targetPort: 8080}]
+"""
+
+APPROVAL = "pause: {untilApproved: true}"
+WEBHOOK = "runWebhook: {name: smoke}"
+
+
+def percent(weight: float) -> str:
+    return f"setWeight: {{weight: {weight}}}"
+
+
+def deploy_text(
+    *steps: str,
+    application: str = "shop",
+    targets: Sequence[str] = ("production",),
+    account: str = "model",
+    mesh: bool = False,
+    url: str = "http://127.0.0.1:9/hook",
+) -> str:
+    """A deploy file with these steps, one target after the other; without a mesh, because that takes fewer actions."""
+    lines = ["version: v1", f"application: {application}", "description: the shop's web", "targets:"]
+    for index, target in enumerate(targets):
+        lines += [f"  {target}:", f"    account: {account}", f"    namespace: {target}", "    strategy: gentle"]
+        if index:
+            lines.append(f"    constraints: {{dependsOn: [{targets[index - 1]}]}}")
+    lines += ["manifests:", "  - path: web.yaml", "deploymentConfig: {settle: {duration: 0, unit: seconds}}"]
+    lines += ["strategies:", "  gentle:", "    canary:", "      steps:", *(f"        - {step}" for step in steps)]
+    if any("analysis" in step for step in steps):
+        lines += ["analysis:", "  defaultMetricProviderName: metrics", "  queries:"]
+        lines.append("    - {name: errors, upperLimit: 0.1, queryTemplate: errors}")
+    if any("runWebhook" in step for step in steps):
+        lines += ["webhooks:", "  - name: smoke", "    method: POST", f"    uriTemplate: {url}"]
+        lines.append("    bodyTemplate: {inline: '{\"back\": \"{{armory.callbackUri}}/callback\"}'}")
+    if mesh:
+        lines += ["trafficManagement:", "  - smi: [{rootServiceName: web}]"]
+    return "\n".join(lines) + "\n"
+
+
+def submission(*steps: str, **options: Any) -> SubmitBody:
+    manifests = {"web.yaml": [SourceBody("web.yaml", MANIFEST + (SERVICE if options.get("mesh") else ""))]}
+    return SubmitBody(name="deploy.yaml", text=deploy_text(*steps, **options), manifests=manifests)
+
+
+def write_files(folder: Path, *steps: str, **options: Any) -> Path:
+    """The same as files on disk; returns the deploy file."""
+    (folder / "web.yaml").write_text(MANIFEST + (SERVICE if options.get("mesh") else ""))
+    path = folder / "deploy.yaml"
+    path.write_text(deploy_text(*steps, **options))
+    return path
+
+
+class _Trusting(Journal):
+    """The order of journal and action is checked where the store can be seen; here it is a real one."""
+
+    def check_action(self, rollout: str, number: int) -> None: ...
+
+
+@dataclass
+class Stage:
+    """What outlives a daemon: its store, its socket's name, and the world."""
+
+    folder: Path
+    tokens: tuple[Token, ...] = ()
+    listen: Address | None = None
+    public_url: str | None = None
+    world: ModelWorld = field(default_factory=lambda: ModelWorld(lag=0.02, journal=_Trusting()))
+
+    @property
+    def settings(self) -> Settings:
+        provider = PrometheusSettings(type="prometheus", url="http://127.0.0.1:9")
+        return Settings(
+            source=None,
+            store=self.folder / "headgate.db",
+            socket=self.folder / "headgate.sock",
+            listen=self.listen,
+            tokens=self.tokens,
+            public_url=self.public_url,
+            accounts={"model": AccountSettings()},
+            metric_providers={"metrics": provider},
+        )
+
+    @property
+    def place(self) -> SocketPlace:
+        return SocketPlace(self.settings.socket)
+
+    @asynccontextmanager
+    async def connect(
+        self, settings: Settings, embedded: EmbeddedOptions | None, clock: Clock
+    ) -> AsyncIterator[tuple[World, Actuator]]:
+        yield self.world, self.world
+
+    @asynccontextmanager
+    async def daemon(self) -> AsyncIterator[Daemon]:
+        settings = self.settings
+        async with (
+            compose(settings, connect=self.connect) as running,
+            serve_api(running.application, settings.socket, settings.listen) as address,
+            DaemonClient(self.place) as client,
+        ):
+            yield Daemon(running, client, address)
+
+
+@dataclass
+class Daemon:
+    """A running daemon, and a client of it."""
+
+    running: Running
+    client: DaemonClient
+    address: Address | None
+
+    async def submit(self, *steps: str, **options: Any) -> Accepted:
+        return await self.client.submit(submission(*steps, **options))
+
+    async def rollout(self, release: str, target: str = "production") -> RolloutBody:
+        detail = await self.client.release(release)
+        return next(rollout for rollout in detail.rollouts if rollout.target == target)
+
+    async def until_state(self, release: str, state: State, target: str = "production") -> RolloutBody:
+        async def reached() -> bool:
+            return (await self.rollout(release, target)).state is state
+
+        await until(reached)
+        return await self.rollout(release, target)
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    with anyio.fail_after(DEADLINE_SECONDS):
+        while not await condition():
+            await anyio.sleep(0.01)

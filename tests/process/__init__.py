@@ -1,0 +1,1 @@
+"""Daemons as processes of their own, and what kills them."""

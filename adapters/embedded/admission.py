@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from adapters.embedded.builtin_schema import schema_of_kind
 from adapters.embedded.conform import conform
-from adapters.embedded.custom_kinds import CustomKinds
+from adapters.embedded.custom_kinds import CLEANUP, CustomKinds
 from adapters.embedded.custom_schema import fill_defaults, prune
 from adapters.embedded.custom_validation import check_object
 from adapters.embedded.defaulting import set_defaults
 from adapters.embedded.errors import Invalid
 from adapters.embedded.json_objects import JsonObject, copy_json, format_time, metadata_of, name_of
 from adapters.embedded.managed_fields import Manager, Operation, track_update
-from adapters.embedded.resources import PODS, SERVICES, Resource
+from adapters.embedded.resources import CUSTOM_RESOURCE_DEFINITIONS, PODS, SERVICES, Resource
 from adapters.embedded.schema import Schema
 from adapters.embedded.service_addresses import assign_addresses, keep_addresses
 from adapters.embedded.validation import validate
@@ -75,6 +75,10 @@ class Admission:
 
     def admit_new(self, resource: Resource, fresh: JsonObject, manager: str | None) -> None:
         """Complete and check an object that is about to be created."""
+        if resource.custom:
+            self.custom_kinds.require_open(resource)
+        elif resource == CUSTOM_RESOURCE_DEFINITIONS:
+            fresh["metadata"]["finalizers"] = [*(fresh["metadata"].get("finalizers") or ()), CLEANUP]
         self._set_defaults(resource, fresh)
         self._track(resource, self.blank(resource), fresh, "", manager)
         if resource == SERVICES:

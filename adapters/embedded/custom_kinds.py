@@ -12,13 +12,18 @@ from typing import TYPE_CHECKING
 
 from adapters.embedded.builtin_schema import schema_of_kind
 from adapters.embedded.custom_schema import merge_schema
+from adapters.embedded.errors import MethodNotAllowed
 from adapters.embedded.history import EventType, StorageEvent
-from adapters.embedded.json_objects import JsonObject, format_time, items_of, metadata_of, value_at
+from adapters.embedded.json_objects import JsonObject, format_time, items_of, metadata_of, name_of, namespace_of, value_at
 from adapters.embedded.resources import CUSTOM_RESOURCE_DEFINITIONS, Resource
 from adapters.embedded.schema import Schema
 
 if TYPE_CHECKING:
     from adapters.embedded.storage import Storage
+
+
+CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
+"""The finalizer by which a definition outlives the last object of its kind."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +43,7 @@ class CustomKinds:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._versions: dict[tuple[str, str, str], CustomVersion] = {}
+        self._ending: set[tuple[str, str]] = set()
 
     def version_of(self, resource: Resource) -> CustomVersion:
         """The definition of a custom resource.
@@ -47,14 +53,30 @@ class CustomKinds:
         """
         return self._versions[(resource.group, resource.version, resource.plural)]
 
+    def require_open(self, resource: Resource) -> None:
+        """Refuse new objects of a kind whose definition is being deleted.
+
+        Raises:
+            MethodNotAllowed: it is.
+        """
+        if resource.storage_key in self._ending:
+            raise MethodNotAllowed("create not allowed while custom resource definition is terminating")
+
     def notice(self, event: StorageEvent) -> None:
         """A listener of the storage."""
-        if event.resource != CUSTOM_RESOURCE_DEFINITIONS:
-            return
+        if event.resource == CUSTOM_RESOURCE_DEFINITIONS:
+            self._notice_definition(event)
+        elif event.type is EventType.DELETED and event.resource.storage_key in self._ending:
+            self._finish_if_empty(event.resource)
+
+    def _notice_definition(self, event: StorageEvent) -> None:
+        definition = event.object
         if event.type is EventType.DELETED:
-            self._retire(event.object)
-        elif event.previous is None or event.previous.get("spec") != event.object.get("spec"):
-            self._serve(event.object)
+            self._withdraw(definition["spec"])
+        elif event.previous is None or event.previous.get("spec") != definition.get("spec"):
+            self._serve(definition)
+        elif "deletionTimestamp" in metadata_of(definition) and _key(definition["spec"]) not in self._ending:
+            self._end(definition["spec"])
 
     def _serve(self, definition: JsonObject) -> None:
         spec = definition["spec"]
@@ -90,18 +112,35 @@ class CustomKinds:
         }
         return {**definition, "metadata": metadata, "status": status}
 
-    def _retire(self, definition: JsonObject) -> None:
-        spec = definition["spec"]
-        group, plural = spec["group"], spec["names"]["plural"]
-        for resource in [each for each in self._storage.registry.kinds() if each.storage_key == (group, plural)]:
-            self._storage.purge(resource)
-        self._storage.registry.remove(group, plural)
+    def _end(self, spec: JsonObject) -> None:
+        """Delete the objects of a kind whose definition is being deleted; the definition waits for the last of them."""
+        self._ending.add(_key(spec))
+        resource = next(each for each in self._storage.registry.kinds() if each.storage_key == _key(spec))
+        for obj in self._storage.iterate(resource):
+            self._storage.discard(resource, namespace_of(obj), name_of(obj))
+        self._finish_if_empty(resource)
+
+    def _finish_if_empty(self, resource: Resource) -> None:
+        name = resource.qualified_name
+        definition = self._storage.find(CUSTOM_RESOURCE_DEFINITIONS, None, name)
+        if definition is None or self._storage.holds_any(resource):
+            return
+        finalizers = metadata_of(definition).get("finalizers") or []
+        definition["metadata"]["finalizers"] = [each for each in finalizers if each != CLEANUP]
+        self._storage.update(CUSTOM_RESOURCE_DEFINITIONS, definition)
+
+    def _withdraw(self, spec: JsonObject) -> None:
+        self._ending.discard(_key(spec))
+        self._storage.registry.remove(*_key(spec))
         self._forget(spec)
 
     def _forget(self, spec: JsonObject) -> None:
-        group, plural = spec["group"], spec["names"]["plural"]
-        for key in [key for key in self._versions if (key[0], key[2]) == (group, plural)]:
+        for key in [key for key in self._versions if (key[0], key[2]) == _key(spec)]:
             del self._versions[key]
+
+
+def _key(spec: JsonObject) -> tuple[str, str]:
+    return spec["group"], spec["names"]["plural"]
 
 
 def _read_version(spec: JsonObject, version: JsonObject) -> CustomVersion:

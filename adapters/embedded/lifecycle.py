@@ -99,6 +99,7 @@ def carry_over(resource: Resource, old: JsonObject, new: JsonObject, subresource
 def _take_status(resource: Resource, old: JsonObject, new: JsonObject) -> JsonObject:
     result = {**old, "metadata": dict(metadata_of(old))}
     _copy_or_drop(new, result, "status")
+    _copy_or_drop(metadata_of(new), result["metadata"], "managedFields")
     for field in _STATUS_METADATA if not resource.custom else ():
         # the real status strategies reset the labels of a Deployment and the owners of a Pod, and nothing else
         if (resource, field) not in {(DEPLOYMENTS, "labels"), (PODS, "ownerReferences")}:

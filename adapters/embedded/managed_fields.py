@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from adapters.embedded.errors import BadRequest
 from adapters.embedded.field_sets import FieldSet, children, difference, union, without
 from adapters.embedded.json_objects import JsonObject, metadata_of
 from adapters.embedded.schema import Schema
@@ -198,7 +199,10 @@ def track_update(schema: Schema, old: JsonObject, new: JsonObject, manager: Mana
             managed = ManagedFields.of(old)
         if not managed.owners:
             return []
-    managed.record_update(manager, compare_content(schema, old, new), time)
+    try:
+        managed.record_update(manager, compare_content(schema, old, new), time)
+    except BadRequest:  # items that cannot be told apart are for validation to refuse, not for bookkeeping
+        managed = ManagedFields.of(old)
     return managed.to_json()
 
 

@@ -138,8 +138,8 @@ class Storage:
         self.require_history(at)
         return sorted(self._history.rewind(dict(current), resource, namespace or "", at).items())
 
-    def holds_any(self, resource: Resource, namespace: str) -> bool:
-        """Whether the namespace has an object of this kind."""
+    def holds_any(self, resource: Resource, namespace: str | None = None) -> bool:
+        """Whether the namespace (or any) has an object of this kind."""
         return next(self._collection(resource).in_order(namespace), None) is not None
 
     def schema_of(self, resource: Resource) -> Schema:
@@ -276,11 +276,6 @@ class Storage:
         """Delete an object in the background if it is (still) there."""
         if self.find_stored(resource, namespace, name) is not None:
             self.delete(resource, namespace, name, propagation="Background")
-
-    def purge(self, resource: Resource) -> None:
-        """Remove all objects of a kind, whatever holds them: what happens to them when the kind itself goes."""
-        for key, stored in self._collection(resource).in_order(None):
-            self._remove(resource, key, stored)
 
     def insert(
         self,

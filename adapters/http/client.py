@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias, TypeVar
@@ -149,7 +150,7 @@ class DaemonClient:
                 method,
                 base + path,
                 params=query,
-                data=encode(body) if body is not None else None,
+                data=BytesIO(encode(body)) if body is not None else None,
                 headers=headers,
                 timeout=limits or self._session.timeout,
                 allow_redirects=False,

@@ -139,4 +139,4 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
+    return (os.strerror(error.errno) if error.errno else str(error)).lower()

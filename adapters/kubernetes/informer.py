@@ -2,19 +2,21 @@
 
 What it promises: `items` is what the API server said last, in its order; every change is told once, as a key. What a watch
 may do to us, it expects: a resourceVersion is opaque and only compared for equality; 410 means list again, after a random
-wait, so that a restarted API server is not asked by everybody at once; an orderly end means go on where it stopped, but ends
-that come too soon count as failures; a line that never comes is a dead connection; a list tells by comparison what was
-deleted in a gap.
+wait, so that a restarted API server is not asked by everybody at once; an orderly end means go on where it stopped, but
+ends that come too soon count as failures; a line that never comes is a dead connection; a list tells by comparison what
+was deleted in a gap; an object that cannot be understood stops this cache, with a sentence, and nothing else.
 
 **Reading our own writes.** A verdict must not rest on what an object was before we changed it. After a write, its new
-resourceVersion is expected here, and the object does not count as current until the watch has delivered that version (it may
-have come before the write's own answer), or a list that began after the write. When neither comes, it is read once by itself.
+resourceVersion is expected here, and the object does not count as current until the watch has delivered that version (it
+may have come before the write's own answer), or a list that began after the write. When neither comes, it is read once by
+itself (`adapters.kubernetes.own_writes` has the rules).
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from random import Random
 from typing import Generic, TypeVar
 
@@ -22,7 +24,18 @@ import anyio
 import msgspec
 import structlog
 
-from adapters.kubernetes.errors import ApiError, Expired, Forbidden, MalformedAnswer, NotFound, TooManyRequests, Unreachable
+from adapters.kubernetes.backoff import Backoff
+from adapters.kubernetes.errors import (
+    ApiError,
+    Expired,
+    Forbidden,
+    MalformedAnswer,
+    NotFound,
+    ServerError,
+    TooManyRequests,
+    Unreachable,
+)
+from adapters.kubernetes.own_writes import Mark, OwnWrites
 from adapters.kubernetes.paths import ResourceRef
 from adapters.kubernetes.transport import Transport
 from adapters.kubernetes.wire import Bookmark, Item, Key, ListMetadata, Page, WatchError, WatchEvent
@@ -35,13 +48,25 @@ T = TypeVar("T", bound=Item)
 PAGE = 500
 WATCH_SECONDS = (240.0, 480.0)
 SILENCE_MARGIN_SECONDS = 30.0
-FIRST_BACKOFF_SECONDS = 0.5
-MOST_BACKOFF_SECONDS = 30.0
 FORBIDDEN_BACKOFF_SECONDS = 60.0
 SHORT_STREAM_SECONDS = 1.0
+HEALTHY_SECONDS = 60.0
+"""A watch that held for this long was well; what breaks it is not counted to what went wrong before."""
 RELIST_JITTER_SECONDS = 1.0
 DOUBT_SECONDS = 5.0
-_REMEMBERED_VERSIONS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    synced: bool
+    """The cache has been filled once."""
+    trouble: str
+    """Why the cache is not being kept up to date at the moment; empty when it is."""
+    since: datetime
+    """Since when it has been so."""
+    silent_seconds: float
+    """For how long nothing has been heard of the API server. A healthy watch is never silent for much longer than the
+    minute between two bookmarks."""
 
 
 class Informer(Generic[T]):
@@ -62,8 +87,6 @@ class Informer(Generic[T]):
         self.namespace = namespace
         self.items: dict[Key, T] = {}
         self.synced = anyio.Event()
-        self.trouble = ""
-        """Why the cache is not being kept up to date at the moment; empty when it is."""
         self.watches = 0
         """How many watches were ever opened."""
         self._transport = transport
@@ -74,49 +97,77 @@ class Informer(Generic[T]):
         self._on_change = on_change
         self._on_synced = on_synced
         self._version = ""
-        self._backoff = FIRST_BACKOFF_SECONDS
-        self._expected: dict[Key, tuple[str, float]] = {}
-        self._seen: dict[Key, deque[str]] = {}
+        self._backoff = Backoff(random)
+        self._writes = OwnWrites()
+        self._lists_begun = self._lists_ended = 0
+        self._ended_early = False
+        self._trouble = ""
+        self._so_since = clock.now()
+        self._heard_at = clock.monotonic()
 
     @property
     def what(self) -> str:
         return f"{self.resource.full_name} in {self.namespace or 'all namespaces'}"
 
-    # --- reading our own writes ----------------------------------------------------------------------------------------
+    @property
+    def trouble(self) -> str:
+        """Why the cache is not being kept up to date at the moment; empty when it is."""
+        return self._trouble
 
-    def expect(self, key: Key, resource_version: str) -> bool:
+    @property
+    def health(self) -> Health:
+        silent = self._clock.monotonic() - self._heard_at
+        return Health(self.synced.is_set(), self._trouble, self._so_since, silent)
+
+    # --- reading our own writes ------------------------------------------------------------------------------------
+
+    def expect(self, key: Key, resource_version: Mark) -> bool:
         """A write of ours made this version. Whether it is still to come."""
         there = self.items.get(key)
-        if (there is not None and there.resource_version == resource_version) or resource_version in self._seen.get(key, ()):
+        if there is not None and there.resource_version == resource_version:
             return False
-        self._expected[key] = (resource_version, self._clock.monotonic())
-        return True
+        return self._writes.expect(key, resource_version, self._clock.monotonic())
+
+    def expect_gone(self, key: Key, uid: Mark) -> bool:
+        """We deleted this object. Whether its end is still to come; finalizers may keep it for long."""
+        return self._writes.expect(key, uid, self._clock.monotonic())
 
     def is_current(self, key: Key) -> bool:
-        return self.synced.is_set() and key not in self._expected
+        """Whether the cache is complete and knows all that we made of this object."""
+        return self.synced.is_set() and self._writes.are_seen(key)
 
-    async def dispel_doubt(self, key: Key, resource_version: str) -> None:
-        """Wait for an expected version; when it does not come, read the object itself, once."""
+    async def dispel_doubt(self, key: Key, mark: Mark) -> None:
+        """Wait for an expected version (or, with its uid, for a deleted object's end); read the object if it does not come."""
         await self._clock.sleep(DOUBT_SECONDS)
-        while self._expected.get(key, ("",))[0] == resource_version:
-            before = self.items.get(key)
+        while self._writes.is_expected(key, mark):
             try:
-                path = self.resource.item(key[0] or None, key[1])
-                content = await self._transport.request_bytes("GET", path, what=f"GET {self.resource.full_name} {key[1]}")
-                found: T | None = self._decode(msgspec.Raw(content))
-            except NotFound:
-                found = None
+                await self.refresh(key)
             except ApiError as error:
                 log.warning("informer.doubt", what=self.what, key=key, error=str(error))
+            if self._writes.is_expected(key, mark):
                 await self._clock.sleep(DOUBT_SECONDS)
-                continue
-            if self.items.get(key) is before:
-                self._put(key, found)
-            # Read after the write was done, so whatever is known of the object now is not from before it.
-            self._expected.pop(key, None)
-            self._on_change(key, before, self.items.get(key))
 
-    # --- the reflector -------------------------------------------------------------------------------------------------
+    async def refresh(self, key: Key) -> None:
+        """Read one object itself, and take it into the cache unless that has moved on meanwhile. Raises `ApiError`."""
+        before, lists, began = self.items.get(key), self._lists_begun, self._clock.monotonic()
+        what = f"GET {self.resource.full_name} {key[1]}"
+        try:
+            content = await self._transport.request_bytes("GET", self.resource.item(key[0] or None, key[1]), what=what)
+            found: T | None = self._understand(msgspec.Raw(content), what)
+        except NotFound:
+            found = None
+        # A list that was under way may be older than what was read, or newer: it will be known at the next reading.
+        if self.items.get(key) is not before or lists != self._lists_begun or lists != self._lists_ended:
+            return
+        version = found.resource_version if found is not None else None
+        known = before.resource_version if before is not None else None
+        settled = self._writes.read(key, version, began=began, known=known)
+        if version != known:
+            self._put(key, found)
+        for one in settled:
+            self._wake(one)
+
+    # --- the reflector -----------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         while True:
@@ -124,65 +175,78 @@ class Informer(Generic[T]):
                 if not self._version:
                     await self._relist()
                 await self._watch()
-            except Expired:
-                self._version = ""
-                await self._clock.sleep(self._random.uniform(0, RELIST_JITTER_SECONDS))
             except ApiError as error:
                 await self._back_off(error)
 
     async def _back_off(self, error: ApiError) -> None:
-        self.trouble = str(error)
-        log.warning("informer.trouble", what=self.what, error=str(error))
+        if isinstance(error, Expired):
+            self._version = ""
+        self._tell_trouble(error)
+        await self._clock.sleep(self._wait_after(error))
+
+    def _wait_after(self, error: ApiError) -> float:
         if isinstance(error, Forbidden):
-            wait = FORBIDDEN_BACKOFF_SECONDS
-        elif isinstance(error, TooManyRequests) and error.retry_after is not None:
-            wait = error.retry_after
-        else:
-            # Decorrelated jitter: grows like an exponential back-off, without many clients in step.
-            self._backoff = min(MOST_BACKOFF_SECONDS, self._random.uniform(FIRST_BACKOFF_SECONDS, self._backoff * 3))
-            wait = self._backoff
-        await self._clock.sleep(wait)
+            return FORBIDDEN_BACKOFF_SECONDS
+        if isinstance(error, TooManyRequests) and error.retry_after is not None:
+            return self._backoff.as_asked(error.retry_after)
+        is_first = self._backoff.is_fresh
+        wait = self._backoff.next()
+        # History expires when a server is restarted. Again and again, that is trouble like any other.
+        return self._random.uniform(0, RELIST_JITTER_SECONDS) if isinstance(error, Expired) and is_first else wait
 
     async def _relist(self) -> None:
         async with self._relists:
+            self._lists_begun += 1
             began = self._clock.monotonic()
-            found: dict[Key, T] = {}
-            metadata = ListMetadata()
-            while True:
-                page = await self._page(metadata.continue_)
-                metadata = page.metadata
-                for raw in page.items or ():
-                    item = self._decode(raw)
-                    found[item.key] = item
-                if not metadata.continue_:
-                    break
+            try:
+                found, version = await self._list()
+            finally:
+                self._lists_ended = self._lists_begun
         self._replace(found, began)
-        self._version = metadata.resource_version
-        self.trouble = ""
+        self._version = version
         if not self.synced.is_set():
             self.synced.set()
             self._on_synced()
 
-    async def _page(self, token: str) -> Page:
-        query = {"limit": str(PAGE)} | ({"continue": token} if token else {})
-        path = self.resource.collection(self.namespace)
-        content = await self._transport.request_bytes("GET", path, what=f"LIST {self.what}", query=query)
+    async def _list(self) -> tuple[dict[Key, T], str]:
+        """All objects, and the version from which a watch goes on."""
+        what = f"LIST {self.what}"
+        found: dict[Key, T] = {}
+        query = {"limit": str(PAGE)}
+        while True:
+            content = await self._transport.request_bytes(
+                "GET", self.resource.collection(self.namespace), what=what, query=query
+            )
+            self._heard_at = self._clock.monotonic()
+            metadata = self._take_page(content, what, found)
+            if not metadata.continue_:
+                return found, metadata.resource_version
+            query["continue"] = metadata.continue_
+
+    def _take_page(self, content: bytes, what: str, found: dict[Key, T]) -> ListMetadata:
         try:
-            return msgspec.json.decode(content, type=Page)
-        except msgspec.DecodeError as error:
-            raise MalformedAnswer(f"LIST {self.what}", "the answer is not a list") from error
+            page = msgspec.json.decode(content, type=Page)
+        except msgspec.MsgspecError as error:
+            raise MalformedAnswer(what, f"the answer is not a list: {error}") from error
+        for raw in page.items or ():
+            item = self._understand(raw, what)
+            found[item.key] = item
+        if not page.metadata.resource_version:
+            raise MalformedAnswer(what, "the list has no resourceVersion to watch from")
+        return page.metadata
 
     def _replace(self, found: dict[Key, T], began: float) -> None:
-        delivered = [key for key, (_, written_at) in self._expected.items() if written_at < began]
-        for key in delivered:
-            del self._expected[key]
-            self._on_change(key, self.items.get(key), self.items.get(key))
+        settled = self._writes.listed(began)
         for key in [key for key in self.items if key not in found]:
+            self._writes.show(key, self.items[key].uid)
             self._put(key, None)
         for key, item in found.items():
             there = self.items.get(key)
             if there is None or (there.uid, there.resource_version) != (item.uid, item.resource_version):
+                self._writes.show(key, item.resource_version)
                 self._put(key, item)
+        for key in settled:
+            self._wake(key)
 
     async def _watch(self) -> None:
         seconds = self._random.uniform(*WATCH_SECONDS)
@@ -192,48 +256,89 @@ class Informer(Generic[T]):
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(int(seconds)),
         }
-        began = self._clock.monotonic()
         self.watches += 1
         path, what = self.resource.collection(self.namespace), f"WATCH {self.what}"
         silence = seconds + SILENCE_MARGIN_SECONDS
         async with self._transport.watch(path, what=what, query=query, silence_seconds=silence) as lines:
-            async for line in lines:
-                self._take(line, what)
-                self.trouble = ""
-        lived = self._clock.monotonic() - began
-        if lived < SHORT_STREAM_SECONDS:
-            raise Unreachable(what, f"the server ended the watch after {lived:.2f} s")
-        self._backoff = FIRST_BACKOFF_SECONDS
+            began = self._heard_at = self._clock.monotonic()
+            if not self._ended_early:
+                self._tell_well()
+            try:
+                async for line in lines:
+                    self._take(line, what)
+            finally:
+                lived = self._clock.monotonic() - began
+                if lived >= HEALTHY_SECONDS:
+                    self._backoff.reset()
+        self._ended_early = lived < SHORT_STREAM_SECONDS
+        if self._ended_early:
+            raise Unreachable(what, "the server ends the watch as soon as it has begun")
+        self._tell_well()
 
     def _take(self, line: bytes, what: str) -> None:
+        item: T | None = None
         try:
             event = msgspec.json.decode(line, type=WatchEvent)
             if event.type == "BOOKMARK":
-                self._version = msgspec.json.decode(event.object, type=Bookmark).metadata.resource_version
-                return
-            if event.type == "ERROR":
-                self._raise(msgspec.json.decode(event.object, type=WatchError), what)
-            item = self._decode(event.object)
-        except (msgspec.DecodeError, KeyError, ValueError) as error:
+                version = msgspec.json.decode(event.object, type=Bookmark).metadata.resource_version
+            elif event.type == "ERROR":
+                raise _error_of(msgspec.json.decode(event.object, type=WatchError), what)
+            else:
+                item = self._understand(event.object, what)
+                version = item.resource_version
+        except msgspec.MsgspecError as error:
             raise MalformedAnswer(what, "a line of the watch is not an event") from error
-        self._version = item.resource_version
-        self._put(item.key, None if event.type == "DELETED" else item, item.resource_version)
+        self._heard_at = self._clock.monotonic()
+        self._ended_early = False
+        self._tell_well()
+        self._version = version or self._version
+        if item is not None:
+            self._take_event(item, deleted=event.type == "DELETED")
 
-    def _raise(self, error: WatchError, what: str) -> None:
-        if error.code == 410 or error.reason in ("Expired", "Gone"):
-            raise Expired(what, error.message)
-        raise Unreachable(what, f"the watch reported {error.code} {error.reason}: {error.message}")
+    def _take_event(self, item: T, *, deleted: bool) -> None:
+        if self._writes.see(item.key, item.resource_version, item.uid, deleted=deleted):
+            self._put(item.key, None if deleted else item)
+        else:
+            self._wake(item.key)
 
-    def _put(self, key: Key, item: T | None, version: str = "") -> None:
+    def _put(self, key: Key, item: T | None) -> None:
         before = self.items.get(key)
         if item is None:
             self.items.pop(key, None)
-            self._seen.pop(key, None)
-            self._expected.pop(key, None)
         else:
             self.items[key] = item
-            self._seen.setdefault(key, deque(maxlen=_REMEMBERED_VERSIONS)).append(version or item.resource_version)
-            if self._expected.get(key, ("",))[0] == item.resource_version:
-                del self._expected[key]
         if before is not item:
             self._on_change(key, before, item)
+
+    def _wake(self, key: Key) -> None:
+        """What is known of the object is the same, but what may be concluded from it has changed."""
+        there = self.items.get(key)
+        self._on_change(key, there, there)
+
+    def _understand(self, raw: msgspec.Raw, what: str) -> T:
+        try:
+            return self._decode(raw)
+        except (msgspec.MsgspecError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise MalformedAnswer(what, f"an object is not understood: {error}") from error
+
+    # --- how it goes -------------------------------------------------------------------------------------------------
+
+    def _tell_trouble(self, error: ApiError) -> None:
+        text = str(error)
+        if text != self._trouble:
+            log.warning("informer.trouble", what=self.what, error=text)
+        if not self._trouble:
+            self._so_since = self._clock.now()
+        self._trouble = text
+
+    def _tell_well(self) -> None:
+        if self._trouble:
+            self._trouble = ""
+            self._so_since = self._clock.now()
+            log.info("informer.well", what=self.what)
+
+
+def _error_of(error: WatchError, what: str) -> ApiError:
+    if error.code == 410 or error.reason in ("Expired", "Gone"):
+        return Expired(what, error.message)
+    return ServerError(what, f"the watch reported {error.code} {error.reason}: {error.message}")

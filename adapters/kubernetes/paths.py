@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from adapters.kubernetes.errors import Invalid
+
 
 @dataclass(frozen=True, slots=True)
 class ResourceRef:
@@ -27,11 +29,19 @@ class ResourceRef:
     def collection(self, namespace: str | None) -> str:
         """The path of the collection; without a namespace, of all namespaces."""
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
-        middle = f"/namespaces/{quote(namespace, safe='')}" if self.namespaced and namespace else ""
+        middle = f"/namespaces/{_segment(self, namespace)}" if self.namespaced and namespace else ""
         return f"{root}{middle}/{self.plural}"
 
     def item(self, namespace: str | None, name: str) -> str:
-        return f"{self.collection(namespace)}/{quote(name, safe='')}"
+        """The path of one object. Raises `Invalid` for a name that would lead elsewhere: to delete the object without a name is
+        to delete all of them, and the one called `..` is the namespace."""
+        return f"{self.collection(namespace)}/{_segment(self, name)}"
+
+
+def _segment(resource: ResourceRef, name: str) -> str:
+    if name in ("", ".", "..") or "/" in name or "%" in name:
+        raise Invalid(resource.full_name, f"{name!r} cannot be the name of an object")
+    return quote(name, safe="")
 
 
 DEPLOYMENTS = ResourceRef("apps", "v1", "deployments", "Deployment", True)

@@ -29,10 +29,13 @@ from engine.model import Facts, WorkloadPlan
 async def record_workload(task: Task, routers: Routers) -> Done:
     workload = task.workload
     declared = json.loads(workload.manifest)
-    new_template = await _defaulted_template(task, declared)
     live = await task.cluster.find(DEPLOYMENTS, task.namespace, workload.name)
-    if live is None:
+    if live is None and _brings_its_namespace(task):
         facts: Facts = {f"{workload.name}.mode": "create", f"{workload.name}.replicas": 0}
+        return Done(f"Deployment {workload.name} is new, and its namespace may be: both are applied", facts)
+    new_template = await _defaulted_template(task, declared)
+    if live is None:
+        facts = {f"{workload.name}.mode": "create", f"{workload.name}.replicas": 0}
         return Done(f"Deployment {workload.name} is new: it is applied, and there is nothing to compare it with", facts)
     _check_selector(workload, declared, live)
     facts = await _facts_of_live(task, workload, live, new_template)
@@ -44,6 +47,11 @@ async def record_workload(task: Task, routers: Routers) -> Done:
             facts.update(await routers.of(route).record(task, route, live, new_template))
     replicas = facts[f"{workload.name}.replicas"]
     return Done(f"Deployment {workload.name} has {replicas} pods of its current version", facts)
+
+
+def _brings_its_namespace(task: Task) -> bool:
+    """Nothing can be tried out in a namespace that the manifests are still to make."""
+    return any(manifest.key == f"Namespace/{task.namespace}" for manifest in task.spec.plan.manifests)
 
 
 async def _defaulted_template(task: Task, declared: JsonObject) -> JsonObject:

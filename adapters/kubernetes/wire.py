@@ -160,14 +160,14 @@ def decode_replica_set(data: bytes | msgspec.Raw) -> ReplicaSet:
     )
 
 
-class _Waiting(Struct, frozen=True, gc=False):
+class _Reason(Struct, frozen=True, gc=False):
     reason: str = ""
     message: str = ""
 
 
 class _ContainerState(Struct, frozen=True, gc=False):
-    waiting: _Waiting | None = None
-    terminated: _Waiting | None = None
+    waiting: _Reason | None = None
+    terminated: _Reason | None = None
 
 
 class _Container(Struct, frozen=True, rename="camel", gc=False):
@@ -175,6 +175,7 @@ class _Container(Struct, frozen=True, rename="camel", gc=False):
     ready: bool = False
     restart_count: int = 0
     state: _ContainerState | None = None
+    last_state: _ContainerState | None = None
 
 
 class _Condition(Struct, frozen=True, gc=False):
@@ -186,7 +187,10 @@ class _Condition(Struct, frozen=True, gc=False):
 
 class _PodStatus(Struct, frozen=True, rename="camel", gc=False):
     phase: str = ""
+    reason: str = ""
+    message: str = ""
     conditions: list[_Condition] = field(default_factory=list)
+    init_container_statuses: list[_Container] = field(default_factory=list)
     container_statuses: list[_Container] = field(default_factory=list)
 
 
@@ -208,17 +212,32 @@ def decode_pod(data: bytes | msgspec.Raw) -> Pod:
 
 
 def _trouble(status: _PodStatus) -> str:
-    for container in status.container_statuses:
-        state = container.state or _ContainerState()
-        stuck = state.waiting or state.terminated
-        if not container.ready and stuck is not None and stuck.reason not in ("", "ContainerCreating", "Completed"):
-            restarts = f", restarted {container.restart_count} times" if container.restart_count else ""
-            said = f" ({stuck.message})" if stuck.message else ""
-            return f"container {container.name} is in {stuck.reason}{said}{restarts}"
+    if status.phase == "Failed" and status.reason:
+        return f"failed: {status.reason}{_said(status.message)}"
+    for container in (*status.init_container_statuses, *status.container_statuses):
+        if trouble := _trouble_of_container(container):
+            return trouble
     for condition in status.conditions:
         if condition.type == "PodScheduled" and condition.status == "False":
             return f"not scheduled: {condition.message or condition.reason}"
     return ""
+
+
+def _trouble_of_container(container: _Container) -> str:
+    state = container.state or _ContainerState()
+    stuck = state.waiting or state.terminated
+    if container.ready or stuck is None or stuck.reason in _ORDINARY:
+        return ""
+    restarts = f", restarted {container.restart_count} times" if container.restart_count else ""
+    last = container.last_state.terminated if container.last_state is not None else None
+    ended = f", ended with {last.reason} before" if last is not None and last.reason else ""
+    return f"container {container.name} is in {stuck.reason}{_said(stuck.message)}{restarts}{ended}"
+
+
+def _said(message: str) -> str:
+    """On one line: a container may leave pages as its last words."""
+    text = " ".join(message.split())
+    return f" ({text[:_LONGEST_WORDS]})" if text else ""
 
 
 def decode_raw(data: bytes | msgspec.Raw) -> RawItem:
@@ -261,5 +280,9 @@ def _digest_of(template: bytes) -> str:
     return digest(json.loads(template))
 
 
+_LONGEST_WORDS = 300
+"""Characters of a message in a pod's status."""
+_ORDINARY = ("", "ContainerCreating", "PodInitializing", "Completed")
+"""What every container waits for on its way, or init containers end with."""
 _WORKLOAD = msgspec.json.Decoder(_Workload)
 _POD = msgspec.json.Decoder(_Pod)

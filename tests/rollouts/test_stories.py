@@ -52,6 +52,14 @@ async def test_a_first_deployment_is_applied_and_waited_for(tmp_path: Path) -> N
         assert sorted(told.picture()) == ["Deployment/web", "Service/web"]
 
 
+async def test_a_first_deployment_may_bring_its_namespace(tmp_path: Path) -> None:
+    async with stage(tmp_path) as told:
+        namespace: dict[str, object] = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
+        plan = target_plan([percent(25)], manifests=[namespace, service()])
+        assert await told.roll_out(release_plan(plan)) is ReleaseStatus.SUCCEEDED
+        assert len(told.pods(image="web:2")) == 3
+
+
 async def test_a_first_deployment_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     async with stage(tmp_path) as told:
         told.storage.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})

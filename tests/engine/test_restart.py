@@ -1,0 +1,88 @@
+"""A restart with many rollouts in flight: every deadline is where it was."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import anyio
+import pytest
+
+from engine.model import Approval, Pause, ReleaseStatus, State, TimerName
+from tests.builders import percent, release_plan, target_plan
+from tests.clocks import run_in_virtual_time
+from tests.engine.stage import Stage
+
+MANY = 200
+
+
+async def begin(stage: Stage, pauses: dict[str, float]) -> None:
+    """All rollouts at their pause; then the daemon dies."""
+    async with stage.daemon() as engine:
+        for application, seconds in pauses.items():
+            plan = target_plan([percent(25), Pause(seconds)], settle=0.0)
+            await engine.submit(release_plan(plan, application=application), by="a test", source="test")
+        rollouts = [f"r{number + 1}.production" for number in range(len(pauses))]
+        for rollout in rollouts:
+            await stage.until_state(State.PAUSING, rollout)
+
+
+def test_a_pause_of_60_s_that_had_run_40_s_has_20_s_left_in_each_of_200_rollouts() -> None:
+    async def story() -> None:
+        stage = Stage()
+        await begin(stage, {f"app{number}": 60.0 for number in range(MANY)})
+        deadlines = {rollout: at.timers[TimerName.STEP] for rollout, at in stage.journal.snapshots.items()}
+        latest = max(deadlines.values())
+        await anyio.sleep((latest - timedelta(seconds=20) - stage.clock.now()).total_seconds())
+        async with stage.daemon():
+            for rollout, deadline in deadlines.items():
+                await stage.until_state(State.SUCCEEDED, rollout)
+                ended = next(e for e in stage.journal.entries[rollout] if e.destination is State.PROMOTING)
+                assert timedelta(0) <= ended.at - deadline < timedelta(seconds=0.5)
+
+    run_in_virtual_time(story)
+
+
+def test_a_pause_that_ended_while_the_daemon_was_down_goes_on_at_once() -> None:
+    async def story() -> None:
+        stage = Stage()
+        await begin(stage, {f"app{number}": 60.0 for number in range(MANY)})
+        await anyio.sleep(3_600)
+        back = stage.clock.now()
+        async with stage.daemon():
+            for rollout in stage.journal.snapshots:
+                await stage.until_state(State.SUCCEEDED, rollout)
+                went_on = next(e for e in stage.journal.entries[rollout] if e.destination is State.PROMOTING)
+                assert went_on.at - back < timedelta(seconds=1)
+
+    run_in_virtual_time(story)
+
+
+@pytest.mark.parametrize("jump", [-3_600.0, 3_600.0])
+def test_a_clock_that_is_set_neither_loses_nor_doubles_a_step(jump: float) -> None:
+    """Deadlines are instants: a clock set forward ends a pause, one set back lengthens it; and each step is done once."""
+
+    async def story() -> None:
+        stage = Stage()
+        async with stage.daemon() as engine:
+            plan = target_plan([percent(25), Pause(60.0), percent(50)])
+            await engine.submit(release_plan(plan), by="a test", source="test")
+            await stage.until_state(State.PAUSING)
+            stage.clock.jump(jump)
+            assert (await stage.until_ended()).status is ReleaseStatus.SUCCEEDED
+        assert stage.world.performed.count("set-weight:web:5000") == 1
+
+    run_in_virtual_time(story, limit_seconds=86_400)
+
+
+def test_an_expired_approval_is_noticed_after_the_restart() -> None:
+    async def story() -> None:
+        stage = Stage()
+        async with stage.daemon() as engine:
+            plan = target_plan([percent(25), Approval(expires_seconds=100.0)])
+            await engine.submit(release_plan(plan), by="a test", source="test")
+            await stage.until_state(State.APPROVING)
+        await anyio.sleep(1_000)
+        async with stage.daemon():
+            assert (await stage.until_ended()).reason == "the approval expired"
+
+    run_in_virtual_time(story)

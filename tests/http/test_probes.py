@@ -1,0 +1,84 @@
+"""Liveness, readiness and figures that mean something."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from engine.errors import Rejected, Retryable, StoreError
+from engine.model import State
+from tests.http.stage import APPROVAL, Daemon, Stage, percent
+
+
+@pytest.fixture
+async def http(daemon: Daemon) -> AsyncIterator[aiohttp.ClientSession]:
+    connector = aiohttp.UnixConnector(str(daemon.running.settings.socket))
+    async with aiohttp.ClientSession("http://headgate", connector=connector) as session:
+        yield session
+
+
+async def figures(http: aiohttp.ClientSession) -> dict[str, float]:
+    async with http.get("/metrics") as response:
+        assert response.status == 200
+        text = await response.text()
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))
+            found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
+    return found
+
+
+async def test_the_figures_tell_what_the_daemon_has_done(daemon: Daemon, http: aiohttp.ClientSession) -> None:
+    before = await figures(http)
+    assert before["headgate_decisions_total"] == 0
+    assert before["headgate_rollouts{state=approving}"] == 0
+
+    done = (await daemon.submit(percent(50))).release.id
+    waiting = (await daemon.submit(APPROVAL, application="stall")).release.id
+    await daemon.until_state(waiting, State.APPROVING)
+    ended = await daemon.until_state(done, State.SUCCEEDED)
+    standing = await daemon.rollout(waiting)
+
+    after = await figures(http)
+    assert after["headgate_rollouts{state=approving}"] == 1
+    assert after["headgate_rollouts_ended_total{state=succeeded}"] == 1
+    assert after["headgate_decisions_total"] == ended.seq + standing.seq
+    assert after["headgate_actions_total{kind=record,outcome=done}"] == 2
+    assert after["headgate_store_changes_total"] >= after["headgate_decisions_total"]
+    assert 1 <= after["headgate_store_commits_total"] <= after["headgate_store_changes_total"]
+    mean = after["headgate_store_changes_total"] / after["headgate_store_commits_total"]
+    assert after["headgate_store_commit_group_size"] == pytest.approx(mean)
+    assert 0 <= after["headgate_last_event_age_seconds"] < 20
+    assert 0 <= after["headgate_last_decision_age_seconds"] < 20
+
+
+async def test_failed_actions_are_counted_by_outcome(
+    stage: Stage, daemon: Daemon, http: aiohttp.ClientSession
+) -> None:
+    stage.world.faults["record:web"] = [Retryable("503", 0.01), Rejected("forbidden")]
+    release = (await daemon.submit(APPROVAL)).release.id
+    await daemon.until_state(release, State.REJECTED)
+    found = await figures(http)
+    assert found["headgate_actions_total{kind=record,outcome=retried}"] == 1
+    assert found["headgate_actions_total{kind=record,outcome=rejected}"] == 1
+    assert found["headgate_rollouts_ended_total{state=rejected}"] == 1
+
+
+async def test_ready_means_that_decisions_can_be_written_down(daemon: Daemon, http: aiohttp.ClientSession) -> None:
+    async with http.get("/readyz") as response:
+        assert (response.status, await response.json()) == (200, {"ready": True, "message": "ready"})
+    telemetry = daemon.running.service.telemetry
+    telemetry.note_store_failure(StoreError("the store could not be written: disk full"))
+    async with http.get("/readyz") as response:
+        assert response.status == 503
+        assert (await response.json())["message"] == "the store could not be written: disk full"
+    async with http.get("/livez") as response:
+        assert response.status == 200
+    release = (await daemon.submit(APPROVAL)).release.id
+    await daemon.until_state(release, State.APPROVING)
+    async with http.get("/readyz") as response:
+        assert response.status == 200

@@ -1,0 +1,111 @@
+"""An API server that fails, forgets, hangs and lies: the rollout comes to its end all the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from adapters.embedded.errors import Conflict, Forbidden, InternalError, ServiceUnavailable, TooManyRequests
+from adapters.embedded.faults import Match
+from engine.events import Command, CommandKind
+from engine.model import Approval, ReleaseStatus, RoutePlan, State
+from tests.builders import error_rate, percent, pod_ratio_route, release_plan, smi_route, target_plan
+from tests.rollouts.stage import Stage, stage
+
+STEPS = (percent(25), error_rate(runs=1, interval=0.05), percent(50))
+WRITES = ("create", "patch", "delete")
+OURS = "headgate"
+
+MESH_AND_RATIO = pytest.mark.parametrize("route", [smi_route(), pod_ratio_route()], ids=["mesh", "pod ratio"])
+
+
+def match(verb: str = "") -> Match:
+    return Match(verb=verb, user_agent=OURS)
+
+
+async def end(told: Stage, route: RoutePlan, error: float) -> ReleaseStatus:
+    told.error_rate["shop"] = error
+    return await told.roll_out(release_plan(target_plan(STEPS, route=route, settle=0.05)))
+
+
+@MESH_AND_RATIO
+@pytest.mark.parametrize("error", [0.0, 0.5], ids=["good", "bad"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after the effect"])
+async def test_every_write_is_cut_off_once(tmp_path: Path, route: RoutePlan, error: float, after: bool) -> None:
+    """Each write's connection breaks, before it took effect or after; nobody knows which, so the world is looked at again."""
+    async with stage(tmp_path) as told:
+        await told.live()
+        before = told.picture()
+        for skip in range(0, 40, 2):
+            for verb in WRITES:
+                told.embedded.server.faults.cut(match(verb), skip=skip, after_effect=after)
+        status = await end(told, route, error)
+        assert status is (ReleaseStatus.FAILED if error else ReleaseStatus.SUCCEEDED)
+        images = {pod["spec"]["containers"][0]["image"] for pod in told.pods()}
+        assert images == {"web:1" if error else "web:2"}
+        if error:
+            assert told.picture() == before
+            assert told.ours() == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InternalError("etcd is slow"),
+        ServiceUnavailable("not ready"),
+        TooManyRequests("later"),
+        Conflict("the object has been modified"),
+    ],
+    ids=["500", "503", "429", "409"],
+)
+async def test_passing_errors_are_waited_out(tmp_path: Path, error: Exception) -> None:
+    async with stage(tmp_path) as told:
+        await told.live()
+        for verb in (*WRITES, "get"):
+            told.embedded.server.faults.answer(match(verb), error, times=2, skip=1)  # type: ignore[arg-type]
+        assert await end(told, smi_route(), 0.0) is ReleaseStatus.SUCCEEDED
+
+
+async def test_watches_that_are_cut_and_expire_lose_nothing(tmp_path: Path) -> None:
+    async with stage(tmp_path) as told:
+        await told.live()
+        await told.submit(release_plan(target_plan([*STEPS, Approval()], settle=0.05)))
+        await told.until_state(State.SHIFTING)
+        assert told.embedded.server.faults.cut_watches() > 0
+        told.embedded.server.faults.expire_watches(match(), times=4)
+        await told.until_state(State.APPROVING)
+        told.embedded.server.faults.cut_watches()
+        await told.engine.command("r1", Command(CommandKind.APPROVE, by="ada"))
+        assert (await told.until_ended()).status is ReleaseStatus.SUCCEEDED
+
+
+async def test_an_abort_does_not_wait_for_a_request_that_hangs(tmp_path: Path) -> None:
+    """And the hanging write, when it arrives in the end, finds that the object has moved on."""
+    async with stage(tmp_path) as told:
+        await told.live()
+        before = told.picture()
+        hanging = Match(verb="patch", resource="trafficsplits", user_agent=OURS)
+        told.embedded.server.faults.hang(hanging, 3.0)
+        await told.submit(release_plan(target_plan([percent(25)], settle=0.05)))
+        await told.until(lambda: told.embedded.server.faults.pending == 0)
+        await told.engine.command("r1", Command(CommandKind.ABORT, by="ada"))
+        assert (await told.until_ended(within=2.5)).status is ReleaseStatus.FAILED
+        assert told.picture() == before
+
+
+@pytest.mark.parametrize("resource", ["services", "trafficsplits", "replicasets", "deployments"])
+async def test_a_missing_right_ends_the_rollout_with_the_servers_words_and_everything_put_back(
+    tmp_path: Path, resource: str
+) -> None:
+    async with stage(tmp_path) as told:
+        await told.live()
+        before = told.picture()
+        verb = "patch" if resource == "deployments" else "create"
+        denied = Forbidden(f'{resource} is forbidden: User "headgate" cannot {verb} resource "{resource}"')
+        told.embedded.server.faults.answer(Match(verb=verb, resource=resource, user_agent=OURS), denied)
+        status = await told.roll_out(release_plan(target_plan(STEPS, settle=0.05)))
+        assert status in (ReleaseStatus.FAILED, ReleaseStatus.REJECTED)
+        assert f"{resource} is forbidden" in told.journal.snapshots["r1.production"].reason
+        assert told.picture() == before
+        assert told.ours() == []

@@ -13,7 +13,7 @@ from adapters.cli.output import Printer
 from adapters.http.bodies import EntryBody, EntryLine, ReleaseBody, ReleaseDetail, RolloutBody, StepBody
 from engine.model import State
 
-_MACHINERY = ("next: ", "done: ")
+_MACHINERY = ("next: ", "done: ", "waiting at most ")
 """How the journal's clauses about single actions begin."""
 
 

@@ -4,11 +4,12 @@ A verdict must not rest on what an object was before we changed it. So every wri
 show first: the resourceVersion that the write made or, for a deletion, the uid of the object that has to go. Marks are opaque and
 only compared for equality. The watch may be faster than the write's own answer, so the marks that it showed lately are remembered.
 
-When a mark does not come, the object is read by itself and taken into the cache ahead of the watch. What the watch then still
-brings of that object is older than what is known, and is **held back** until the watch has caught up with the reading:
+When a mark does not come, the object is read by itself and taken into the cache ahead of the watch. What the watch then
+still brings of that object is older than what is known, and is **held back** until the watch has caught up:
 
-* the object was read in a version: the watch brings that very version some time, because it had not brought it before;
-* the object was gone: the watch brings its deletion some time, because the cache still had it.
+* the object was read in a version: until that very version comes, which it will, because it has not come before;
+* the object was gone: until all marks have come, so that nothing from before our writes shows up again;
+* the object was gone, and nothing was expected of it: until its deletion comes.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ Mark: TypeAlias = str
 _REMEMBERED = 4_096
 """Marks of the whole cache. The answer to a write is late by milliseconds, in which a watch brings some dozens."""
 _DELETED: Mark = ""
-"""What is waited for where the object was read and found gone: its deletion, whichever version that has."""
+"""The deletion of an object, whichever it was."""
 
 
 class OwnWrites:
     def __init__(self) -> None:
         self._expected: dict[Key, dict[Mark, float]] = {}
         self._seen: dict[tuple[Key, Mark], None] = {}
-        self._held: dict[Key, Mark] = {}
+        self._held: dict[Key, set[Mark]] = {}
 
     def expect(self, key: Key, mark: Mark, at: float) -> bool:
         """A write that ended at `at` made this mark. Whether it is still to come."""
@@ -48,13 +49,14 @@ class OwnWrites:
 
     def see(self, key: Key, version: Mark, uid: str, *, deleted: bool) -> bool:
         """The watch brought an event. Whether it is news, and not older than what is known already."""
-        self.show(key, version)
-        if deleted:
-            self.show(key, uid)
+        brought = {version, uid, _DELETED} if deleted else {version}
+        for mark in brought - {_DELETED}:
+            self.show(key, mark)
         held = self._held.get(key)
         if held is None:
             return True
-        if deleted if held == _DELETED else held == version:
+        held -= brought
+        if not held:
             del self._held[key]
         return False
 
@@ -63,10 +65,11 @@ class OwnWrites:
 
         `known` is the version that the cache had of it and still has (None: it has none). For the answer, see `listed`.
         """
-        if version is None and known is None:
-            self._held.pop(key, None)
-        elif version != known:
-            self._held[key] = version if version is not None else _DELETED
+        covered = {mark for mark, at in self._expected.get(key, {}).items() if at < began}
+        if version is None and (known is not None or covered):
+            self._held.setdefault(key, set()).update(covered or {_DELETED})
+        elif version is not None and version != known:
+            self._held[key] = {version}
         return self._settle([key], began)
 
     def listed(self, began: float) -> list[Key]:

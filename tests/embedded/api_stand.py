@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -112,7 +113,8 @@ class Api:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if data is not None:
             sent["Content-Type"] = media_type
-        async with self._session.request(method, self.server.url + path, data=data, headers=sent) as response:
+        stream = io.BytesIO(data) if data is not None else None
+        async with self._session.request(method, self.server.url + path, data=stream, headers=sent) as response:
             text = await response.read()
             is_json = response.headers.get("Content-Type", "").startswith("application/json")
             return Reply(response.status, json.loads(text) if is_json and text else text, response.headers)

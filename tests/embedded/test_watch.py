@@ -9,6 +9,7 @@ from itertools import pairwise
 import aiohttp
 import pytest
 
+from adapters.embedded.known_crds import traffic_split_definition
 from adapters.embedded.resources import CONFIG_MAPS, CUSTOM_RESOURCE_DEFINITIONS, DEPLOYMENTS, PODS
 from tests.embedded.api_stand import (
     CONFIG_MAPS_PATH,
@@ -24,7 +25,6 @@ from tests.embedded.api_stand import (
     serve,
     traffic_split,
 )
-from adapters.embedded.known_crds import traffic_split_definition
 
 PODS_PATH = "/api/v1/namespaces/default/pods"
 
@@ -93,19 +93,18 @@ class TestWhereAWatchBegins:
 
 class TestSelections:
     async def test_an_object_that_stops_matching_is_deleted_for_the_watch_as_it_was(self) -> None:
-        async with serve() as api:
-            async with api.watch(CONFIG_MAPS_PATH, labelSelector="tier=front") as watch:
-                body = config_map("a")
-                await api.post(CONFIG_MAPS_PATH, body)
-                await api.patch(f"{CONFIG_MAPS_PATH}/a", {"metadata": {"labels": {"tier": "front"}}})
-                assert await watch.next_short() == ("ADDED", "a")
-                await api.patch(f"{CONFIG_MAPS_PATH}/a", {"data": {"x": "1"}})
-                assert await watch.next_short() == ("MODIFIED", "a")
-                await api.patch(f"{CONFIG_MAPS_PATH}/a", {"metadata": {"labels": {"tier": "back"}}})
-                gone = await watch.next()
-                assert gone["type"] == "DELETED"
-                assert gone["object"]["metadata"]["labels"] == {"tier": "front"}
-                assert gone["object"]["metadata"]["resourceVersion"] == str(api.storage.resource_version)
+        async with serve() as api, api.watch(CONFIG_MAPS_PATH, labelSelector="tier=front") as watch:
+            body = config_map("a")
+            await api.post(CONFIG_MAPS_PATH, body)
+            await api.patch(f"{CONFIG_MAPS_PATH}/a", {"metadata": {"labels": {"tier": "front"}}})
+            assert await watch.next_short() == ("ADDED", "a")
+            await api.patch(f"{CONFIG_MAPS_PATH}/a", {"data": {"x": "1"}})
+            assert await watch.next_short() == ("MODIFIED", "a")
+            await api.patch(f"{CONFIG_MAPS_PATH}/a", {"metadata": {"labels": {"tier": "back"}}})
+            gone = await watch.next()
+            assert gone["type"] == "DELETED"
+            assert gone["object"]["metadata"]["labels"] == {"tier": "front"}
+            assert gone["object"]["metadata"]["resourceVersion"] == str(api.storage.resource_version)
 
     async def test_fields_select_too(self) -> None:
         async with serve() as api, api.watch(PODS_PATH, fieldSelector="spec.nodeName=node-1") as watch:

@@ -16,7 +16,7 @@ from adapters.http.client import DaemonClient, SocketPlace
 from adapters.http.server import serve_api
 from adapters.settings import AccountSettings, Address, PrometheusSettings, Settings, Token
 from engine.clock import Clock
-from engine.model import State
+from engine.model import FINAL_STATUSES, ReleaseStatus, State
 from engine.ports import Actuator, World
 from tests.engine.model_world import ModelWorld
 from tests.invariants import Journal
@@ -74,7 +74,7 @@ def deploy_text(
         lines.append("    - {name: errors, upperLimit: 0.1, queryTemplate: errors}")
     if any("runWebhook" in step for step in steps):
         lines += ["webhooks:", "  - name: smoke", "    method: POST", f"    uriTemplate: {url}"]
-        lines.append("    bodyTemplate: {inline: '{\"back\": \"{{armory.callbackUri}}/callback\"}'}")
+        lines.append('    bodyTemplate: {inline: \'{"back": "{{armory.callbackUri}}/callback"}\'}')
     if mesh:
         lines += ["trafficManagement:", "  - smi: [{rootServiceName: web}]"]
     return "\n".join(lines) + "\n"
@@ -165,6 +165,15 @@ class Daemon:
 
         await until(reached)
         return await self.rollout(release, target)
+
+    async def until_ended(self, release: str) -> ReleaseStatus:
+        """Until the end is on disk, and the application free for its next release."""
+
+        async def has_ended() -> bool:
+            return (await self.client.release(release)).release.status in FINAL_STATUSES
+
+        await until(has_ended)
+        return (await self.client.release(release)).release.status
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import socket
 import stat
 from collections.abc import AsyncIterator
+from itertools import product
 from pathlib import Path
 
 import aiohttp
@@ -53,7 +53,7 @@ def over_tcp(daemon: Daemon, secret: str) -> DaemonClient:
 
 
 async def test_the_socket_belongs_to_its_owner_alone(stage: Stage, daemon: Daemon) -> None:
-    mode = os.stat(stage.settings.socket).st_mode
+    mode = stage.settings.socket.stat().st_mode
     assert stat.S_ISSOCK(mode)
     assert stat.S_IMODE(mode) == 0o600
 
@@ -64,13 +64,11 @@ async def test_a_token_gives_its_name_to_what_is_done_with_it(daemon: Daemon) ->
     assert accepted.release.created_by == "ci"
 
 
-@pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Basic Y2k6eA==", "Bearer wrong", "Bearer \xff\xfe"])
-async def test_without_a_good_token_nothing_is_answered(
-    daemon: Daemon, http: aiohttp.ClientSession, header: str
-) -> None:
-    headers = {"Authorization": header} if header else {}
-    for path in ("/v1/releases", "/metrics", "/v1/nothing"):
-        async with http.get(f"http://{daemon.address}{path}", headers=headers) as response:
+async def test_without_a_good_token_nothing_is_answered(daemon: Daemon, http: aiohttp.ClientSession) -> None:
+    headers = ("", "Bearer", "Bearer ", "Basic Y2k6eA==", "Bearer wrong", "Bearer \xff\xfe")
+    for header, path in product(headers, ("/v1/releases", "/metrics", "/v1/nothing")):
+        given = {"Authorization": header} if header else {}
+        async with http.get(f"http://{daemon.address}{path}", headers=given) as response:
             assert response.status == 401
             assert response.headers["WWW-Authenticate"].startswith("Bearer")
             body = await response.json()
@@ -164,7 +162,9 @@ async def test_a_path_that_is_too_long_for_a_socket(tmp_path: Path) -> None:
 
 async def test_a_daemon_that_is_not_there(tmp_path: Path) -> None:
     async with DaemonClient(SocketPlace(tmp_path / "none.sock")) as client:
-        with pytest.raises(DaemonUnreachable, match=r"no daemon answers on .*none.sock.*start one with: headgate serve"):
+        with pytest.raises(
+            DaemonUnreachable, match=r"no daemon answers on .*none.sock.*start one with: headgate serve"
+        ):
             await client.releases()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

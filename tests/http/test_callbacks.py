@@ -136,12 +136,10 @@ async def test_an_address_that_was_never_given_out_is_not_found(daemon: Daemon, 
 RUBBISH = (b"", b"{", b"[]", b'{"success": "yes"}', b'{"mdMessage": "x"}', b"\xff", b"null", b'{"x": ' + b"[" * 10_000)
 
 
-@pytest.mark.parametrize("rubbish", RUBBISH, ids=range(len(RUBBISH)))
-async def test_rubbish_is_refused_and_the_answer_may_still_come(
-    daemon: Daemon, called: CalledSide, rubbish: bytes
-) -> None:
+async def test_rubbish_is_refused_and_the_answer_may_still_come(daemon: Daemon, called: CalledSide) -> None:
     release, path = await begin(daemon, called)
-    assert (await post(daemon, path, rubbish))[0] == 400
+    for rubbish in RUBBISH:
+        assert (await post(daemon, path, rubbish))[0] == 400
     assert (await post(daemon, path, {"success": True}))[0] == 200
     await daemon.until_state(release, State.SUCCEEDED)
 

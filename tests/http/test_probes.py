@@ -56,9 +56,7 @@ async def test_the_figures_tell_what_the_daemon_has_done(daemon: Daemon, http: a
     assert 0 <= after["headgate_last_decision_age_seconds"] < 20
 
 
-async def test_failed_actions_are_counted_by_outcome(
-    stage: Stage, daemon: Daemon, http: aiohttp.ClientSession
-) -> None:
+async def test_failed_actions_are_counted_by_outcome(stage: Stage, daemon: Daemon, http: aiohttp.ClientSession) -> None:
     stage.world.faults["record:web"] = [Retryable("503", 0.01), Rejected("forbidden")]
     release = (await daemon.submit(APPROVAL)).release.id
     await daemon.until_state(release, State.REJECTED)

@@ -58,12 +58,8 @@ async def test_ids_may_be_abbreviated_and_an_application_stands_for_its_newest_r
     first = (await daemon.submit(APPROVAL)).release.id
     await daemon.until_state(first, State.APPROVING)
     await daemon.client.command(first, CommandBody(CommandKind.ABORT))
-    await daemon.until_state(first, State.ROLLED_BACK)
-
-    async def newest_is_free() -> str:
-        return (await daemon.submit(APPROVAL)).release.id
-
-    second = await newest_is_free()
+    await daemon.until_ended(first)
+    second = (await daemon.submit(APPROVAL)).release.id
     assert (await daemon.client.release("shop")).release.id == second
     assert (await daemon.client.release(first[:6])).release.id == first
     error = await refused(daemon, daemon.client.release("nobody"))
@@ -99,7 +95,9 @@ async def test_a_file_with_errors_is_refused_with_every_place(daemon: Daemon) ->
 
 
 async def test_accounts_and_providers_that_the_settings_do_not_have_are_refused_at_their_place(daemon: Daemon) -> None:
-    body = submission("analysis: {interval: 1, units: seconds, numberOfJudgmentRuns: 1, queries: [errors]}", account="modle")
+    body = submission(
+        "analysis: {interval: 1, units: seconds, numberOfJudgmentRuns: 1, queries: [errors]}", account="modle"
+    )
     text = body.text.replace("metrics", "metrix")
     error = await refused(daemon, daemon.client.submit(replace(body, text=text)))
     lines = text.splitlines()

@@ -85,18 +85,17 @@ async def test_a_daemon_that_stops_ends_its_watches_at_once_and_says_so(stage: S
             started.set()
         return lines
 
-    async with asyncio.TaskGroup() as tasks:
-        async with stage.daemon() as daemon:
-            release = (await daemon.submit(APPROVAL)).release.id
-            await daemon.until_state(release, State.APPROVING)
-            watching = tasks.create_task(watch(daemon, release))
-            with anyio.fail_after(5):
-                await started.wait()
-                runner_stopped_at = asyncio.get_running_loop().time()
-                daemon.running.application.freeze()
-                await daemon.running.application.shutdown()
-                lines = await watching
-            assert asyncio.get_running_loop().time() - runner_stopped_at < 2
+    async with asyncio.TaskGroup() as tasks, stage.daemon() as daemon:
+        release = (await daemon.submit(APPROVAL)).release.id
+        await daemon.until_state(release, State.APPROVING)
+        watching = tasks.create_task(watch(daemon, release))
+        with anyio.fail_after(5):
+            await started.wait()
+            runner_stopped_at = asyncio.get_running_loop().time()
+            daemon.running.application.freeze()
+            await daemon.running.application.shutdown()
+            lines = await watching
+        assert asyncio.get_running_loop().time() - runner_stopped_at < 2
     assert lines[-1] == EndLine(final=False, message="the daemon is stopping")
 
 

@@ -102,6 +102,11 @@ async def live(kubeconfig: Path, path: Path, deaths: Deaths, plans: list[Release
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(path))
         known = {release.application: release for release in await store.releases()}
+        # A death of a sibling may have come between a commit and the death that was due after it.
+        for release in await store.unfinished_releases():
+            for stored in await store.rollouts(release.id):
+                if stored.snapshot.seq > 0:
+                    deaths.die(f"in {stored.spec.id} {stored.snapshot.state}")
         transport = await stack.enter_async_context(open_transport(await load_kubeconfig(kubeconfig)))
         cluster = await stack.enter_async_context(open_cluster("embedded", transport, bus, clock=clock, random=Random(1)))
         engine = await stack.enter_async_context(

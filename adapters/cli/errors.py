@@ -18,3 +18,7 @@ class InputInvalid(HeadgateError):
 
 class ClusterUnreachable(HeadgateError):
     """A cluster of the settings cannot be reached or logged in to (exit code 4)."""
+
+
+class Interrupted(HeadgateError):
+    """Somebody pressed Ctrl-C (exit code 130). The message says what goes on, and where."""

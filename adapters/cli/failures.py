@@ -67,8 +67,6 @@ def explain(error: BaseException) -> Explanation:
     match error:
         case typer.TyperException():
             return _explain_usage(error)
-        case KeyboardInterrupt():
-            return Explanation(ExitCode.INTERRUPTED, "interrupted", "interrupted")
         case HeadgateError():
             return _explain_ours(error)
         case _:
@@ -86,7 +84,7 @@ def _explain_usage(error: typer.TyperException) -> Explanation:
 
 
 def _explain_ours(error: HeadgateError) -> Explanation:
-    from adapters.cli.errors import ClusterUnreachable, InputInvalid
+    from adapters.cli.errors import ClusterUnreachable, InputInvalid, Interrupted
     from adapters.http.client_errors import DaemonRefused, DaemonUnreachable
     from adapters.settings_reader import SettingsInvalid
 
@@ -100,6 +98,8 @@ def _explain_ours(error: HeadgateError) -> Explanation:
             return Explanation(ExitCode.BAD_INPUT, "settings", "", tuple(map(_problem, problems)))
         case InputInvalid(problems=problems):
             return Explanation(ExitCode.BAD_INPUT, "invalid", message, tuple(map(_problem, problems)))
+        case Interrupted():
+            return Explanation(ExitCode.INTERRUPTED, "interrupted", message)
         case Conflict():
             return Explanation(ExitCode.CONFLICT, "conflict", message)
         case CommandRefused():

@@ -394,7 +394,12 @@ def _connect(context: typer.Context, *, patient: bool) -> Connect:
 def _wait(work: Coroutine[Any, Any, ExitCode]) -> ExitCode:
     import asyncio
 
-    return asyncio.run(work)
+    from adapters.cli.errors import Interrupted
+
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted; what was given to a daemon goes on there") from None
 
 
 def _end(code: ExitCode) -> None:
@@ -426,7 +431,7 @@ def main(arguments: Sequence[str] | None = None, *, connect: Connect | None = No
         # What is left in the buffer must not fail once more when the interpreter flushes it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.BROKEN_PIPE
-    except (Exception, KeyboardInterrupt) as error:
+    except Exception as error:
         from adapters.cli.failures import report
 
         return report(error, printer)

@@ -105,9 +105,10 @@ class Panel:
         if rollout.state in FINAL_STATES:
             return rollout.reason
         current = next((step for step in rollout.steps if step.standing is StepStanding.CURRENT), None)
-        what = f"step {current.number}/{len(rollout.steps)}: {current.kind} {current.text}" if current else rollout.doing
-        due = countdown(rollout, self._now())
-        return "; ".join(part for part in (what, current.note if current else "", due, rollout.held) if part)
+        what = rollout.doing
+        if current is not None:
+            what = f"step {current.number}/{len(rollout.steps)}: {current.kind} {current.note or current.text}"
+        return "; ".join(part for part in (what, countdown(rollout, self._now()), rollout.held) if part)
 
     def _orders(self) -> list[str]:
         orders: list[str] = []

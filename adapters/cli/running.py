@@ -17,7 +17,7 @@ from pathlib import Path
 import anyio
 
 from adapters.cli.composition import Connect, EmbeddedOptions, Running, compose
-from adapters.cli.errors import InputInvalid
+from adapters.cli.errors import InputInvalid, Interrupted
 from adapters.cli.exit_codes import ExitCode
 from adapters.cli.files import Choices, compile_plan, load
 from adapters.cli.following import Follower, print_result
@@ -86,7 +86,8 @@ class _Run:
         store = options.store.absolute() if options.store is not None else folder / "headgate.db"
         self._settings = settings.model_copy(update={"store": store, "socket": folder / "headgate.sock"})
         self._daemon = Daemon(SocketPlace(self._settings.socket), f" --server unix:{self._settings.socket}")
-        self._scope = anyio.CancelScope()
+        self._beginning = anyio.CancelScope()
+        self._going_on = anyio.CancelScope()
         self._is_submitting = False
         self._submitted = anyio.Event()
         self._running: Running | None = None
@@ -98,20 +99,20 @@ class _Run:
     # --- the run -------------------------------------------------------------------------------------------------------
 
     async def carry_out(self, connect: Connect) -> ExitCode:
+        embedded = EmbeddedOptions(self._plan) if self._options.embedded else None
+        address = self._settings.listen if self._is_called_back() else None
         detail: ReleaseDetail | None = None
-        with self._scope:
-            embedded = EmbeddedOptions(self._plan) if self._options.embedded else None
-            address = self._settings.listen if self._is_called_back() else None
+        with self._beginning:
             async with (
                 compose(self._settings, connect=connect, embedded=embedded) as self._running,
                 serve_api(self._running.application, self._settings.socket, address),
                 DaemonClient(self._daemon.place) as client,
             ):
-                accepted = await self._submit(client)
-                detail = await self._follow(client, accepted)
+                # Inside of the block, so that the parts are closed in peace when this is cut short.
+                with self._going_on:
+                    detail = await self._follow(client, await self._submit(client))
         if detail is None:
-            self._explain_leaving()
-            return ExitCode.INTERRUPTED
+            raise self._explain_leaving()
         write_outputs(detail.release, os.environ)
         code = print_result(detail, self._printer, None)
         return ExitCode.INTERRUPTED if self._is_interrupted else code
@@ -135,7 +136,7 @@ class _Run:
         if body.code is ErrorCode.CONFLICT:
             return Conflict(
                 f"{self._settings.store} holds release {body.release} of {self._plan.application}, which has not ended; "
-                f"carry on with: headgate serve --store {self._settings.store}, or name another --store"
+                f"carry on with: {self._serve_command()}, or name another --store"
             )
         if body.code is not ErrorCode.INVALID:
             return refusal
@@ -160,10 +161,13 @@ class _Run:
     async def interrupt(self) -> None:
         """The first one: put traffic back if nobody else can, otherwise leave everything as it is."""
         self._is_interrupted = True
-        if not self._is_submitting or not self._is_temporary:
-            self._scope.cancel()
+        if not self._is_submitting:
+            self._beginning.cancel()
             return
         await self._submitted.wait()
+        if not self._is_temporary:
+            self._going_on.cancel()
+            return
         self._note("interrupted: everything is put back as it was, because nobody could carry on with a temporary store")
         self._note("Ctrl-C again ends at once, and leaves everything as it stands")
         assert self._running is not None
@@ -174,7 +178,7 @@ class _Run:
             return  # It is being put back already, or has ended.
 
     def end_at_once(self) -> None:
-        self._scope.cancel()
+        self._going_on.cancel()
 
     def _note(self, text: str) -> None:
         if self._progress is not None:
@@ -182,14 +186,16 @@ class _Run:
         else:
             self._printer.say(text)
 
-    def _explain_leaving(self) -> None:
+    def _explain_leaving(self) -> Interrupted:
         if not self._release:
-            self._printer.warn("interrupted; nothing was started")
-            return
-        self._printer.warn(
-            f"interrupted; release {self._release} is left as it stands\n"
-            f"carry on with: headgate serve --store {self._settings.store}"
+            return Interrupted("interrupted; nothing was started")
+        return Interrupted(
+            f"interrupted; release {self._release} is left as it stands; carry on with: {self._serve_command()}"
         )
+
+    def _serve_command(self) -> str:
+        source = self._settings.source
+        return f"headgate serve --store {self._settings.store}" + (f" --config {source}" if source is not None else "")
 
     def clean_up(self) -> None:
         """The temporary store goes with the run, unless a rollout is left that somebody may want to carry on."""

@@ -118,10 +118,10 @@ def moment(at: datetime) -> str:
 
 
 def countdown(rollout: RolloutBody, now: datetime) -> str:
-    """The next deadline of a rollout, such as `in 18 s`; empty when there is none."""
+    """The time until the next deadline of a rollout, such as `18 s left`; empty when there is none."""
     if not rollout.timers or rollout.state in FINAL_STATES:
         return ""
-    return f"until {duration((min(rollout.timers.values()) - now).total_seconds())} from now"
+    return f"{duration((min(rollout.timers.values()) - now).total_seconds())} left"
 
 
 def duration(seconds: float) -> str:

@@ -7,9 +7,8 @@ from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 
-import yaml
-
 from adapters.embedded.schema import ANY, FieldSchema, Presence, Schema, Shape
+from adapters.embedded.yaml_bodies import decode_yaml
 
 SCALARS = frozenset(
     {"string", "int32", "int64", "float", "bool", "time", "microtime", "quantity", "intstr", "bytes"}
@@ -43,7 +42,7 @@ def knows_kind(kind: str) -> bool:
 @cache
 def _definitions() -> dict[str, str]:
     text = files("adapters.embedded").joinpath("builtin_types.yaml").read_text("utf-8")
-    definitions: dict[str, str] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    definitions: dict[str, str] = decode_yaml(text)
     return definitions
 
 

@@ -12,6 +12,7 @@ from adapters.embedded.routes import Target
 from adapters.embedded.storage import Storage
 
 _RETURNED_WHEN_GONE = frozenset({
+    known.NAMESPACES.storage_key,
     known.PODS.storage_key,
     known.SERVICES.storage_key,
     known.SERVICE_ACCOUNTS.storage_key,

@@ -187,15 +187,17 @@ class Dispatcher:
         return _json_answer(answered, 201)
 
     def _describe(self, request: Request, parts: list[str]) -> Answer:
+        """Discovery; KeyError for a group, version or document that is not there."""
         registry = self._storage.registry
+        if parts[:1] == ["openapi"]:
+            return self._describe_schemas(request, parts[1:])
+        if parts in (["api"], ["apis"]) and _reads_aggregated(request.accept):
+            return Answer(200, encode_json(discovery.aggregated(registry, core=parts == ["api"])), discovery.AGGREGATED)
         match parts:
             case []:
                 return _json_answer({"paths": ["/api", "/apis", "/healthz", "/openapi/v2", "/openapi/v3", "/version"]})
             case ["version"]:
                 return _json_answer(discovery.VERSION_INFO)
-            case ["api" | "apis" as root] if "as=APIGroupDiscoveryList" in request.accept and ";v=v2;" in _tidy(request.accept):
-                body = encode_json(discovery.aggregated(registry, core=root == "api"))
-                return Answer(200, body, discovery.AGGREGATED)
             case ["api"]:
                 return _json_answer(discovery.core_versions(self._server_address()))
             case ["apis"]:
@@ -206,19 +208,26 @@ class Dispatcher:
                 return _json_answer(discovery.group(registry, group))
             case ["apis", group, version]:
                 return _json_answer(discovery.resource_list(registry, group, version))
-            case ["openapi", "v2"]:
-                if "proto" in request.accept:
-                    return Answer(200, openapi.EMPTY_V2_PROTOBUF, openapi.V2_PROTOBUF)
+        raise UnknownPath()
+
+    def _describe_schemas(self, request: Request, parts: list[str]) -> Answer:
+        registry = self._storage.registry
+        match parts:
+            case ["v2"] if "proto" in request.accept:
+                return Answer(200, openapi.EMPTY_V2_PROTOBUF, openapi.V2_PROTOBUF)
+            case ["v2"]:
                 return _json_answer(openapi.EMPTY_V2)
-            case ["openapi", "v3"]:
+            case ["v3"]:
                 return _json_answer(openapi.paths(registry))
-            case ["openapi", "v3", *root]:
+            case ["v3", *root]:
                 return _json_answer(openapi.document(registry, self._storage.custom_kinds, "/".join(root)))
         raise UnknownPath()
 
 
-def _tidy(accept: str) -> str:
-    return accept.replace(" ", "") + ";"
+def _reads_aggregated(accept: str) -> bool:
+    """Whether a client can read everything at once, in the version that is written here."""
+    tidy = accept.replace(" ", "") + ";"
+    return "as=APIGroupDiscoveryList" in tidy and ";v=v2;" in tidy
 
 
 def _written(presenter: Presenter, written: writing.Written) -> Answer:

@@ -25,6 +25,7 @@ class Cause:
     message: str
 
     def to_json(self) -> JsonObject:
+        """The cause as a Status tells it."""
         body = {"reason": self.reason, "message": self.message, "field": self.field}
         return {key: value for key, value in body.items() if value}
 
@@ -82,6 +83,7 @@ class NotFound(ApiError):
 
     @classmethod
     def of(cls, resource: Resource, name: str) -> NotFound:
+        """The error for an object that is not there."""
         return cls(f'{resource.qualified_name} "{name}" not found', details=describe(resource, name))
 
 
@@ -100,6 +102,7 @@ class AlreadyExists(ApiError):
 
     @classmethod
     def of(cls, resource: Resource, name: str) -> AlreadyExists:
+        """The error for an object that is there already."""
         return cls(f'{resource.qualified_name} "{name}" already exists', details=describe(resource, name))
 
 
@@ -111,6 +114,7 @@ class Conflict(ApiError):
 
     @classmethod
     def of(cls, resource: Resource, name: str, why: str = "") -> Conflict:
+        """The error for an object that is not as expected; by default, of another version."""
         why = why or "the object has been modified; please apply your changes to the latest version and try again"
         message = f'Operation cannot be fulfilled on {resource.qualified_name} "{name}": {why}'
         return cls(message, details=describe(resource, name))
@@ -160,6 +164,7 @@ class Invalid(ApiError):
 
     @classmethod
     def of(cls, resource: Resource, name: str, causes: Iterable[Cause]) -> Invalid:
+        """The error that tells everything that is wrong with an object."""
         causes = list(causes)
         told = [f"{cause.field}: {cause.message}" if cause.field else cause.message for cause in causes]
         summary = told[0] if len(told) == 1 else f"[{', '.join(told)}]"
@@ -194,6 +199,7 @@ class Forbidden(ApiError):
 
     @classmethod
     def of(cls, resource: Resource, name: str, why: str, causes: Iterable[Cause] = ()) -> Forbidden:
+        """The error for a refusal and its reason."""
         details = describe(resource, name)
         told = [cause.to_json() for cause in causes]
         if told:

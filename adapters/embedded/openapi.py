@@ -92,10 +92,12 @@ class _Components:
         self.schemas: dict[str, JsonObject] = {}
 
     def add_kind(self, resource: Resource) -> None:
+        """Add a built-in kind."""
         schema = self._describe(schema_of_kind(resource.kind))
         self.schemas[_type_name(resource)] = {**schema, "x-kubernetes-group-version-kind": [_gvk(resource)]}
 
     def add_custom(self, resource: Resource, json_schema: JsonObject) -> None:
+        """Add a custom kind with the schema of its definition."""
         properties = dict(json_schema.get("properties") or {})
         properties["apiVersion"] = properties["kind"] = {"type": "string"}
         properties["metadata"] = self._describe(schema_of_kind("ObjectMeta"))

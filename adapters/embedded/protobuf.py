@@ -14,12 +14,11 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, TypeAlias
 
-import yaml
-
 from adapters.embedded.builtin_schema import knows_kind, schema_of_kind
 from adapters.embedded.errors import BadRequest, UnsupportedMediaType
 from adapters.embedded.json_objects import JsonObject, decode_json, format_time
 from adapters.embedded.schema import Schema, Shape
+from adapters.embedded.yaml_bodies import decode_yaml
 
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
 
@@ -56,7 +55,7 @@ def decode_protobuf(body: bytes) -> JsonObject:
 def _numbers() -> dict[str, dict[tuple[int, ...], str]]:
     """The fields of each type by the numbers on the way to them."""
     text = files("adapters.embedded").joinpath("protobuf_numbers.yaml").read_text("utf-8")
-    definitions: dict[str, str] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    definitions: dict[str, str] = decode_yaml(text)
     found: dict[str, dict[tuple[int, ...], str]] = {}
     for name, definition in definitions.items():
         pairs = (entry.split() for entry in definition.split(","))

@@ -24,6 +24,7 @@ from adapters.embedded.patches import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRA
 from adapters.embedded.routes import Target, not_found
 from adapters.embedded.server_side_apply import apply
 from adapters.embedded.storage import Storage
+from adapters.embedded.yaml_bodies import decode_yaml
 
 _CREATED_BY_UPDATE = frozenset({
     known.ENDPOINTS.storage_key,
@@ -76,7 +77,7 @@ def _decode_yaml(body: bytes) -> Any:  # noqa: ANN401
         except (msgspec.DecodeError, UnicodeDecodeError):
             pass  # YAML's flow mappings look like JSON and may be looser
     try:
-        return yaml.load(body, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return decode_yaml(body)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadRequest(f"error decoding patch: {error}") from error
 

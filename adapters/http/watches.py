@@ -54,21 +54,28 @@ class Watches:
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson", "Cache-Control": "no-store"})
         with self._service.engine.feed.subscribe() as news:
             await response.prepare(request)
-            with anyio.CancelScope() as scope:
-                self._open.add(scope)
-                try:
-                    async for line in self._lines(release, news):
-                        await self._write(response, line)
-                except TimeoutError:
-                    log.info("api.reader_cut_off", release=release.id)
-                    if request.transport is not None:
-                        request.transport.abort()
-                    return response
-                finally:
-                    self._open.discard(scope)
-            if scope.cancelled_caught:
-                await self._write(response, EndLine(final=False, message="the daemon is stopping"))
+            try:
+                await self._send(response, release, news)
+            except TimeoutError:
+                log.info("api.reader_cut_off", release=release.id)
+                if request.transport is not None:
+                    request.transport.abort()
+            except ConnectionError:
+                log.debug("api.reader_gone", release=release.id)
         return response
+
+    async def _send(
+        self, response: web.StreamResponse, release: Release, news: MemoryObjectReceiveStream[News]
+    ) -> None:
+        with anyio.CancelScope() as scope:
+            self._open.add(scope)
+            try:
+                async for line in self._lines(release, news):
+                    await self._write(response, line)
+            finally:
+                self._open.discard(scope)
+        if scope.cancelled_caught:
+            await self._write(response, EndLine(final=False, message="the daemon is stopping"))
 
     async def _write(self, response: web.StreamResponse, line: WatchLine) -> None:
         with anyio.fail_after(self._write_seconds):

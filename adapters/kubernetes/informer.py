@@ -99,7 +99,10 @@ class Informer(Generic[T]):
         self._version = ""
         self._backoff = Backoff(random)
         self._writes = OwnWrites()
-        self._lists_begun = self._lists_ended = 0
+        self._listing = False
+        self._reading: dict[Key, bool] = {}
+        """Objects that are being read by themselves, and whether the cache is still as it was when that began."""
+        self._watching = anyio.CancelScope()
         self._ended_early = False
         self._trouble = ""
         self._so_since = clock.now()
@@ -149,15 +152,18 @@ class Informer(Generic[T]):
 
     async def refresh(self, key: Key) -> None:
         """Read one object itself, and take it into the cache unless that has moved on meanwhile. Raises `ApiError`."""
-        before, lists, began = self.items.get(key), self._lists_begun, self._clock.monotonic()
-        what = f"GET {self.resource.full_name} {key[1]}"
+        if key in self._reading or self._listing:
+            return
+        before, began = self.items.get(key), self._clock.monotonic()
+        self._reading[key] = True
         try:
-            content = await self._transport.request_bytes("GET", self.resource.item(key[0] or None, key[1]), what=what)
-            found: T | None = self._understand(msgspec.Raw(content), what)
-        except NotFound:
-            found = None
-        # A list that was under way may be older than what was read, or newer: it will be known at the next reading.
-        if self.items.get(key) is not before or lists != self._lists_begun or lists != self._lists_ended:
+            found = await self._read(key)
+        finally:
+            is_unmoved = self._reading.pop(key)
+        if not is_unmoved:
+            return
+        if found is None and before is None and self._writes.may_be_past(key):
+            self._list_again()
             return
         version = found.resource_version if found is not None else None
         known = before.resource_version if before is not None else None
@@ -167,6 +173,14 @@ class Informer(Generic[T]):
         for one in settled:
             self._wake(one)
 
+    async def _read(self, key: Key) -> T | None:
+        what = f"GET {self.resource.full_name} {key[1]}"
+        try:
+            content = await self._transport.request_bytes("GET", self.resource.item(key[0] or None, key[1]), what=what)
+        except NotFound:
+            return None
+        return self._understand(msgspec.Raw(content), what)
+
     # --- the reflector -----------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -174,9 +188,14 @@ class Informer(Generic[T]):
             try:
                 if not self._version:
                     await self._relist()
-                await self._watch()
+                with anyio.CancelScope() as self._watching:
+                    await self._watch()
             except ApiError as error:
                 await self._back_off(error)
+
+    def _list_again(self) -> None:
+        self._version = ""
+        self._watching.cancel()
 
     async def _back_off(self, error: ApiError) -> None:
         if isinstance(error, Expired):
@@ -196,12 +215,14 @@ class Informer(Generic[T]):
 
     async def _relist(self) -> None:
         async with self._relists:
-            self._lists_begun += 1
             began = self._clock.monotonic()
+            # What is read while a list is under way may be older than what it brings, or newer.
+            self._listing = True
+            self._reading = dict.fromkeys(self._reading, False)
             try:
                 found, version = await self._list()
             finally:
-                self._lists_ended = self._lists_begun
+                self._listing = False
         self._replace(found, began)
         self._version = version
         if not self.synced.is_set():
@@ -236,7 +257,7 @@ class Informer(Generic[T]):
         return page.metadata
 
     def _replace(self, found: dict[Key, T], began: float) -> None:
-        settled = self._writes.listed(began)
+        settled = self._writes.listed(began=began, ended=self._clock.monotonic())
         for key in [key for key in self.items if key not in found]:
             self._writes.show(key, self.items[key].uid)
             self._put(key, None)
@@ -303,6 +324,8 @@ class Informer(Generic[T]):
 
     def _put(self, key: Key, item: T | None) -> None:
         before = self.items.get(key)
+        if key in self._reading:
+            self._reading[key] = False
         if item is None:
             self.items.pop(key, None)
         else:

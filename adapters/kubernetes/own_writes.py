@@ -23,6 +23,8 @@ Mark: TypeAlias = str
 
 _REMEMBERED = 4_096
 """Marks of the whole cache. The answer to a write is late by milliseconds, in which a watch brings some dozens."""
+REQUEST_SECONDS = 60.0
+"""The answer to a write is not later than this, or there is none."""
 _DELETED: Mark = ""
 """The deletion of an object, whichever it was."""
 
@@ -32,16 +34,25 @@ class OwnWrites:
         self._expected: dict[Key, dict[Mark, float]] = {}
         self._seen: dict[tuple[Key, Mark], None] = {}
         self._held: dict[Key, set[Mark]] = {}
+        self._uncertain: set[tuple[Key, Mark]] = set()
+        self._listed_at = float("-inf")
 
     def expect(self, key: Key, mark: Mark, at: float) -> bool:
         """A write that ended at `at` made this mark. Whether it is still to come."""
         if (key, mark) in self._seen:
             return False
         self._expected.setdefault(key, {})[mark] = at
+        if at <= self._listed_at + REQUEST_SECONDS:
+            self._uncertain.add((key, mark))
         return True
 
     def is_expected(self, key: Key, mark: Mark) -> bool:
         return mark in self._expected.get(key, ())
+
+    def may_be_past(self, key: Key) -> bool:
+        """Whether something is expected of this object that may never come: a list was under way while it was written, and
+        may have gone past it. Only another list can tell."""
+        return any((key, mark) in self._uncertain for mark in self._expected.get(key, ()))
 
     def are_seen(self, key: Key) -> bool:
         """Whether everything that we made of this object has been seen."""
@@ -72,13 +83,16 @@ class OwnWrites:
             self._held[key] = {version}
         return self._settle([key], began)
 
-    def listed(self, began: float) -> list[Key]:
-        """A list that began at `began` is in the cache now, so nothing is held back any more.
+    def listed(self, *, began: float, ended: float) -> list[Key]:
+        """A list that took from `began` to `ended` is in the cache now, so nothing is held back any more.
 
         What was written before it began has been seen with it. Returns the keys of which nothing is expected any more.
         """
         self._held.clear()
-        return self._settle(list(self._expected), began)
+        self._listed_at = ended
+        settled = self._settle(list(self._expected), began)
+        self._uncertain = {(key, mark) for key, marks in self._expected.items() for mark in marks}
+        return settled
 
     def _settle(self, keys: list[Key], began: float) -> list[Key]:
         for key in keys:
@@ -96,5 +110,6 @@ class OwnWrites:
     def _forget(self, key: Key, mark: Mark) -> None:
         marks = self._expected.get(key, {})
         marks.pop(mark, None)
+        self._uncertain.discard((key, mark))
         if not marks:
             self._expected.pop(key, None)

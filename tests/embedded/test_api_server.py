@@ -414,3 +414,21 @@ async def test_many_requests_at_once_are_all_answered() -> None:
         await asyncio.gather(*(api.post(CONFIG_MAPS_PATH, config_map(f"c{number}")) for number in range(100)))
         await api.post(SERVICES_PATH, service())
         assert len(await names(api, "")) == 100
+
+
+async def test_a_namespace_is_told_as_terminating_even_when_it_goes_at_once() -> None:
+    async with serve() as api:
+        await api.post("/api/v1/namespaces", {"metadata": {"name": "shop"}})
+        reply = await api.delete("/api/v1/namespaces/shop")
+        assert (reply.json["kind"], reply.json["status"]["phase"]) == ("Namespace", "Terminating")
+        assert (await api.get("/api/v1/namespaces/shop")).status == 404
+
+
+async def test_a_yaml_body_keeps_times_as_text() -> None:
+    async with serve() as api:
+        text = b"metadata:\n  name: x\n  annotations: {at: '2026-01-05'}\ndata: {at: '1', day: \"2026-01-05\"}\n"
+        reply = await api.request("POST", CONFIG_MAPS_PATH, text, media_type="application/yaml")
+        assert (reply.status, reply.json["data"]["day"]) == (201, "2026-01-05")
+        bare = text.replace(b'"2026-01-05"', b"2026-01-05T00:00:00Z").replace(b"name: x", b"name: y")
+        reply = await api.request("POST", CONFIG_MAPS_PATH, bare, media_type="application/yaml")
+        assert (reply.status, reply.json["data"]["day"]) == (201, "2026-01-05T00:00:00Z")

@@ -9,6 +9,7 @@ the fork, so that a restart costs milliseconds; the child shares nothing else wi
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
@@ -138,6 +139,7 @@ async def _all_ended(store: SqliteStore, plans: list[ReleasePlan]) -> bool:
 
 def main(arguments: list[str]) -> int:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    importlib.import_module("kubernetes_asyncio.config")  # Most of a second, once instead of in every life.
     immortal = "--immortal" in arguments
     kubeconfig, store, deaths, plans_file = (Path(one) for one in arguments[:4])
     plans = msgspec.json.decode(plans_file.read_bytes(), type=list[ReleasePlan])

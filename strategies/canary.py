@@ -136,18 +136,16 @@ def _prepare(stand: _Stand) -> Iterator[Operation]:
         yield Await(f"{workload.name} is frozen", Condition.FROZEN, workload.name)
         if stand.route_of(workload).kind is RouterKind.POD_RATIO:
             yield from _freeze_autoscaler(stand, workload, stand.replicas(workload))
-    yield from _ensure_routes(stand, weight=0)
+    yield from _ensure_routes(stand)
 
 
-def _ensure_routes(stand: _Stand, *, weight: int) -> Iterator[Operation]:
+def _ensure_routes(stand: _Stand) -> Iterator[Operation]:
     for route in stand.routes():
-        name = {"route": route.name}
-        yield Act(f"ensure-stable-service:{route.name}", ActionKind.ENSURE_STABLE_SERVICE, dict(name))
-        args: Facts = {"route": route.name, "initial": weight}
-        yield Act(f"ensure-route:{route.name}", ActionKind.ENSURE_ROUTE, args)
-        if weight == 0:
-            yield Await(_reads(route, 0), Condition.WEIGHT, route.name, 0)
-        yield Act(f"ensure-canary-service:{route.name}", ActionKind.ENSURE_CANARY_SERVICE, dict(name))
+        name: Facts = {"route": route.name}
+        yield Act(f"ensure-stable-service:{route.name}", ActionKind.ENSURE_STABLE_SERVICE, name)
+        yield Act(f"ensure-route:{route.name}", ActionKind.ENSURE_ROUTE, {**name, "initial": 0})
+        yield Await(_reads(route, 0), Condition.WEIGHT, route.name, 0)
+        yield Act(f"ensure-canary-service:{route.name}", ActionKind.ENSURE_CANARY_SERVICE, name)
 
 
 def _scale(stand: _Stand) -> Iterator[Operation]:
@@ -240,6 +238,7 @@ def _hand_over(stand: _Stand, workload: WorkloadPlan) -> Iterator[Operation]:
     yield _within(stand, f"{subject} has adopted its new version", Condition.ADOPTED, workload)
     if ratio:
         yield Act(f"adopt-stable:{subject}", ActionKind.ADOPT_STABLE, dict(name))
+        yield _return_stable_fields(workload)
     yield Await(f"no pod of the old version of {subject} is left", Condition.STABLE_AT, subject, 0)
     yield Act(f"unfreeze:{subject}", ActionKind.UNFREEZE_WORKLOAD, dict(name))
     yield _within(stand, f"{subject} is complete", Condition.WORKLOAD_AVAILABLE, workload)
@@ -301,10 +300,15 @@ def _take_back(stand: _Stand, workload: WorkloadPlan) -> Iterator[Operation]:
 
 
 def _ensure_again(stand: _Stand) -> Iterator[Operation]:
-    """Traffic objects that the end of the rollout may have removed already, as they were: all traffic on the new version."""
-    for operation in _ensure_routes(stand, weight=FULL_WEIGHT):
-        if isinstance(operation, Act):
-            yield Act(f"again-{operation.name}", operation.kind, operation.args)
+    """Traffic objects that the end of the rollout may have removed already, as they were: all traffic on the new version.
+
+    This time the split comes last, because from its first moment it sends everything to the canary Service.
+    """
+    for route in stand.routes():
+        args: Facts = {"route": route.name}
+        yield Act(f"again-stable-service:{route.name}", ActionKind.ENSURE_STABLE_SERVICE, args)
+        yield Act(f"again-canary-service:{route.name}", ActionKind.ENSURE_CANARY_SERVICE, args)
+        yield Act(f"again-route:{route.name}", ActionKind.ENSURE_ROUTE, {**args, "initial": FULL_WEIGHT})
 
 
 def _grow_stable(stand: _Stand, workload: WorkloadPlan) -> Iterator[Operation]:
@@ -337,6 +341,8 @@ def _restore(stand: _Stand) -> Iterator[Operation]:
         if stand.is_autoscaled(workload) and stand.route_of(workload).kind is RouterKind.POD_RATIO:
             subject: Facts = {"workload": workload.name}
             yield Act(f"restore-autoscaler-again:{workload.name}", ActionKind.RESTORE_AUTOSCALER, subject)
+        if stand.has_begun(f"release-stable:{workload.name}"):
+            yield _return_stable_fields(workload, "-again")
         if stand.has_begun(f"freeze:{workload.name}"):
             yield Act(f"return-fields:{workload.name}", ActionKind.RETURN_FIELDS, {"workload": workload.name})
     for index, manifest in reversed(tuple(enumerate(stand.plan.manifests))):
@@ -367,6 +373,11 @@ def _scale_canary(workload: WorkloadPlan, replicas: int, weight: int | None = No
     if weight is not None:
         args["weight"] = weight
     return Act(f"scale-canary:{workload.name}:{replicas}", ActionKind.SCALE_CANARY, args)
+
+
+def _return_stable_fields(workload: WorkloadPlan, suffix: str = "") -> Act:
+    args: Facts = {"workload": workload.name, "stable": True}
+    return Act(f"return-stable-fields{suffix}:{workload.name}", ActionKind.RETURN_FIELDS, args)
 
 
 def _freeze_autoscaler(stand: _Stand, workload: WorkloadPlan, replicas: int, prefix: str = "") -> Iterator[Operation]:

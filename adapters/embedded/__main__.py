@@ -17,12 +17,19 @@ async def serve(path: Path) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with run_embedded_cluster(SystemClock(), lambda: str(uuid4())) as cluster:
             cluster.write_kubeconfig(path)
-            sys.stdout.write(f"{cluster.server.url} serves; export KUBECONFIG={path.absolute()}\n")
+            sys.stdout.write(f"{cluster.server.url} serves; export KUBECONFIG={path}\n")
             sys.stdout.flush()
             async for _ in signals:
                 break
-    path.unlink(missing_ok=True)
+
+
+def main() -> None:
+    path = Path(sys.argv[1] if len(sys.argv) > 1 else "embedded.kubeconfig").absolute()
+    try:
+        anyio.run(serve, path)
+    finally:
+        path.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
-    anyio.run(serve, Path(sys.argv[1] if len(sys.argv) > 1 else "embedded.kubeconfig"))
+    main()

@@ -162,7 +162,7 @@ class Informer(Generic[T]):
             is_unmoved = self._reading.pop(key)
         if not is_unmoved:
             return
-        if found is None and before is None and self._writes.may_be_past(key):
+        if found is None and self._writes.may_be_past(key):
             self._list_again()
             return
         version = found.resource_version if found is not None else None

@@ -75,6 +75,7 @@ class OwnWrites:
         """The object itself was read, beginning at `began`; `version` is None where it was gone.
 
         `known` is the version that the cache had of it and still has (None: it has none). For the answer, see `listed`.
+        Of no use where the object was gone and something that is expected of it `may_be_past`.
         """
         covered = {mark for mark, at in self._expected.get(key, {}).items() if at < began}
         if version is None and (known is not None or covered):

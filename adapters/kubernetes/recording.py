@@ -124,6 +124,7 @@ async def _facts_of_versions(task: Task, workload: WorkloadPlan, live: JsonObjec
         f"{name}.stable_name": stable["metadata"]["name"],
         f"{name}.stable_hash": stable["metadata"]["labels"][HASH_LABEL],
         f"{name}.stable_labels": json.dumps(stable["metadata"]["labels"]),
+        f"{name}.stable_fields": json.dumps({"metadata": {"managedFields": stable["metadata"].get("managedFields")}}),
         f"{name}.canary_name": canary_name(name, hash_value),
         f"{name}.canary_hash": hash_value,
         f"{name}.twin": twin["metadata"]["name"] if twin is not None else "",

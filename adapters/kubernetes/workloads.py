@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 
-from adapters.kubernetes.paths import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, REPLICA_SETS
+from adapters.kubernetes.paths import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, REPLICA_SETS, ResourceRef
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import (
     ROLLOUT_ANNOTATION,
@@ -215,15 +215,21 @@ async def restore_workload(task: Task) -> Done:
 
 
 async def return_fields(task: Task) -> Done:
-    """An undone rollout leaves no trace, in managedFields neither: whoever applies next must not meet us as a rival."""
+    """Leave no trace in managedFields: whoever applies next must not meet us as a rival over what we have put back."""
     name = task.workload.name
-    found = await task.cluster.find(DEPLOYMENTS, task.namespace, name)
+    if task.action.args.get("stable"):
+        return await _return_fields(task, REPLICA_SETS, task.fact(name, "stable_name"), "stable_fields")
+    return await _return_fields(task, DEPLOYMENTS, name, "original")
+
+
+async def _return_fields(task: Task, resource: ResourceRef, name: str, fact: str) -> Done:
+    found = await task.cluster.find(resource, task.namespace, name)
     if found is None:
-        return _gone(task, f"Deployment {name}")
-    owners = returned_fields(found, task.json_fact(name, "original"))
+        return Done(f"{resource.kind} {name} is gone; there is nothing to give back")
+    owners = returned_fields(found, task.json_fact(task.workload.name, fact))
     if owners != found["metadata"].get("managedFields"):
-        await task.cluster.patch(DEPLOYMENTS, found, [_set("/metadata/managedFields", owners)])
-    return Done(f"the fields of Deployment {name} belong to who they belonged to before")
+        await task.cluster.patch(resource, found, [_set("/metadata/managedFields", owners)])
+    return Done(f"the fields of {resource.kind} {name} belong to who they belonged to before")
 
 
 async def freeze_autoscaler(task: Task) -> Done:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -27,11 +28,13 @@ class ScriptedApi:
         self.watches: deque[Answer] = deque()
         self.others: deque[Answer] = deque()
         self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.headers: list[Mapping[str, str]] = []
         self.server = ""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         query = dict(request.query)
         self.requests.append((request.method, request.path, query))
+        self.headers.append(request.headers)
         if request.method == "GET" and "watch" in query:
             queue = self.watches
         elif request.method == "GET" and "limit" in query:
@@ -51,12 +54,12 @@ class ScriptedApi:
 
 
 @asynccontextmanager
-async def scripted_api() -> AsyncIterator[ScriptedApi]:
+async def scripted_api(tls: ssl.SSLContext | None = None) -> AsyncIterator[ScriptedApi]:
     api = ScriptedApi()
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", api.handle)
     server = TestServer(application)
-    await server.start_server()
+    await server.start_server(ssl=tls)
     api.server = str(server.make_url("")).rstrip("/")
     try:
         yield api
@@ -116,9 +119,41 @@ def status(code: int, reason: str, message: str = "said so", **headers: str) -> 
     return answer(code, body, headers={name.replace("_", "-"): value for name, value in headers.items()})
 
 
-def html(code: int = 502) -> Answer:
+def text(code: int, content: str, *, content_type: str = "text/plain") -> Answer:
     async def respond(request: web.Request) -> web.StreamResponse:
-        return web.Response(status=code, text="<html>secret of a proxy</html>", content_type="text/html")
+        return web.Response(status=code, text=content, content_type=content_type)
+
+    return respond
+
+
+def html(code: int = 502) -> Answer:
+    return text(code, "<html>secret of a proxy</html>", content_type="text/html")
+
+
+def redirect(to: str) -> Answer:
+    async def respond(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=302, headers={"Location": to})
+
+    return respond
+
+
+def hang() -> Answer:
+    """The request arrives, and nothing comes back."""
+
+    async def respond(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    return respond
+
+
+def cut() -> Answer:
+    """The request arrives, and the connection breaks."""
+
+    async def respond(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
 
     return respond
 

@@ -1,0 +1,73 @@
+"""An abort at the last moment: while the hand-over, or the clearing up after it, is under way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from adapters.embedded.faults import Match
+from engine.events import Command, CommandKind
+from engine.model import ReleaseStatus, RoutePlan
+from tests.builders import percent, pod_ratio_route, release_plan, target_plan
+from tests.rollouts.stage import stage
+
+HANDING_OVER = {
+    "the template is replaced": ("patch", "deployments", 1),
+    "the canary is adopted": ("patch", "replicasets", 0),
+    "the Deployment is unpaused": ("patch", "deployments", 2),
+    "the split is removed": ("delete", "trafficsplits", 0),
+    "the canary Service is removed": ("delete", "services", 0),
+    "the stable Service is removed": ("delete", "services", 1),
+    "the declaration is applied": ("patch", "deployments", 3),
+}
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["not yet", "already"])
+@pytest.mark.parametrize("moment", HANDING_OVER)
+async def test_an_abort_while(tmp_path: Path, moment: str, after: bool) -> None:
+    """The write hangs, has taken effect already or not yet, and in that moment the operator aborts."""
+    verb, resource, skip = HANDING_OVER[moment]
+    async with stage(tmp_path) as told:
+        await told.live()
+        before = told.picture()
+        hanging = Match(verb=verb, resource=resource, user_agent="headgate")
+        told.embedded.server.faults.hang(hanging, 20.0, skip=skip, after_effect=after)
+        await told.submit(release_plan(target_plan([percent(25)], settle=0.05)))
+        await told.until(lambda: told.embedded.server.faults.pending == 0)
+        await told.engine.command("r1", Command(CommandKind.ABORT, by="ada"))
+        assert (await told.until_ended()).status is ReleaseStatus.FAILED
+        assert told.picture() == before
+        assert told.ours() == []
+        await told.until(lambda: len(told.pods(image="web:1")) == 3 and not told.pods(image="web:2"))
+
+
+RATIO = {
+    "the old version is let go": ("patch", "replicasets", 1),
+    "the template is replaced": ("patch", "deployments", 3),
+    "the canary is adopted": ("patch", "replicasets", 2),
+    "the old version is taken back": ("patch", "replicasets", 3),
+    "its fields are given back": ("patch", "replicasets", 4),
+    "the Deployment is unpaused": ("patch", "deployments", 4),
+}
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["not yet", "already"])
+@pytest.mark.parametrize("moment", RATIO)
+async def test_an_abort_of_a_pod_ratio_while(tmp_path: Path, moment: str, after: bool) -> None:
+    verb, resource, skip = RATIO[moment]
+    route: RoutePlan = pod_ratio_route()
+    async with stage(tmp_path) as told:
+        await told.live()
+        before = told.picture()
+        hanging = Match(verb=verb, resource=resource, user_agent="headgate")
+        told.embedded.server.faults.hang(hanging, 20.0, skip=skip, after_effect=after)
+        await told.submit(release_plan(target_plan([percent(34)], route=route, settle=0.05)))
+        await told.until(lambda: told.embedded.server.faults.pending == 0)
+        await told.engine.command("r1", Command(CommandKind.ABORT, by="ada"))
+        assert (await told.until_ended()).status is ReleaseStatus.FAILED
+        assert told.picture() == before
+        assert told.ours() == []
+        await told.until(lambda: len(told.pods(image="web:1")) == 3 and not told.pods(image="web:2"))
+
+

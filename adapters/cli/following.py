@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import aclosing
 
 from adapters.cli.exit_codes import ExitCode
 from adapters.cli.output import Printer, plain, printable
@@ -28,10 +29,11 @@ class Follower:
         self._clock = clock
         self._seen: dict[str, int] | None = None
         """The last entry of each rollout that was told; None before the first connection."""
+        self._is_lost = False
 
     async def follow(self) -> ReleaseDetail:
         """Returns how things stand at the end. A lost connection is tried again for as long as it takes."""
-        pause, lost = FIRST_PAUSE_SECONDS, False
+        pause = FIRST_PAUSE_SECONDS
         while True:
             try:
                 if await self._watch():
@@ -46,21 +48,22 @@ class Follower:
                 if refusal.body.code not in _PASSING:
                     raise
                 reason = str(refusal)
-            if not lost:
-                self._progress.note(f"{reason}; the rollout goes on in the daemon, and this goes on trying to reach it")
-            lost = True
+            if not self._is_lost:
+                self._progress.note(f"{reason}; the daemon is tried again until it answers")
+            self._is_lost = True
             await self._clock.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     async def _watch(self) -> bool:
         """One connection. Whether the release has ended."""
-        async for line in self._client.watch(self._release):
-            if isinstance(line, SnapshotLine):
-                await self._begin(line.detail)
-            elif isinstance(line, EndLine):
-                return line.final
-            else:
-                self._take(line)
+        async with aclosing(self._client.watch(self._release)) as lines:
+            async for line in lines:
+                if isinstance(line, SnapshotLine):
+                    await self._begin(line.detail)
+                elif isinstance(line, EndLine):
+                    return line.final
+                else:
+                    self._take(line)
         raise DaemonUnreachable("the connection to the daemon was lost")
 
     def _take(self, line: WatchLine) -> None:
@@ -72,6 +75,9 @@ class Follower:
             self._progress.release(line.release)
 
     async def _begin(self, detail: ReleaseDetail) -> None:
+        if self._is_lost:
+            self._is_lost = False
+            self._progress.note("the daemon answers again")
         now = {rollout.id: rollout.seq for rollout in detail.rollouts}
         if self._seen is None:
             self._progress.begin(detail)

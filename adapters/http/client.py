@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -103,7 +103,7 @@ class DaemonClient:
     async def command(self, release: str, body: CommandBody) -> CommandTaken:
         return await self._ask("POST", f"/v1/releases/{quote(release, safe='')}/commands", CommandTaken, body)
 
-    async def watch(self, release: str) -> AsyncIterator[WatchLine]:
+    async def watch(self, release: str) -> AsyncGenerator[WatchLine]:
         """The lines of one watch, until the daemon ends it. A lost connection is `DaemonUnreachable`."""
         limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
         path = f"/v1/releases/{quote(release, safe='')}/watch"
@@ -192,6 +192,8 @@ async def _refusal(response: aiohttp.ClientResponse) -> HeadgateError:
 def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError):
+        return "it broke off"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return (str(error) or type(error).__name__)[:200]

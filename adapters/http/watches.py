@@ -6,7 +6,8 @@ off, and what was missed is in the journal.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 
 import anyio
 import structlog
@@ -24,7 +25,7 @@ from adapters.http.bodies import (
 )
 from adapters.http.service import Service
 from adapters.http.views import entry_body, rollout_body
-from engine.feed import EntryNews, News, ReleaseNews
+from engine.feed import EntryNews, News
 from engine.model import FINAL_STATUSES, Release
 
 log = structlog.get_logger()
@@ -70,8 +71,9 @@ class Watches:
         with anyio.CancelScope() as scope:
             self._open.add(scope)
             try:
-                async for line in self._lines(release, news):
-                    await self._write(response, line)
+                async with aclosing(self._lines(release, news)) as lines:
+                    async for line in lines:
+                        await self._write(response, line)
             finally:
                 self._open.discard(scope)
         if scope.cancelled_caught:
@@ -81,7 +83,7 @@ class Watches:
         with anyio.fail_after(self._write_seconds):
             await response.write(encode(line) + b"\n")
 
-    async def _lines(self, release: Release, news: MemoryObjectReceiveStream[News]) -> AsyncIterator[WatchLine]:
+    async def _lines(self, release: Release, news: MemoryObjectReceiveStream[News]) -> AsyncGenerator[WatchLine]:
         # Read after the subscription, so nothing falls in between; what is in both is left out by its number.
         release = await self._service.find(release.id)
         detail = await self._service.detail(release)
@@ -90,32 +92,41 @@ class Watches:
         if release.status in FINAL_STATUSES:
             yield EndLine(final=True, message=f"the release has ended: {release.status}")
             return
-        async for item in self._until_cut_off(news):
+        alive_at = anyio.current_time() + self._alive_seconds
+        while True:
+            try:
+                item = await _next(news, alive_at)
+            except anyio.EndOfStream:
+                yield EndLine(final=False, message="too much happened at once; connect again, and read the journal")
+                return
+            if item is not None and not _concerns(item, release.id, known):
+                continue
+            alive_at = anyio.current_time() + self._alive_seconds
             if item is None:
                 yield AliveLine()
-            elif isinstance(item, EntryNews) and item.release == release.id:
-                if item.entry.seq > known.get(item.entry.rollout, 0):
-                    known[item.entry.rollout] = item.entry.seq
-                    yield await self._entry(item)
-            elif isinstance(item, ReleaseNews) and item.release.id == release.id:
+            elif isinstance(item, EntryNews):
+                known[item.entry.rollout] = item.entry.seq
+                yield await self._entry(item)
+            else:
                 yield ReleaseLine(release=self._service.body(item.release))
                 if item.release.status in FINAL_STATUSES:
                     yield EndLine(final=True, message=f"the release has ended: {item.release.status}")
                     return
-        yield EndLine(final=False, message="too much happened at once; connect again, and read the journal")
-
-    async def _until_cut_off(self, news: MemoryObjectReceiveStream[News]) -> AsyncIterator[News | None]:
-        """The news, and None after a time without any."""
-        while True:
-            item: News | None = None
-            try:
-                with anyio.move_on_after(self._alive_seconds):
-                    item = await news.receive()
-            except anyio.EndOfStream:
-                return
-            yield item
 
     async def _entry(self, news: EntryNews) -> EntryLine:
         rollouts = await self._service.rollouts(news.release)
         stored = next(one for one in rollouts if one.spec.id == news.entry.rollout)
         return EntryLine(entry=entry_body(news.entry, news.target), rollout=rollout_body(stored.spec, stored.snapshot))
+
+
+async def _next(news: MemoryObjectReceiveStream[News], until: float) -> News | None:
+    """The next of the news; None when there was none until then."""
+    with anyio.CancelScope(deadline=until):
+        return await news.receive()
+    return None
+
+
+def _concerns(item: News, release: str, known: Mapping[str, int]) -> bool:
+    if isinstance(item, EntryNews):
+        return item.release == release and item.entry.seq > known.get(item.entry.rollout, 0)
+    return item.release.id == release

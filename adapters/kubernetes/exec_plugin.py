@@ -12,12 +12,13 @@ import asyncio
 import json
 import os
 import signal
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 import anyio
 
@@ -78,31 +79,35 @@ async def run_plugin(plugin: ExecPlugin, *, limit_seconds: float) -> PluginLogin
         spec["cluster"] = plugin.cluster
     request = {"apiVersion": plugin.api_version, "kind": "ExecCredential", "spec": spec}
     environment = {**os.environ, **plugin.environment, "KUBERNETES_EXEC_INFO": json.dumps(request)}
+    with TemporaryFile() as printed, TemporaryFile() as complaints:
+        status = await _run(plugin, environment, printed, complaints, limit_seconds)
+        if status != 0:
+            said = _content(complaints).decode(errors="replace").strip()[-LONGEST_COMPLAINT:]
+            raise CredentialsFailed("login", f"{plugin.command} ended with {status}: {said or 'no complaint'}")
+        return _read_answer(plugin, _content(printed))
+
+
+async def _run(
+    plugin: ExecPlugin, environment: Mapping[str, str], printed: IO[bytes], complaints: IO[bytes], limit_seconds: float
+) -> int:
+    """Its exit status. It writes to files, because the end of a pipe only comes when all that it started has ended."""
     try:
         process = await asyncio.create_subprocess_exec(
             plugin.command,
             *plugin.arguments,
             env=environment,
             stdin=DEVNULL,
-            stdout=PIPE,
-            stderr=PIPE,
+            stdout=printed,
+            stderr=complaints,
             start_new_session=True,
         )
     except OSError as error:
         hint = f"; {plugin.install_hint.strip()}" if plugin.install_hint else ""
         reason = error.strerror or type(error).__name__
         raise CredentialsFailed("login", f"{plugin.command} cannot be run ({reason}){hint}") from error
-    printed, complaint = await _output_of(process, plugin, limit_seconds)
-    if process.returncode != 0:
-        said = complaint.decode(errors="replace").strip()[-LONGEST_COMPLAINT:]
-        raise CredentialsFailed("login", f"{plugin.command} ended with {process.returncode}: {said or 'no complaint'}")
-    return _read_answer(plugin, printed)
-
-
-async def _output_of(process: Process, plugin: ExecPlugin, limit_seconds: float) -> tuple[bytes, bytes]:
     try:
         async with asyncio.timeout(limit_seconds):
-            return await process.communicate()
+            return await process.wait()
     except TimeoutError as error:
         said = f"{plugin.command} gave no answer within {limit_seconds:g} s; does it want to ask somebody something?"
         raise CredentialsFailed("login", said) from error
@@ -112,13 +117,16 @@ async def _output_of(process: Process, plugin: ExecPlugin, limit_seconds: float)
 
 async def _kill(process: Process) -> None:
     """The program and all that it started, which are in a session of their own. Nothing to do after an orderly end."""
-    if process.returncode is not None:
-        return
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    # Bounded: a grandchild that left the session can hold the pipes open.
-    with anyio.move_on_after(1, shield=True):
-        await process.wait()
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with anyio.CancelScope(shield=True):
+            await process.wait()
+
+
+def _content(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file.read()
 
 
 def _read_answer(plugin: ExecPlugin, printed: bytes) -> PluginLogin:

@@ -1,7 +1,7 @@
 """What a kubeconfig says, read with kubernetes-asyncio. Imported only when a cluster is logged in to: it costs 0.65 s.
 
-The library knows the format: several files in one, certificates inline or in files, tokens, passwords, OIDC, Google. What it
-does badly is done here instead:
+The library knows the format: several files in one, certificates inline or in files, tokens, passwords. What it does badly
+is done here instead:
 
 * It runs an exec plugin without a time limit, leaves it running when it is given up, and cannot run it again before the old
   token has expired, even if the API server refuses that. `_Loader` runs it by `adapters.kubernetes.exec_plugin`.
@@ -9,7 +9,8 @@ does badly is done here instead:
 * It says of a missing file that a key is missing in it, and takes `http://localhost` for a missing address.
 * It writes inline certificates and keys into temporary files and removes them at the end of the process, if that is orderly.
   They are removed as soon as they have been loaded.
-* A rotated OIDC refresh token is lost when the file is read again, so the file is only read again when it has changed.
+* Its `auth-provider: oidc` sends the client's secret and refresh token to an identity provider without looking at that one's
+  certificate, and fails if the kubeconfig names an authority for it. `auth-provider` is refused, with what to use instead.
 """
 
 from __future__ import annotations
@@ -64,6 +65,11 @@ class _Loader(KubeConfigLoader):
             self.key_file = _as_file(login.key)
         return True
 
+    def refuse_auth_provider(self) -> None:
+        if self.provider is not None:
+            said = f"the auth-provider {self.provider!r} of the kubeconfig is not supported; log in by an exec plugin"
+            raise CredentialsFailed("login", f"{said} (kubelogin for OIDC, gke-gcloud-auth-plugin for Google)")
+
     @property
     def impersonation(self) -> list[tuple[str, str]]:
         user: Mapping[str, Any] = self._user.value if self._user is not None else {}
@@ -81,46 +87,28 @@ class Kubeconfig:
         self._source = source
         self._context = context
         self._plugin_seconds = plugin_seconds
-        self._loader: _Loader | None = None
-        self._changed_at: list[int] = []
 
     async def log_in(self) -> Account:
-        """Raises `CredentialsFailed`."""
+        """Reads everything again, since files may have changed. Raises `CredentialsFailed`."""
         configuration = Configuration()
         configuration.host = ""
         with _explained(), _no_files_left():
-            loader = self._load()
+            loader = _Loader(self._read(), active_context=self._context, config_base_path=None)
+            loader.plugin_seconds = self._plugin_seconds
+            loader.refuse_auth_provider()
             await loader.load_and_set(configuration)
             # From here to the end nothing is awaited, so that no other login meets the temporary files.
             return _account(configuration, loader.impersonation)
 
-    def _load(self) -> _Loader:
-        changed_at = self._changes()
-        if self._loader is None or changed_at != self._changed_at:
-            self._loader = _Loader(self._read(), active_context=self._context, config_base_path=None)
-            self._loader.plugin_seconds = self._plugin_seconds
-            self._changed_at = changed_at
-        # What an earlier login found must not stand in for what this one does not find.
-        for name in ("token", "cert_file", "key_file"):
-            self._loader.__dict__.pop(name, None)
-        return self._loader
-
     def _read(self) -> ConfigNode | dict[str, Any]:
         if not isinstance(self._source, str):
             return self._source
-        merged = KubeConfigMerger(self._source).config
-        if merged is None or merged.value is None:
-            raise CredentialsFailed("login", f"there is no kubeconfig at {self._source}")
-        return merged
-
-    def _changes(self) -> list[int]:
-        if not isinstance(self._source, str):
-            return []
         paths = [Path(path).expanduser() for path in self._source.split(os.pathsep) if path]
-        found = [path for path in paths if path.is_file()]
-        if not found:
+        if not any(path.is_file() for path in paths):
             raise CredentialsFailed("login", f"there is no kubeconfig at {self._source}")
-        return [path.stat().st_mtime_ns for path in found]
+        merged = KubeConfigMerger(self._source).config
+        assert merged is not None
+        return merged
 
 
 def usual_kubeconfig() -> str:

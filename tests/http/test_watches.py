@@ -121,16 +121,24 @@ async def open_watch(path: str, release: str) -> tuple[asyncio.StreamReader, asy
     return reader, writer
 
 
-async def test_a_quiet_watch_says_that_it_is_alive(daemon: Daemon, impatient: str) -> None:
-    release = (await daemon.submit(APPROVAL)).release.id
-    await daemon.until_state(release, State.APPROVING)
-    reader, writer = await open_watch(impatient, release)
-    with anyio.fail_after(5):
+async def test_a_quiet_watch_says_that_it_is_alive_whatever_else_goes_on(daemon: Daemon, impatient: str) -> None:
+    release = (await daemon.submit(APPROVAL)).release
+    rollout = await daemon.until_state(release.id, State.APPROVING)
+    reader, writer = await open_watch(impatient, release.id)
+    entry = JournalEntry("other.production", 1, START, "noise", State.APPROVING, State.APPROVING, 0, "noise")
+
+    async def chatter() -> None:
         while True:
-            line = await reader.readline()
-            if line.startswith(b'{"type":"alive"'):
-                assert isinstance(msgspec.json.decode(line, type=WatchLine), AliveLine)
-                break
+            daemon.running.engine.feed.publish(EntryNews("other", rollout.target, entry))
+            await anyio.sleep(0.01)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(chatter)
+        with anyio.fail_after(5):
+            while not (line := await reader.readline()).startswith(b'{"type":"alive"'):
+                assert b"noise" not in line
+        tasks.cancel_scope.cancel()
+    assert isinstance(msgspec.json.decode(line, type=WatchLine), AliveLine)
     writer.close()
 
 

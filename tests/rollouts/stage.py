@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -159,9 +159,7 @@ class Stage:
 
     @property
     def splits(self) -> Resource:
-        found = self.storage.registry.find_kind("split.smi-spec.io/v1alpha4", "TrafficSplit")
-        assert found is not None
-        return found
+        return next(one for one in self.storage.registry if one.kind == "TrafficSplit")
 
     def picture(self, namespace: str = "shop") -> dict[str, JsonObject]:
         """Everything in the namespace that people and we write, without what only counts versions."""
@@ -184,12 +182,20 @@ def _without_versions(body: JsonObject) -> JsonObject:
 ROUTERS = Routers({RouterKind.SMI: SmiRouter(), RouterKind.POD_RATIO: PodRatioRouter()})
 
 
+def _embedded(
+    clock: SystemClock, numbers: Iterator[int], split_versions: Sequence[str]
+) -> AbstractAsyncContextManager[EmbeddedCluster]:
+    return run_embedded_cluster(clock, lambda: f"uid-{next(numbers)}", split_versions=split_versions)
+
+
 @asynccontextmanager
-async def stage(path: Path, *, scope: WatchScope = WatchScope.CLUSTER) -> AsyncIterator[Stage]:
+async def stage(
+    path: Path, *, scope: WatchScope = WatchScope.CLUSTER, split_versions: Sequence[str] = ("v1alpha2", "v1alpha4")
+) -> AsyncIterator[Stage]:
     """One embedded cluster as account `embedded`, and one daemon's engine on a store under `path`."""
     clock, numbers, journal, bus, names = SystemClock(), count(1), Journal(), Bus(), Names()
     async with AsyncExitStack() as stack:
-        embedded = await stack.enter_async_context(run_embedded_cluster(clock, lambda: f"uid-{next(numbers)}"))
+        embedded = await stack.enter_async_context(_embedded(clock, numbers, split_versions))
         store = await stack.enter_async_context(open_store(path / "headgate.db"))
         transport = await stack.enter_async_context(open_transport(await load_kubeconfig_content(embedded.kubeconfig())))
         cluster = await stack.enter_async_context(

@@ -20,6 +20,7 @@ from adapters.embedded.resources import (
     REPLICA_SETS,
     SERVICES,
 )
+from adapters.kubernetes.cluster import WatchScope
 from engine.errors import CommandRefused
 from engine.events import Command, CommandKind
 from engine.model import Approval, Pause, ReleaseStatus, RoutePlan, State, WorkloadPlan
@@ -206,6 +207,47 @@ async def test_going_back_to_a_version_that_kubernetes_remembers_keeps_the_teste
         await approve(told)
         assert (await told.until_ended()).status is ReleaseStatus.SUCCEEDED
         assert {pod["metadata"]["uid"] for pod in told.pods(image="web:2")} == tested
+
+
+@pytest.mark.parametrize("versions", [["v1alpha1"], ["v1alpha2"], ["v1alpha4"], ["v1alpha1", "v1alpha2", "v1alpha4"]], ids=str)
+async def test_a_split_is_made_in_whichever_version_the_cluster_serves(tmp_path: Path, versions: list[str]) -> None:
+    async with stage(tmp_path, split_versions=versions) as told:
+        await told.live()
+        await told.submit(release_plan(target_plan([percent(25), Approval()], settle=0.05)))
+        await told.until_state(State.APPROVING)
+        created = [one for one in told.embedded.server.audit.writes() if "trafficsplits" in one.path and one.verb == "create"]
+        assert [one.path.split("/")[3] for one in created] == [max(versions)]
+        await approve(told)
+        assert (await told.until_ended()).status is ReleaseStatus.SUCCEEDED
+
+
+async def test_a_cluster_without_traffic_splits_is_told_what_to_install(tmp_path: Path) -> None:
+    async with stage(tmp_path, split_versions=()) as told:
+        await told.live()
+        assert await told.roll_out(release_plan(target_plan([percent(25)]))) is ReleaseStatus.REJECTED
+        assert "install the mesh's SMI extension" in told.journal.snapshots["r1.production"].reason
+
+
+@pytest.mark.parametrize("error", [0.0, 0.5], ids=["good", "bad"])
+async def test_a_canary_service_that_the_user_named_is_borrowed_and_given_back(tmp_path: Path, error: float) -> None:
+    async with stage(tmp_path) as told:
+        await told.live()
+        told.storage.create(SERVICES, service("theirs", app="web"), manager="kubectl")
+        before = told.storage.get(SERVICES, "shop", "theirs")["spec"]
+        told.error_rate["shop"] = error
+        route = replace(smi_route(), canary_service="theirs", adopts_canary_service=True)
+        await told.submit(release_plan(target_plan([percent(25), error_rate(runs=1, interval=0.3)], route=route, settle=0.05)))
+        await told.until_state(State.ANALYSING)
+        assert "pod-template-hash" in told.storage.get(SERVICES, "shop", "theirs")["spec"]["selector"]
+        await told.until_ended()
+        assert told.storage.get(SERVICES, "shop", "theirs")["spec"] == before
+
+
+async def test_watches_in_one_namespace_only_suffice(tmp_path: Path) -> None:
+    async with stage(tmp_path, scope=WatchScope.NAMESPACE) as told:
+        await told.live()
+        assert await told.roll_out(release_plan(target_plan([percent(25)], settle=0.05))) is ReleaseStatus.SUCCEEDED
+        assert {scope.namespace for scope in told.embedded.server.audit.watches_ever} == {"shop"}
 
 
 async def test_an_idle_rollout_makes_no_request_at_all(tmp_path: Path) -> None:

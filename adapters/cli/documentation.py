@@ -1,0 +1,114 @@
+"""Writes `docs/cli.md` from the commands themselves: `python -m adapters.cli.documentation`. A test keeps it current."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer.main
+
+from adapters.cli.exit_codes import MEANINGS
+from adapters.cli.main import app
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "cli.md"
+
+_INTRODUCTION = """\
+# The command line
+
+Generated from the commands by `python -m adapters.cli.documentation`; a test keeps it current.
+
+`validate`, `plan` and `schema` ask nobody. `run` carries a deploy file out by itself. `deploy`, `list`, `status`, `history` and the
+orders speak to a daemon (`serve`), over its Unix socket or, with a token, over TCP.
+
+## Output
+
+All commands that print data take `-o text|json|yaml`. In JSON and YAML, standard output holds exactly one document, also when the
+command fails (`{"error": {"code", "message", "exitCode", "problems"}}`); progress and warnings go to standard error. In text,
+problems go to standard error as `path:line:column: what is wrong`.
+
+`run`, `deploy --watch` and `status --watch` draw their progress in place on a terminal, and write timestamped lines anywhere else.
+A watch outlives its connection: it goes on when the daemon answers again, and tells what happened in between.
+
+## Exit codes
+
+They mean the same in every format.
+
+"""
+
+_NAMES = """
+## Which release is meant
+
+Wherever an ID is asked for, its beginning is enough if it is unique, and the name of an application stands for its newest release.
+Steps are counted from 1. With `--expect-step N` an order is refused when the rollout is at another step by now, so that a late
+answer never applies to something else; the commands that `status` suggests carry it.
+
+## Interrupts
+
+Ctrl-C in `deploy --watch` and `status --watch` only ends the watching. In `run`, what the first one does depends on the store:
+without `--store` nobody could take the rollout up again, so everything is put back as it was before the command ends; with
+`--store` the rollout stays where it is, and `headgate serve --store PATH` carries on. A second Ctrl-C ends at once; a temporary store
+is then kept, and its path is said. SIGTERM and SIGHUP count as a first Ctrl-C.
+
+## GitHub Actions
+
+Where `GITHUB_OUTPUT` is set, `run` and `deploy` append `DEPLOYMENT_ID`, `LINK` and `RUN_RESULT`.
+
+## Environment
+
+| variable | meaning |
+|---|---|
+| `HEADGATE_CONFIG` | the settings file, as `--config` |
+| `HEADGATE_SERVER` | the daemon, as `--server` |
+| `HEADGATE_TOKEN` | the token for a daemon behind `http(s)://`; not an option, because everybody can see those |
+| `NO_COLOR` | no colours |
+
+"""
+
+
+def render() -> str:
+    command = typer.main.get_command(app)
+    lines = [_INTRODUCTION.rstrip("\n"), "", "| code | meaning |", "|---|---|"]
+    lines.extend(f"| {int(code)} | {meaning} |" for code, meaning in MEANINGS)
+    lines.append(_NAMES.rstrip("\n"))
+    lines.extend(["", "## Commands"])
+    commands: dict[str, Any] = getattr(command, "commands", {})
+    for name, one in commands.items():
+        lines.extend(_command_lines(name, one))
+    return "\n".join(lines) + "\n"
+
+
+def _command_lines(name: str, command: Any) -> Iterator[str]:  # noqa: ANN401  typer keeps its command types to itself
+    arguments = [one for one in command.params if one.param_type_name == "argument"]
+    options = [one for one in command.params if one.param_type_name == "option" and "--help" not in one.opts]
+    usage = " ".join(["headgate", name, *(one.metavar or one.name.upper() for one in arguments)])
+    yield ""
+    yield f"### `{usage}{' [options]' if options else ''}`"
+    yield ""
+    yield inspect.cleandoc(command.help or "")
+    if arguments or options:
+        yield ""
+        yield "| option | meaning |"
+        yield "|---|---|"
+    for one in arguments:
+        yield f"| `{one.metavar}` | {one.help} |"
+    for one in options:
+        names = ", ".join(f"`{opt}`" for opt in sorted(one.opts, key=len))
+        value = "" if one.is_flag else f" {one.metavar}"
+        default = f" Default: {one.default}." if _has_default(one) else ""
+        yield f"| {names}{value} | {one.help}{default} |"
+
+
+def _has_default(option: Any) -> bool:  # noqa: ANN401  typer keeps its parameter types to itself
+    return not option.is_flag and option.default not in (None, "", [])
+
+
+def main() -> None:
+    PAGE.write_text(render(), encoding="utf-8")
+    sys.stdout.write(f"wrote {PAGE}\n")
+
+
+if __name__ == "__main__":
+    main()

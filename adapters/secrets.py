@@ -1,4 +1,4 @@
-"""Reads secrets where the settings say that they are. Nothing of what is read is ever part of an error or a log line."""
+"""Reads secrets where the settings say that they are. Nothing of what is read is ever part of an error or a log."""
 
 from __future__ import annotations
 

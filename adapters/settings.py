@@ -1,7 +1,7 @@
 """The daemon's settings file, `headgate.yaml`: its fields, where it is looked for, and where things are by default.
 
-Only describes: it opens no socket, no store and no cluster, and reads no secret. `adapters.settings_reader` reads the file and
-says what is wrong with it, each at its place.
+Only describes: it opens no socket, no store and no cluster, and reads no secret. `adapters.settings_reader` reads the
+file and says what is wrong with it, each at its place.
 """
 
 from __future__ import annotations
@@ -240,7 +240,7 @@ class Surroundings(NamedTuple):
 
 
 def default_store(around: Surroundings) -> Path:
-    """systemd names a state directory to its services; root has one of the system; anybody else has one of their own."""
+    """systemd names a state directory to its services; root has the system's; anybody else has one of their own."""
     if directory := around.environment.get("STATE_DIRECTORY"):
         return Path(directory.split(":")[0], "headgate.db")
     if around.is_root:

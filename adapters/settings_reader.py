@@ -62,7 +62,8 @@ class SettingsInvalid(HeadgateError):
 
 
 def load_settings(named: Path | None, around: Surroundings) -> Settings:
-    """The settings from the file that is named (by option or variable) or found in a usual place; without one, the defaults.
+    """The settings from the file that is named (by option or variable) or found in a usual place; without one, the
+    defaults.
 
     Raises `SettingsInvalid`.
     """

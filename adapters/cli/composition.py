@@ -1,7 +1,7 @@
 """Puts the parts together: the one place that knows every concrete store, strategy, world and actuator.
 
-What reaches the clusters comes in as `connect`, so that the same daemon runs on real clusters, on the embedded one, and on a
-model of the world in tests.
+What reaches the clusters comes in as `connect`, so that the same daemon runs on real clusters, on the embedded one,
+and on a model of the world in tests.
 """
 
 from __future__ import annotations
@@ -87,9 +87,7 @@ async def compose(
 
 
 @asynccontextmanager
-async def _compose(
-    settings: Settings, connect: Connect, embedded: EmbeddedOptions | None
-) -> AsyncIterator[Running]:
+async def _compose(settings: Settings, connect: Connect, embedded: EmbeddedOptions | None) -> AsyncIterator[Running]:
     clock = SystemClock()
     telemetry = Telemetry(clock)
     async with AsyncExitStack() as stack:
@@ -148,5 +146,6 @@ def new_release_id() -> str:
 
 
 def _hook_session() -> aiohttp.ClientSession:
-    """For calls to other systems: through the proxy of the environment, and with no cookies from one call to the next."""
+    """For calls to other systems: through the proxy of the environment, and with no cookies from one call to the
+    next."""
     return aiohttp.ClientSession(trust_env=True, cookie_jar=aiohttp.DummyCookieJar())

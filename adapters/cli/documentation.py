@@ -1,4 +1,4 @@
-"""Writes `docs/cli.md` from the commands themselves: `python -m adapters.cli.documentation`. A test keeps it current."""
+"""Writes `docs/cli.md` from the commands: `python -m adapters.cli.documentation`. A test keeps it current."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ _INTRODUCTION = """\
 
 Generated from the commands by `python -m adapters.cli.documentation`; a test keeps it current.
 
-`validate`, `plan` and `schema` ask nobody. `run` carries a deploy file out by itself. `deploy`, `list`, `status`, `history` and the
-orders speak to a daemon (`serve`), over its Unix socket or, with a token, over TCP.
+`validate`, `plan` and `schema` ask nobody. `run` carries a deploy file out by itself. `deploy`, `list`, `status`,
+`history` and the orders speak to a daemon (`serve`), over its Unix socket or, with a token, over TCP.
 
 ## Output
 
-All commands that print data take `-o text|json|yaml`. In JSON and YAML, standard output holds exactly one document, also when the
-command fails (`{"error": {"code", "message", "exitCode", "problems"}}`); progress and warnings go to standard error. In text,
-problems go to standard error as `path:line:column: what is wrong`.
+All commands that print data take `-o text|json|yaml`. In JSON and YAML, standard output holds exactly one document,
+also when the command fails (`{"error": {"code", "message", "exitCode", "problems"}}`); progress and warnings go to
+standard error. In text, problems go to standard error as `path:line:column: what is wrong`.
 
-`run`, `deploy --watch` and `status --watch` draw their progress in place on a terminal, and write timestamped lines anywhere else.
-A watch outlives its connection: it goes on when the daemon answers again, and tells what happened in between.
+`run`, `deploy --watch` and `status --watch` draw their progress in place on a terminal, and write timestamped lines
+anywhere else. A watch outlives its connection: it goes on when the daemon answers again, and tells what happened in
+between.
 
 ## Exit codes
 
@@ -41,16 +42,16 @@ They mean the same in every format.
 _NAMES = """
 ## Which release is meant
 
-Wherever an ID is asked for, its beginning is enough if it is unique, and the name of an application stands for its newest release.
-Steps are counted from 1. With `--expect-step N` an order is refused when the rollout is at another step by now, so that a late
-answer never applies to something else; the commands that `status` suggests carry it.
+Wherever an ID is asked for, its beginning is enough if it is unique, and the name of an application stands for its
+newest release. Steps are counted from 1. With `--expect-step N` an order is refused when the rollout is at another
+step by now, so that a late answer never applies to something else; the commands that `status` suggests carry it.
 
 ## Interrupts
 
-Ctrl-C in `deploy --watch` and `status --watch` only ends the watching. In `run`, what the first one does depends on the store:
-without `--store` nobody could take the rollout up again, so everything is put back as it was before the command ends; with
-`--store` the rollout stays where it is, and `headgate serve --store PATH` carries on. A second Ctrl-C ends at once; a temporary store
-is then kept, and its path is said. SIGTERM and SIGHUP count as a first Ctrl-C.
+Ctrl-C in `deploy --watch` and `status --watch` only ends the watching. In `run`, what the first one does depends on
+the store: without `--store` nobody could take the rollout up again, so everything is put back as it was before the
+command ends; with `--store` the rollout stays where it is, and `headgate serve --store PATH` carries on. A second
+Ctrl-C ends at once; a temporary store is then kept, and its path is said. SIGTERM and SIGHUP count as a first Ctrl-C.
 
 ## GitHub Actions
 

@@ -26,7 +26,10 @@ MEANINGS: tuple[tuple[ExitCode, str], ...] = (
     (ExitCode.SUCCESS, "success"),
     (ExitCode.FAILED, "the rollout failed or was rolled back"),
     (ExitCode.BAD_INPUT, "bad input or usage, or a store or socket that another daemon holds; nothing was started"),
-    (ExitCode.CONFLICT, "another run of the application is under way, or an order does not fit where the rollout stands"),
+    (
+        ExitCode.CONFLICT,
+        "another run of the application is under way, or an order does not fit where the rollout stands",
+    ),
     (ExitCode.UNREACHABLE, "the daemon or a cluster cannot be reached, or cannot work"),
     (ExitCode.DEFECT, "an error in Headgate itself"),
     (ExitCode.INTERRUPTED, "interrupted; a rollout in a daemon goes on"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from dataclasses import dataclass
 
 import typer
 
 from adapters.cli.exit_codes import ExitCode
-from adapters.cli.output import Document, OutputFormat, Printer, printable
+from adapters.cli.output import Document, OutputFormat, Printer, ReaderGone, printable
 from engine.errors import (
     CommandRefused,
     Conflict,
@@ -33,6 +34,11 @@ class Explanation:
 
 def report(error: BaseException, printer: Printer) -> ExitCode:
     """Say what went wrong, and give the exit code."""
+    error = _sole(error)
+    if isinstance(error, ReaderGone):
+        # What is left in the buffer must not fail once more when the interpreter flushes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), printer.out.fileno())
+        return ExitCode.BROKEN_PIPE
     explanation = explain(error)
     if explanation.exit_code is ExitCode.DEFECT:
         printer.err.write("".join(traceback.format_exception(error)))
@@ -61,9 +67,15 @@ def _document(explanation: Explanation) -> Document:
     return {"error": body}
 
 
-def explain(error: BaseException) -> Explanation:
+def _sole(error: BaseException) -> BaseException:
+    """What is in the middle of task groups that each wrapped it once."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
+    return error
+
+
+def explain(error: BaseException) -> Explanation:
+    error = _sole(error)
     match error:
         case typer.TyperException():
             return _explain_usage(error)

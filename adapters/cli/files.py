@@ -1,9 +1,10 @@
-"""`validate` and `schema`, and reading a deploy file for the commands that carry it out. Asks no daemon and no cluster."""
+"""`validate` and `schema`, and reading a deploy file for the commands that carry it out. Asks no daemon and no
+cluster."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,53 +69,48 @@ def _refused(name: str, errors: Sequence[Problem], what: str) -> InputInvalid:
 
 
 def validate(path: Path, printer: Printer) -> ExitCode:
+    """Valid is what fits together; whether it can be run as it stands is said beside it."""
     loaded = load_deploy_file(path)
     problems = loaded.problems
-    plan = None if problems.refused else compile_release(loaded)
-    blocked = any(notice.blocks_run for notice in problems.notices)
-    if problems.refused and printer.is_text:
-        _warn(loaded, printer)
+    plan = compile_release(loaded)
+    obstacles = tuple(plan.errors) if isinstance(plan, Problems) and not problems.refused else ()
+    if printer.is_text:
+        _print_remarks(loaded, obstacles, printer)
+    if printer.is_text and problems.refused:
         raise _refused(str(path), problems.errors, "is not valid")
     document: Document = {
         "file": str(path),
         "valid": not problems.refused,
         "runnable": isinstance(plan, ReleasePlan),
-        "errors": [_place(problem) for problem in problems.errors],
-        "warnings": [_place(problem) for problem in problems.warnings],
-        "notices": [_place(notice) | {"blocksRun": notice.blocks_run} for notice in problems.notices],
+        "errors": list(map(_place, problems.errors)),
+        "obstacles": list(map(_place, obstacles)),
+        "warnings": list(map(_place, problems.warnings)),
+        "notices": list(map(_place, problems.notices)),
     }
-    if printer.is_text:
-        _warn(loaded, printer)
-        for warning in _further_warnings(loaded, plan):
-            printer.warn(f"{path}: warning: {warning}")
-    printer.document(document, lambda: _summary(loaded, blocked))
+    printer.document(document, lambda: _summary(loaded, bool(obstacles)))
     return ExitCode.BAD_INPUT if problems.refused else ExitCode.SUCCESS
 
 
-def _warn(loaded: LoadedFile, printer: Printer) -> None:
-    for kind, found in (("warning", loaded.problems.warnings), ("notice", loaded.problems.notices)):
-        for one in found:
-            printer.warn(f"{one.path}:{one.line}:{one.column}: {kind}: {one.message}")
-
-
-def _further_warnings(loaded: LoadedFile, plan: ReleasePlan | Problems | None) -> Iterator[str]:
-    """What only shows when the file is compiled: variables without a value, dependencies that are left out."""
-    if isinstance(plan, ReleasePlan):
-        said = {str(one) for one in (*loaded.problems.warnings, *loaded.problems.notices)}
-        yield from (warning for warning in plan.warnings if warning not in said)
+def _print_remarks(loaded: LoadedFile, obstacles: Sequence[Problem], printer: Printer) -> None:
+    """Obstacles are what keeps a valid file from being run; those notices that are obstacles are said as such."""
+    said = {(one.path, one.line, one.column, one.message) for one in obstacles}
+    remarks: list[tuple[str, Problem | Notice]] = [("warning", one) for one in loaded.problems.warnings]
+    remarks.extend(
+        ("notice", one) for one in loaded.problems.notices if (one.path, one.line, one.column, one.message) not in said
+    )
+    remarks.extend(("obstacle", one) for one in obstacles)
+    for kind, one in remarks:
+        printer.warn(f"{one.path}:{one.line}:{one.column}: {kind}: {one.message}")
 
 
 def _place(found: Problem | Notice) -> Document:
     return {"path": found.path, "line": found.line, "column": found.column, "message": found.message}
 
 
-def _summary(loaded: LoadedFile, blocked: bool) -> str:
-    document = loaded.document
-    targets = counted(len(document.targets), "target") if document is not None else ""
-    objects = counted(len(loaded.objects), "object")
-    if blocked:
-        return printable(f"{loaded.name} is valid: {targets}, {objects}. It cannot be run yet; the notices say why.")
-    return printable(f"{loaded.name} is valid: {targets}, {objects}.")
+def _summary(loaded: LoadedFile, is_hindered: bool) -> str:
+    targets = counted(len(loaded.document.targets), "target") if loaded.document is not None else ""
+    text = f"{loaded.name} is valid: {targets}, {counted(len(loaded.objects), 'object')}."
+    return printable(text + (" It cannot be run as it stands; the obstacles say why." if is_hindered else ""))
 
 
 def print_schema(printer: Printer) -> ExitCode:
@@ -122,5 +118,3 @@ def print_schema(printer: Printer) -> ExitCode:
     schema = dump_schema()
     printer.document(schema, lambda: json.dumps(schema, indent=2, ensure_ascii=False))
     return ExitCode.SUCCESS
-
-

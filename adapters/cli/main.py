@@ -1,5 +1,5 @@
-"""The command line: what can be said to Headgate. Each command only names its options here; its work is imported when it is used,
-so that `--help` and `validate` answer at once."""
+"""The command line: what can be said to Headgate. Each command only names its options here; its work is imported when
+it is used, so that `--help` and `validate` answer at once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +14,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from adapters.cli.exit_codes import ExitCode
+from adapters.cli.options import (
+    ApplicationOption,
+    ClusterKind,
+    ConfigOption,
+    ContextOption,
+    FileArgument,
+    OutputOption,
+    ReasonOption,
+    ReleaseArgument,
+    ServerOption,
+    StepOption,
+    TargetOption,
+    TargetsOption,
+    WatchOption,
+)
 from adapters.cli.output import OutputFormat, Printer
 
 if TYPE_CHECKING:
@@ -39,55 +53,6 @@ class Outside:
     """What is handed to the commands from outside; None stands for the real clusters."""
 
     connect: Connect | None = None
-
-
-class ClusterKind(StrEnum):
-    EMBEDDED = "embedded"
-
-
-FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The deploy file.", show_default=False)]
-ReleaseArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="ID", help="A release's id, the beginning of it, or an application for its newest release."
-    ),
-]
-OutputOption = Annotated[
-    OutputFormat, typer.Option("--output", "-o", metavar="FORMAT", help="text, json or yaml.", show_default="text")
-]
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", metavar="PATH", help="The settings file. [env: HEADGATE_CONFIG]"),
-]
-ServerOption = Annotated[
-    str | None,
-    typer.Option(
-        "--server",
-        "-s",
-        metavar="PLACE",
-        help="The daemon: unix:/path, or http(s)://host:port with a token in HEADGATE_TOKEN. Without it, the settings' "
-        "socket. [env: HEADGATE_SERVER]",
-    ),
-]
-TargetsOption = Annotated[
-    list[str] | None, typer.Option("--target", "-t", metavar="NAME", help="Only this target; may be repeated.")
-]
-ApplicationOption = Annotated[
-    str | None, typer.Option("--application", "-n", metavar="NAME", help="Instead of the file's application.")
-]
-ContextOption = Annotated[
-    list[str] | None,
-    typer.Option("--context", metavar="KEY=VALUE", help="A variable of templates, over the file's; may be repeated."),
-]
-WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Stay until the release has ended.")]
-TargetOption = Annotated[
-    str | None, typer.Option("--target", "-t", metavar="NAME", help="Only this target; without it, every one that can.")
-]
-StepOption = Annotated[
-    int | None,
-    typer.Option("--expect-step", metavar="N", min=0, help="Refuse the order when the rollout is at another step."),
-]
-ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept in the journal.")]
 
 
 # --- files -------------------------------------------------------------------------------------------------------------
@@ -132,7 +97,9 @@ def run(
     file: FileArgument,
     cluster: Annotated[
         ClusterKind | None,
-        typer.Option("--cluster", metavar="KIND", help="embedded: a small cluster inside of this process, for all accounts."),
+        typer.Option(
+            "--cluster", metavar="KIND", help="embedded: a small cluster inside of this process, for all accounts."
+        ),
     ] = None,
     store: Annotated[
         Path | None,
@@ -146,8 +113,8 @@ def run(
 ) -> None:
     """Carry a deploy file out in the foreground, without a daemon.
 
-    Ctrl-C puts everything back as it was when the store is temporary, and leaves the rollout as it stands when it is kept by
-    --store; a second Ctrl-C ends at once.
+    Ctrl-C puts everything back as it was when the store is temporary, and leaves the rollout as it stands when it is
+    kept by --store; a second Ctrl-C ends at once.
     """
     from adapters.cli.running import RunOptions, run_file
     from adapters.cli.surroundings import read_settings
@@ -427,10 +394,6 @@ def main(arguments: Sequence[str] | None = None, *, connect: Connect | None = No
     printer = Printer(_asked_format(given), sys.stdout, sys.stderr)
     try:
         return int(app(given, prog_name="headgate", standalone_mode=False, obj=Outside(connect)) or 0)
-    except BrokenPipeError:
-        # What is left in the buffer must not fail once more when the interpreter flushes it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.BROKEN_PIPE
     except Exception as error:
         from adapters.cli.failures import report
 

@@ -1,7 +1,7 @@
 """How commands speak: a document on standard output in the format that was asked for, and everything else beside it.
 
-In text, the document is for people, and problems go to standard error. In JSON and YAML, standard output holds exactly one
-document, also when the command fails; progress and warnings go to standard error.
+In text, the document is for people, and problems go to standard error. In JSON and YAML, standard output holds
+exactly one document, also when the command fails; progress and warnings go to standard error.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ class OutputFormat(StrEnum):
     TEXT = "text"
     JSON = "json"
     YAML = "yaml"
+
+
+class ReaderGone(Exception):
+    """Whoever was to read the output has closed it. No OSError, because typer has an exit code of its own for those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +56,11 @@ class Printer:
         self._write(self.err, printable(text))
 
     def _write(self, stream: TextIO, text: str) -> None:
-        stream.write(text if text.endswith("\n") else text + "\n")
-        stream.flush()
+        try:
+            stream.write(text if text.endswith("\n") else text + "\n")
+            stream.flush()
+        except BrokenPipeError as error:
+            raise ReaderGone from error
 
 
 def printable(text: str) -> str:
@@ -65,9 +72,7 @@ def table(rows: Iterable[Sequence[str]], *, indent: str = "") -> str:
     """Columns as wide as their widest cell; the last one is not filled up."""
     cells = [[printable(cell).replace("\n", " ") for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = (
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
-    )
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells)
     return "\n".join(indent + line for line in lines)
 
 

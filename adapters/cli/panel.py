@@ -1,4 +1,5 @@
-"""What a watched release looks like in a terminal: one line per target that stays in its place, and the last words below."""
+"""What a watched release looks like in a terminal: one line per target that stays in its place, and the last words
+below."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""What a rollout would do, told beforehand: the strategy's own operations, on an assumed world, object by object. Pure.
+"""What a rollout would do, told beforehand: the strategy's own operations, on an assumed world, object by object.
+Pure.
 
-The operations are those that the engine will order, expanded by the same code; only the facts that a first look at the cluster
-would give are assumed, and said to be.
+The operations are those that the engine will order, expanded by the same code; only the facts that a first look at
+the cluster would give are assumed, and said to be.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What a watched release looks like while it goes on, one line at a time: for logs, pipes and terminals without manners.
+"""What a watched release looks like while it goes on, one line at a time: for logs, pipes and terminals without
+manners.
 
 Of the journal only what moves a rollout is shown; every single action is in `headgate history`.
 """

@@ -1,8 +1,10 @@
-"""`run`: a deploy file carried out in the foreground, without a daemon. For build pipelines, and for trying things out.
+"""`run`: a deploy file carried out in the foreground, without a daemon. For build pipelines, and for trying things
+out.
 
-It is the daemon's own parts in this process: the same engine and store, and the same API on a private socket, so that another
-terminal can approve or abort. Without --store the store is temporary, which decides what an interrupt means: nobody could take
-the rollout up again, so traffic is put back before this ends. With --store the rollout stays where it is, for a daemon to go on.
+It is the daemon's own parts in this process: the same engine and store, and the same API on a private socket, so that
+another terminal can approve or abort. Without --store the store is temporary, which decides what an interrupt means:
+nobody could take the rollout up again, so traffic is put back before this ends. With --store the rollout stays where
+it is, for a daemon to go on.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,11 +26,11 @@ from adapters.cli.following import Follower, print_result
 from adapters.cli.github import write_outputs
 from adapters.cli.logs import configure_logs
 from adapters.cli.orders import bundle, show_progress
-from adapters.cli.output import Printer
+from adapters.cli.output import Printer, ReaderGone
 from adapters.cli.progress import Progress
 from adapters.cli.signals import obey_signals
 from adapters.cli.surroundings import Daemon
-from adapters.http.bodies import Accepted, ErrorCode, ReleaseDetail
+from adapters.http.bodies import Accepted, EntryBody, EntryLine, ErrorCode, ReleaseBody, ReleaseDetail
 from adapters.http.client import DaemonClient, SocketPlace
 from adapters.http.client_errors import DaemonRefused
 from adapters.http.server import serve_api
@@ -135,7 +137,7 @@ class _Run:
         body = refusal.body
         if body.code is ErrorCode.CONFLICT:
             return Conflict(
-                f"{self._settings.store} holds release {body.release} of {self._plan.application}, which has not ended; "
+                f"{self._settings.store} holds release {body.release} of {self._plan.application}, not yet ended; "
                 f"carry on with: {self._serve_command()}, or name another --store"
             )
         if body.code is not ErrorCode.INVALID:
@@ -147,14 +149,27 @@ class _Run:
 
     async def _follow(self, client: DaemonClient, accepted: Accepted) -> ReleaseDetail:
         release = accepted.release
-        for warning in accepted.warnings:
-            self._printer.warn(f"warning: {warning}")
-        where = "a temporary store" if self._is_temporary else str(self._settings.store)
-        self._printer.say(f"Release {release.id} of {release.application} begins, in {where}.")
-        with show_progress(self._daemon, self._printer) as self._progress:
-            detail = await Follower(client, release.id, self._progress, SystemClock()).follow()
+        try:
+            for warning in accepted.warnings:
+                self._printer.warn(f"warning: {warning}")
+            where = "a temporary store" if self._is_temporary else str(self._settings.store)
+            self._printer.say(f"Release {release.id} of {release.application} begins, in {where}.")
+            with show_progress(self._daemon, self._printer) as self._progress:
+                detail = await Follower(client, release.id, self._progress, SystemClock()).follow()
+        except ReaderGone:
+            await self._put_back_unseen(client)
+            raise
         self._has_ended = detail.release.status in FINAL_STATUSES
         return detail
+
+    async def _put_back_unseen(self, client: DaemonClient) -> None:
+        """Nobody reads the output any more, as in `headgate run FILE | head`: that is an interrupt too."""
+        if not self._is_temporary:
+            return
+        self._progress = _Unseen()
+        await self._abort()
+        await Follower(client, self._release, self._progress, SystemClock()).follow()
+        self._has_ended = True
 
     # --- interrupts ----------------------------------------------------------------------------------------------------
 
@@ -168,14 +183,17 @@ class _Run:
         if not self._is_temporary:
             self._going_on.cancel()
             return
-        self._note("interrupted: everything is put back as it was, because nobody could carry on with a temporary store")
+        self._note(
+            "interrupted: everything is put back as it was, because nobody could carry on with a temporary store"
+        )
         self._note("Ctrl-C again ends at once, and leaves everything as it stands")
+        await self._abort()
+
+    async def _abort(self) -> None:
         assert self._running is not None
         order = Command(CommandKind.ABORT, by="an interrupt")
-        try:
+        with suppress(CommandRefused):  # It is being put back already, or has ended.
             await self._running.engine.command(self._release, order)
-        except CommandRefused:
-            return  # It is being put back already, or has ended.
 
     def end_at_once(self) -> None:
         self._going_on.cancel()
@@ -201,5 +219,22 @@ class _Run:
         """The temporary store goes with the run, unless a rollout is left that somebody may want to carry on."""
         if self._is_temporary and self._release and not self._has_ended:
             self._settings.socket.unlink(missing_ok=True)
+            self._printer.warn(f"the store of release {self._release} is kept: {self._settings.store}")
             return
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class _Unseen:
+    """Implements `adapters.cli.progress.Progress` for nobody."""
+
+    def begin(self, detail: ReleaseDetail) -> None: ...
+
+    def stand(self, detail: ReleaseDetail) -> None: ...
+
+    def entry(self, line: EntryLine) -> None: ...
+
+    def missed(self, entry: EntryBody) -> None: ...
+
+    def release(self, body: ReleaseBody) -> None: ...
+
+    def note(self, text: str) -> None: ...

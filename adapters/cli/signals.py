@@ -11,15 +11,16 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _heeded() -> tuple[signal.Signals, ...]:
-    """Those that ask to stop, without the ones that whoever started this has told it to ignore (nohup, background jobs)."""
+    """Those that ask to stop, without the ones that whoever started this has told it to ignore (nohup, background
+    jobs)."""
     return tuple(number for number in _STOPPING if signal.getsignal(number) is not signal.SIG_IGN)
 
 
 async def obey_signals(first: Callable[[], Awaitable[None]], second: Callable[[], None]) -> None:
     """Call `first` at the first signal that asks to stop, and `second` at the next Ctrl-C.
 
-    Only Ctrl-C counts as impatience: those who stop a job send a SIGINT and then a SIGTERM a few seconds later, and that
-    must not cut short what the first one has begun.
+    Only Ctrl-C counts as impatience: those who stop a job send a SIGINT and then a SIGTERM a few seconds later, and
+    that must not cut short what the first one has begun.
     """
     asked = False
     with anyio.open_signal_receiver(*_heeded()) as signals:

@@ -1,7 +1,9 @@
-"""The templates of deploy files: `{{armory.*}}`, `{{context.*}}` and `{{secrets.*}}` in webhooks and in queries. Pure.
+"""The templates of deploy files: `{{armory.*}}`, `{{context.*}}` and `{{secrets.*}}` in webhooks and in queries.
+Pure.
 
-The names and their meanings are those of CD-as-a-Service. As in its mustache templates, two braces insert a value in the form
-that its surroundings need (inside of JSON: escaped), and three insert it as it is. Braces around anything but a name are text.
+The names and their meanings are those of CD-as-a-Service. As in its mustache templates, two braces insert a value in
+the form that its surroundings need (inside of JSON: escaped), and three insert it as it is. Braces around anything
+but a name are text.
 """
 
 from __future__ import annotations
@@ -81,7 +83,8 @@ def rollout_variables(spec: RolloutSpec, snapshot: Snapshot, context: Mapping[st
 
 
 def window_variables(start: datetime, end: datetime, interval_seconds: float) -> dict[str, str]:
-    """What is known of the window that a query is asked for. `promQlStepInterval` is a duration as Prometheus writes it."""
+    """What is known of the window that a query is asked for. `promQlStepInterval` is a duration as Prometheus writes
+    it."""
     milliseconds = round(interval_seconds * 1_000)
     whole = milliseconds % 1_000 == 0
     variables = {

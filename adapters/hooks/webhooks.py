@@ -1,9 +1,9 @@
 """Performs the calls of `runWebhook` steps: renders, calls, and says whether the call was taken.
 
-A 2xx answer is success. Anything else is a failed contact, which the step's `retries` repeat; the engine waits in between, and
-counts the attempts in the journal, so that a restart neither forgets nor adds one. The address that a called side answers to
-carries a token for exactly this step (`engine.decide.sign_callback`). Messages name the called host and nothing else of the
-request, because paths, headers and bodies may hold secrets.
+A 2xx answer is success. Anything else is a failed contact, which the step's `retries` repeat; the engine waits in
+between, and counts the attempts in the journal, so that a restart neither forgets nor adds one. The address that a
+called side answers to carries a token for exactly this step (`engine.decide.sign_callback`). Messages name the called
+host and nothing else of the request, because paths, headers and bodies may hold secrets.
 """
 
 from __future__ import annotations
@@ -72,9 +72,7 @@ class WebhookCaller:
 
     # --- what is sent --------------------------------------------------------------------------------------------------
 
-    async def _render(
-        self, step: Webhook, spec: RolloutSpec, snapshot: Snapshot, action: Action, index: int
-    ) -> _Call:
+    async def _render(self, step: Webhook, spec: RolloutSpec, snapshot: Snapshot, action: Action, index: int) -> _Call:
         used = frozenset[str]().union(*map(variables_in, templates_of(step)))
         variables = rollout_variables(spec, snapshot, step.context)
         variables |= self._callback(step, spec, index, used)
@@ -106,9 +104,7 @@ class WebhookCaller:
         rollout, token = quote(spec.id, safe=""), sign_callback(spec, index)
         return {"armory.callbackUri": f"{self._public_url}/v1/callbacks/{rollout}/{token}"}
 
-    def _render_body(
-        self, step: Webhook, variables: Mapping[str, str], headers: CIMultiDict[str]
-    ) -> bytes | None:
+    def _render_body(self, step: Webhook, variables: Mapping[str, str], headers: CIMultiDict[str]) -> bytes | None:
         if step.body is None:
             return None
         kind = headers.setdefault("Content-Type", "application/json")

@@ -1,7 +1,8 @@
 """The bodies of the API: what is sent and what is answered, as frozen data. JSON names are camelCase.
 
-Weights are percentages here (25, 0.01), steps are counted from 1 and instants are ISO 8601 in UTC. Nothing secret has a place in
-these: not a rollout's secret, not the facts that it keeps (they hold whole objects of clusters), not the text of a webhook.
+Weights are percentages here (25, 0.01), steps are counted from 1 and instants are ISO 8601 in UTC. Nothing secret has
+a place in these: not a rollout's secret, not the facts that it keeps (they hold whole objects of clusters), not the
+text of a webhook.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""Where called systems report their verdict. The address carries an unguessable token that is good for one step, once.
+"""Where called systems report their verdict. The address carries an unguessable token that is good for one step,
+once.
 
-An answer is only acknowledged when it is on disk, because a called side that has its acknowledgement does not send it again.
+An answer is only acknowledged when it is on disk, because a called side that has its acknowledgement does not send it
+again.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""The API's client: over the daemon's Unix socket, or over TCP with a token. Every failure is an error with a sentence."""
+"""The API's client: over the daemon's Unix socket, or over TCP with a token. Every failure is an error with a
+sentence."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -27,6 +28,7 @@ from adapters.http.bodies import (
     encode,
 )
 from adapters.http.client_errors import DaemonRefused, DaemonUnreachable
+from adapters.http.socket_paths import within_reach
 from engine.errors import HeadgateError
 
 T = TypeVar("T")
@@ -65,12 +67,13 @@ class DaemonClient:
     def __init__(self, place: Place) -> None:
         self.place = place
         self._session: aiohttp.ClientSession | None = None
+        self._closing = ExitStack()
 
     async def __aenter__(self) -> Self:
         headers = {"User-Agent": "headgate", "Accept": "application/json"}
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=CONNECT_SECONDS)
         if isinstance(self.place, SocketPlace):
-            connector: aiohttp.BaseConnector = aiohttp.UnixConnector(str(self.place.path))
+            connector: aiohttp.BaseConnector = self._socket_connector(self.place.path)
         else:
             connector = aiohttp.TCPConnector()
             headers["Authorization"] = f"Bearer {self.place.token}"
@@ -82,8 +85,16 @@ class DaemonClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        with self._closing:
+            if self._session is not None:
+                await self._session.close()
+
+    def _socket_connector(self, path: Path) -> aiohttp.UnixConnector:
+        try:
+            near = self._closing.enter_context(within_reach(path))
+        except OSError as error:
+            raise self._unreachable(error) from error
+        return aiohttp.UnixConnector(str(near))
 
     # --- the API -------------------------------------------------------------------------------------------------------
 
@@ -165,11 +176,11 @@ class DaemonClient:
     def _unreachable(self, error: Exception) -> DaemonUnreachable:
         if isinstance(self.place, TcpPlace):
             return DaemonUnreachable(
-                f"no daemon answers at {self.place} ({_reason(error)}); is the address right, and is the daemon running?"
+                f"no daemon answers at {self.place} ({_reason(error)}); is the address right, and is one running?"
             )
         return DaemonUnreachable(
-            f"no daemon answers on {self.place} ({_reason(error)}); start one with: headgate serve, or carry the file out "
-            "without one: headgate run FILE"
+            f"no daemon answers on {self.place} ({_reason(error)}); start one with: headgate serve, or carry the "
+            "file out without one: headgate run FILE"
         )
 
 

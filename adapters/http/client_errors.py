@@ -1,4 +1,5 @@
-"""What can go wrong between a client and the daemon. Light to import: the command line needs these to explain any failure."""
+"""What can go wrong between a client and the daemon. Light to import: the command line needs these to explain any
+failure."""
 
 from __future__ import annotations
 

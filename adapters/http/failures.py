@@ -1,4 +1,5 @@
-"""What goes wrong in the API, as errors with a status and a body, and the one place where every error becomes an answer."""
+"""What goes wrong in the API, as errors with a status and a body, and the one place where every error becomes an
+answer."""
 
 from __future__ import annotations
 
@@ -35,9 +36,7 @@ _STATUS = {
 class ApiFailure(Exception):
     """A request cannot be carried out; nothing was changed."""
 
-    def __init__(
-        self, code: ErrorCode, message: str, *, problems: Iterable[Problem] = (), release: str = ""
-    ) -> None:
+    def __init__(self, code: ErrorCode, message: str, *, problems: Iterable[Problem] = (), release: str = "") -> None:
         super().__init__(message)
         found = tuple(
             ProblemBody(path=one.path, line=one.line, column=one.column, message=one.message) for one in problems

@@ -1,7 +1,7 @@
 """Who is asking: over the Unix socket the user at its other end, over TCP the holder of a token.
 
-The socket has mode 0600, so whoever reaches it is its owner or root, and may do everything. Over TCP nothing but the probes and
-the callbacks (which carry a token of their own) is answered without a token of the settings.
+The socket has mode 0600, so whoever reaches it is its owner or root, and may do everything. Over TCP nothing but the
+probes and the callbacks (which carry a token of their own) is answered without a token of the settings.
 """
 
 from __future__ import annotations

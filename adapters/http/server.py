@@ -19,6 +19,7 @@ from adapters.http.identity import identify_callers
 from adapters.http.probes import Probes
 from adapters.http.releases import Releases
 from adapters.http.service import Service
+from adapters.http.socket_paths import within_reach
 from adapters.http.watches import Watches
 from adapters.settings import Address, Token
 from engine.errors import HeadgateError
@@ -26,7 +27,6 @@ from engine.errors import HeadgateError
 IDLE_SECONDS = 75.0
 """How long a connection may say nothing, also one that has not finished its request's head."""
 STOP_SECONDS = 5.0
-LONGEST_SOCKET_PATH = 107
 
 
 class AddressInUse(HeadgateError):
@@ -56,7 +56,11 @@ async def serve_api(
     Raises `AddressInUse`.
     """
     runner = web.AppRunner(
-        application, access_log=None, handle_signals=False, shutdown_timeout=STOP_SECONDS, keepalive_timeout=IDLE_SECONDS
+        application,
+        access_log=None,
+        handle_signals=False,
+        shutdown_timeout=STOP_SECONDS,
+        keepalive_timeout=IDLE_SECONDS,
     )
     await runner.setup()
     try:
@@ -85,38 +89,41 @@ async def _listen_tcp(runner: web.AppRunner, address: Address) -> Address:
 
 def _bind_unix(path: Path) -> socket.socket:
     """A socket that only its owner may use, from its first moment on: it gets its name when its mode is right."""
-    if len(os.fsencode(path)) > LONGEST_SOCKET_PATH - 8:
-        raise AddressInUse(f"the socket's path {path} is too long for a socket; name a shorter one in socket")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _refuse_if_answering(path)
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        with within_reach(path) as near:
+            _refuse_if_answering(near, path)
+            return _listen_unix(near)
     except OSError as error:
         raise AddressInUse(f"the socket {path} cannot be made: {_reason(error)}; name another in socket") from error
-    unnamed = path.with_name(f"{path.name}.{os.getpid() % 100_000}")
+
+
+def _listen_unix(path: Path) -> socket.socket:
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    unnamed = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         unnamed.unlink(missing_ok=True)
         listening.bind(str(unnamed))
         unnamed.chmod(0o600)
         listening.listen(128)
         unnamed.rename(path)
-    except OSError as error:
+        listening.setblocking(False)
+    except BaseException:
         listening.close()
-        raise AddressInUse(f"the socket {path} cannot be made: {_reason(error)}; name another in socket") from error
-    listening.setblocking(False)
+        raise
     return listening
 
 
-def _refuse_if_answering(path: Path) -> None:
+def _refuse_if_answering(near: Path, path: Path) -> None:
     """A socket that nobody listens on is left over from a daemon that was killed, and is replaced."""
-    if not path.exists():
+    if not near.exists():
         return
-    if not path.is_socket():
+    if not near.is_socket():
         raise AddressInUse(f"{path} is there and is not a socket; move it away, or name another in socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(2.0)
         try:
-            probe.connect(str(path))
+            probe.connect(str(near))
         except OSError as error:
             if error.errno in (errno.ECONNREFUSED, errno.ENOENT):
                 return

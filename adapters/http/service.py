@@ -42,10 +42,14 @@ class Service:
         recent = await self.store.releases(limit=MOST_SEARCHED)
         found = [release for release in recent if wanted and release.id.startswith(wanted)]
         if not found:
-            raise ApiFailure(ErrorCode.NOT_FOUND, f"there is no release or application {wanted[:80]}; see: headgate list")
+            raise ApiFailure(
+                ErrorCode.NOT_FOUND, f"there is no release or application {wanted[:80]}; see: headgate list"
+            )
         if len(found) > 1:
             names = ", ".join(f"{release.id} ({release.application})" for release in found[:5])
-            raise ApiFailure(ErrorCode.AMBIGUOUS, f"{wanted} begins the ids of several releases: {names}; write more of it")
+            raise ApiFailure(
+                ErrorCode.AMBIGUOUS, f"{wanted} begins the ids of several releases: {names}; write more of it"
+            )
         return found[0]
 
     async def running(self, application: str) -> Release | None:

@@ -1,5 +1,5 @@
-"""From a submitted bundle to a plan: the daemon reads the deploy file again, whoever has read it before, and adds what only it
-knows: which accounts and metric providers there are."""
+"""From a submitted bundle to a plan: the daemon reads the deploy file again, whoever has read it before, and adds
+what only it knows: which accounts and metric providers there are."""
 
 from __future__ import annotations
 
@@ -26,9 +26,7 @@ from strategies.yaml_scalars import Dialect
 _LIMITS = Limits(bytes=1 << 20, values=20_000)
 
 
-async def compile_submission(
-    body: SubmitBody, accounts: frozenset[str], providers: frozenset[str]
-) -> ReleasePlan:
+async def compile_submission(body: SubmitBody, accounts: frozenset[str], providers: frozenset[str]) -> ReleasePlan:
     """Beside the loop, because a large bundle takes a while. Raises `ApiFailure` with every problem at its place."""
     plan = await anyio.to_thread.run_sync(_compile, body)
     if isinstance(plan, Problems):
@@ -43,9 +41,7 @@ def _compile(body: SubmitBody) -> ReleasePlan | Problems:
         path: tuple(SourceText(file.name, file.text) for file in files) for path, files in body.manifests.items()
     }
     loaded = parse_deploy_text(body.text, body.name, read_from_bundle(sources))
-    return compile_release(
-        loaded, application=body.application, context=body.context, target_filters=body.targets
-    )
+    return compile_release(loaded, application=body.application, context=body.context, target_filters=body.targets)
 
 
 def _invalid(name: str, problems: tuple[Problem, ...]) -> ApiFailure:
@@ -76,7 +72,9 @@ def _find_unknown(
     for name, provider in asked.items():
         if provider not in providers:
             advice = suggest(provider, providers, "they name none")
-            message = f"the metric provider {quote(provider)} of the query {quote(name)} is not in the settings; {advice}"
+            message = (
+                f"the metric provider {quote(provider)} of the query {quote(name)} is not in the settings; {advice}"
+            )
             yield Problem(body.name, *_mark_of_query(root, name), message)
 
 

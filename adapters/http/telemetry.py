@@ -1,4 +1,4 @@
-"""The daemon's own figures, taken where everything passes: around the ports of the store, the actuator and the world."""
+"""The daemon's own figures, taken where everything passes: around the ports of store, actuator and world."""
 
 from __future__ import annotations
 
@@ -29,13 +29,18 @@ class Telemetry:
         """Why the last write failed; empty when it succeeded."""
         self._registry = registry = CollectorRegistry()
         self._rollouts = Gauge("headgate_rollouts", "Unfinished rollouts by state.", ["state"], registry=registry)
-        self._ended = Counter("headgate_rollouts_ended", "Rollouts that have ended, by state.", ["state"], registry=registry)
+        self._ended = Counter(
+            "headgate_rollouts_ended", "Rollouts that have ended, by state.", ["state"], registry=registry
+        )
         self._decisions = Counter("headgate_decisions", "Decisions that were committed.", registry=registry)
         self._failures = Counter("headgate_store_failures", "Writes to the store that failed.", registry=registry)
         self._writer = _WriterFigures()
         registry.register(self._writer)
         self._actions = Counter(
-            "headgate_actions", "Actions on the outside world, by kind and outcome.", ["kind", "outcome"], registry=registry
+            "headgate_actions",
+            "Actions on the outside world, by kind and outcome.",
+            ["kind", "outcome"],
+            registry=registry,
         )
         self._event_age = Gauge(
             "headgate_last_event_age_seconds",

@@ -1,7 +1,7 @@
 """A release as a stream of lines: first how it stands, then everything that happens to it, until it ends.
 
-One JSON object per line (`adapters.http.bodies.WatchLine`). Nobody is waited for: a reader that takes nothing for a while is cut
-off, and what was missed is in the journal.
+One JSON object per line (`adapters.http.bodies.WatchLine`). Nobody is waited for: a reader that takes nothing for a
+while is cut off, and what was missed is in the journal.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ WRITE_SECONDS = 20.0
 
 
 class Watches:
-    def __init__(self, service: Service, *, alive_seconds: float = ALIVE_SECONDS, write_seconds: float = WRITE_SECONDS) -> None:
+    def __init__(
+        self, service: Service, *, alive_seconds: float = ALIVE_SECONDS, write_seconds: float = WRITE_SECONDS
+    ) -> None:
         self._service = service
         self._alive_seconds = alive_seconds
         self._write_seconds = write_seconds

@@ -1,4 +1,5 @@
-"""How long to wait before trying again, so that many clients neither hammer a server in trouble nor come back in step."""
+"""How long to wait before trying again, so that many clients neither hammer a server in trouble nor come back in
+step."""
 
 from __future__ import annotations
 

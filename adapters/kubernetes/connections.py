@@ -1,10 +1,11 @@
 """The connections to one API server: how many, through which proxy, and how long anything may take.
 
-Requests and watches have pools of their own: in a shared pool of a hundred, the request after the hundredth watch waits for ever.
+Requests and watches have pools of their own: in a shared pool of a hundred, the request after the hundredth watch waits
+for ever.
 
-The HTTP library is not told to trust the environment. It would then read ~/.netrc, where any entry for the host makes every request
-fail (two kinds of login at once), and would make two hops through threads for each request. Only the proxy is taken from the
-environment, once.
+The HTTP library is not told to trust the environment. It would then read ~/.netrc, where any entry for the host makes
+every request fail (two kinds of login at once), and would make two hops through threads for each request. Only the
+proxy is taken from the environment, once.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from adapters.kubernetes.errors import CredentialsFailed
 @dataclass(frozen=True, slots=True)
 class Limits:
     request_seconds: float = 40.0
-    """For a whole request, and for the beginning of a watch. Longer than the API server's own limit for a write to etcd (34 s were
-    seen), so that its answer is not missed by a moment."""
+    """For a whole request, and for the beginning of a watch. Longer than the API server's own limit for a write to etcd
+    (34 s were seen), so that its answer is not missed by a moment."""
     connect_seconds: float = 10.0
     requests_at_once: int = 64
     """Connections for requests; more requests wait for one, within their time."""
@@ -43,7 +44,8 @@ class Sessions:
 
 @asynccontextmanager
 async def open_sessions(server: str, proxy: str | None, limits: Limits) -> AsyncIterator[Sessions]:
-    """`proxy`: the kubeconfig's; None leaves it to the environment. Raises `CredentialsFailed` for one that cannot be used."""
+    """`proxy`: the kubeconfig's; None leaves it to the environment. Raises `CredentialsFailed` for one that cannot be
+    used."""
     chosen = proxy if proxy is not None else _proxy_of_environment(server)
     if chosen is not None and urlsplit(chosen).scheme not in ("http", "https"):
         said = f"a proxy of the kind {urlsplit(chosen).scheme!r} is not supported, only http and https"
@@ -84,7 +86,8 @@ _AddressInfo: TypeAlias = tuple[Any, Any, int, str, tuple[Any, ...]]
 
 
 def _make_socket(address: _AddressInfo) -> socket.socket:
-    """With TCP's own probes: a server that is gone without a word is noticed within a minute, also in a silent watch."""
+    """With TCP's own probes: a server that is gone without a word is noticed within a minute, also in a silent
+    watch."""
     family, kind, protocol, _, _ = address
     made = socket.socket(family, kind, protocol)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

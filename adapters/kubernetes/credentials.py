@@ -1,8 +1,9 @@
 """Logging in to a cluster, again whenever the API server no longer accepts what it was shown.
 
-Logging in can mean to run a program for seconds, and a hundred requests meet the same 401 at the same moment. So there is one
-login at a time, whoever waited for it goes on with its outcome, and a login that did not help is not repeated at once. A failing
-program is an error with a sentence for the request that needed it; nothing runs in the background that could die unseen.
+Logging in can mean to run a program for seconds, and a hundred requests meet the same 401 at the same moment. So there
+is one login at a time, whoever waited for it goes on with its outcome, and a login that did not help is not repeated at
+once. A failing program is an error with a sentence for the request that needed it; nothing runs in the background that
+could die unseen.
 
 What reads kubeconfigs is imported when first needed, because kubernetes-asyncio takes most of a second.
 """

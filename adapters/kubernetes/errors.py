@@ -1,7 +1,7 @@
 """What an API server can answer instead of doing what was asked, by what a caller should do about it.
 
-Nothing above this package sees a status code or an exception of the HTTP library. A body that is not a Kubernetes `Status` is
-never repeated: it may come from a proxy and hold anything.
+Nothing above this package sees a status code or an exception of the HTTP library. A body that is not a Kubernetes
+`Status` is never repeated: it may come from a proxy and hold anything.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 LONGEST_MESSAGE = 2_000
-"""Characters. The server repeats what it refuses, which can be a whole object; journals and terminals want the beginning."""
+"""Characters. The server repeats what it refuses, which can be a whole object; journals and terminals want the
+beginning."""
 
 
 class ApiError(Exception):
@@ -89,7 +90,8 @@ class MalformedAnswer(ApiError):
 class Unreachable(ApiError):
     """No answer: refused, reset or timed out.
 
-    `maybe_applied` is False where the request cannot have reached the server: it was a read, or there was no connection.
+    `maybe_applied` is False where the request cannot have reached the server: it was a read, or there was no
+    connection.
     """
 
     def __init__(self, what: str, message: str, *, maybe_applied: bool = False) -> None:

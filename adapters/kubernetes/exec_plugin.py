@@ -1,9 +1,10 @@
-"""Runs the program that a kubeconfig names for logging in (`aws eks get-token`, `gke-gcloud-auth-plugin`, `kubelogin`, ...).
+"""Runs the program that a kubeconfig names for logging in (`aws eks get-token`, `gke-gcloud-auth-plugin`, `kubelogin`,
+...).
 
 The protocol is `client.authentication.k8s.io`: the program gets a request in an environment variable and prints an
-`ExecCredential` with a token or a client certificate. Such programs ask cloud services, wait for browsers and start children;
-so it has a time limit at whose end all of them are killed, no terminal to wait at, and what it complains about is told.
-What it prints is never told.
+`ExecCredential` with a token or a client certificate. Such programs ask cloud services, wait for browsers and start
+children; so it has a time limit at whose end all of them are killed, no terminal to wait at, and what it complains
+about is told. What it prints is never told.
 """
 
 from __future__ import annotations
@@ -138,7 +139,8 @@ def _read_answer(plugin: ExecPlugin, printed: bytes) -> PluginLogin:
     except (ValueError, KeyError, TypeError, AttributeError):
         raise CredentialsFailed("login", f"{plugin.command} printed something that is not an ExecCredential") from None
     if kind != "ExecCredential" or version != plugin.api_version:
-        said = f"{plugin.command} answered with {version} {kind}, and the kubeconfig asks for {plugin.api_version} ExecCredential"
+        wanted = f"{plugin.api_version} ExecCredential"
+        said = f"{plugin.command} answered with {version} {kind}, and the kubeconfig asks for {wanted}"
         raise CredentialsFailed("login", said)
     if not token and not (certificate and key):
         raise CredentialsFailed("login", f"{plugin.command} gave neither a token nor a client certificate with its key")

@@ -1,15 +1,16 @@
 """One shared cache of one kind of object in one scope: list, then watch, for ever.
 
-What it promises: `items` is what the API server said last, in its order; every change is told once, as a key. What a watch
-may do to us, it expects: a resourceVersion is opaque and only compared for equality; 410 means list again, after a random
-wait, so that a restarted API server is not asked by everybody at once; an orderly end means go on where it stopped, but
-ends that come too soon count as failures; a line that never comes is a dead connection; a list tells by comparison what
-was deleted in a gap; an object that cannot be understood stops this cache, with a sentence, and nothing else.
+What it promises: `items` is what the API server said last, in its order; every change is told once, as a key. What a
+watch may do to us, it expects: a resourceVersion is opaque and only compared for equality; 410 means list again, after
+a random wait, so that a restarted API server is not asked by everybody at once; an orderly end means go on where it
+stopped, but ends that come too soon count as failures; a line that never comes is a dead connection; a list tells by
+comparison what was deleted in a gap; an object that cannot be understood stops this cache, with a sentence, and nothing
+else.
 
 **Reading our own writes.** A verdict must not rest on what an object was before we changed it. After a write, its new
-resourceVersion is expected here, and the object does not count as current until the watch has delivered that version (it
-may have come before the write's own answer), or a list that began after the write. When neither comes, it is read once by
-itself (`adapters.kubernetes.own_writes` has the rules).
+resourceVersion is expected here, and the object does not count as current until the watch has delivered that version
+(it may have come before the write's own answer), or a list that began after the write. When neither comes, it is read
+once by itself (`adapters.kubernetes.own_writes` has the rules).
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ class Informer(Generic[T]):
         silent = self._clock.monotonic() - self._heard_at
         return Health(self.synced.is_set(), self._trouble, self._so_since, silent)
 
-    # --- reading our own writes ------------------------------------------------------------------------------------
+    # --- reading our own writes --------------------------------------------------------------------------------------
 
     def expect(self, key: Key, resource_version: Mark) -> bool:
         """A write of ours made this version. Whether it is still to come."""
@@ -140,7 +141,8 @@ class Informer(Generic[T]):
         return self.synced.is_set() and self._writes.are_seen(key)
 
     async def dispel_doubt(self, key: Key, mark: Mark) -> None:
-        """Wait for an expected version (or, with its uid, for a deleted object's end); read the object if it does not come."""
+        """Wait for an expected version (or, with its uid, for a deleted object's end); read the object if it does not
+        come."""
         await self._clock.sleep(DOUBT_SECONDS)
         while self._writes.is_expected(key, mark):
             try:

@@ -1,16 +1,17 @@
 """What a kubeconfig says, read with kubernetes-asyncio. Imported only when a cluster is logged in to: it costs 0.65 s.
 
-The library knows the format: several files in one, certificates inline or in files, tokens, passwords. What it does badly
-is done here instead:
+The library knows the format: several files in one, certificates inline or in files, tokens, passwords. What it does
+badly is done here instead:
 
-* It runs an exec plugin without a time limit, leaves it running when it is given up, and cannot run it again before the old
-  token has expired, even if the API server refuses that. `_Loader` runs it by `adapters.kubernetes.exec_plugin`.
+* It runs an exec plugin without a time limit, leaves it running when it is given up, and cannot run it again before the
+  old token has expired, even if the API server refuses that. `_Loader` runs it by `adapters.kubernetes.exec_plugin`.
 * It ignores impersonation (`as:`), so that requests would be made with more rights than the file asks for.
 * It says of a missing file that a key is missing in it, and takes `http://localhost` for a missing address.
-* It writes inline certificates and keys into temporary files and removes them at the end of the process, if that is orderly.
-  They are removed as soon as they have been loaded.
-* Its `auth-provider: oidc` sends the client's secret and refresh token to an identity provider without looking at that one's
-  certificate, and fails if the kubeconfig names an authority for it. `auth-provider` is refused, with what to use instead.
+* It writes inline certificates and keys into temporary files and removes them at the end of the process, if that is
+  orderly. They are removed as soon as they have been loaded.
+* Its `auth-provider: oidc` sends the client's secret and refresh token to an identity provider without looking at that
+  one's certificate, and fails if the kubeconfig names an authority for it. `auth-provider` is refused, with what to use
+  instead.
 """
 
 from __future__ import annotations
@@ -28,7 +29,13 @@ import yaml
 from kubernetes_asyncio.client import Configuration
 from kubernetes_asyncio.config import ConfigException
 from kubernetes_asyncio.config.incluster_config import InClusterConfigLoader
-from kubernetes_asyncio.config.kube_config import ConfigNode, FileOrData, KubeConfigLoader, KubeConfigMerger, _cleanup_temp_files
+from kubernetes_asyncio.config.kube_config import (
+    ConfigNode,
+    FileOrData,
+    KubeConfigLoader,
+    KubeConfigMerger,
+    _cleanup_temp_files,
+)
 
 from adapters.kubernetes.errors import CredentialsFailed
 from adapters.kubernetes.exec_plugin import read_plugin, run_plugin

@@ -1,8 +1,9 @@
 """What our own writes made, until a cache has seen it. Pure bookkeeping of one cache; knows no clock and no requests.
 
-A verdict must not rest on what an object was before we changed it. So every write leaves a **mark** here that the watch has to
-show first: the resourceVersion that the write made or, for a deletion, the uid of the object that has to go. Marks are opaque and
-only compared for equality. The watch may be faster than the write's own answer, so the marks that it showed lately are remembered.
+A verdict must not rest on what an object was before we changed it. So every write leaves a **mark** here that the watch
+has to show first: the resourceVersion that the write made or, for a deletion, the uid of the object that has to go.
+Marks are opaque and only compared for equality. The watch may be faster than the write's own answer, so the marks that
+it showed lately are remembered.
 
 When a mark does not come, the object is read by itself and taken into the cache ahead of the watch. What the watch then
 still brings of that object is older than what is known, and is **held back** until the watch has caught up:
@@ -50,8 +51,8 @@ class OwnWrites:
         return mark in self._expected.get(key, ())
 
     def may_be_past(self, key: Key) -> bool:
-        """Whether something is expected of this object that may never come: a list was under way while it was written, and
-        may have gone past it. Only another list can tell."""
+        """Whether something is expected of this object that may never come: a list was under way while it was written,
+        and may have gone past it. Only another list can tell."""
         return any((key, mark) in self._uncertain for mark in self._expected.get(key, ()))
 
     def are_seen(self, key: Key) -> bool:

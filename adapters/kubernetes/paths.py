@@ -33,8 +33,8 @@ class ResourceRef:
         return f"{root}{middle}/{self.plural}"
 
     def item(self, namespace: str | None, name: str) -> str:
-        """The path of one object. Raises `Invalid` for a name that would lead elsewhere: to delete the object without a name is
-        to delete all of them, and the one called `..` is the namespace."""
+        """The path of one object. Raises `Invalid` for a name that would lead elsewhere: to delete the object without a
+        name is to delete all of them, and the one called `..` is the namespace."""
         return f"{self.collection(namespace)}/{_segment(self, name)}"
 
 

@@ -1,19 +1,22 @@
 """Requests to one API server: JSON in, JSON out, every status checked, every wait bounded.
 
-Each of these was seen to go wrong in client libraries, and is why something here is as it is (for pools, proxies and probes, see
-`adapters.kubernetes.connections`):
+Each of these was seen to go wrong in client libraries, and is why something here is as it is (for pools, proxies and
+probes, see `adapters.kubernetes.connections`):
 
-* **Statuses.** A library that hands out raw answers hands out errors as answers too. Everything but 2xx is an error here, also a
-  redirect: followed, it would turn a POST into a GET, and show our token or somebody's login page.
-* **Bodies.** A proxy's HTML page is not an event of a watch, and a cut-off body is not an object: `MalformedAnswer`. A bare
-  "404 page not found" is what the API server says of a kind that it does not serve, and what a proxy says of a cluster that it has
-  lost; it is believed only after the same address has answered as an API server does. Bodies are never logged.
-* **Waits.** Connections, answers, the beginning of a watch and the silence within it have limits of their own. A watch whose
-  other end is gone without a word is also found by TCP's own probes, in a minute.
-* **Long lines.** The HTTP library's line reader gives up at a few MiB; watches are split here, up to `Limits.line_bytes`.
+* **Statuses.** A library that hands out raw answers hands out errors as answers too. Everything but 2xx is an error
+  here, also a redirect: followed, it would turn a POST into a GET, and show our token or somebody's login page.
+* **Bodies.** A proxy's HTML page is not an event of a watch, and a cut-off body is not an object: `MalformedAnswer`. A
+  bare "404 page not found" is what the API server says of a kind that it does not serve, and what a proxy says of a
+  cluster that it has lost; it is believed only after the same address has answered as an API server does. Bodies are
+  never logged.
+* **Waits.** Connections, answers, the beginning of a watch and the silence within it have limits of their own. A watch
+  whose other end is gone without a word is also found by TCP's own probes, in a minute.
+* **Long lines.** The HTTP library's line reader gives up at a few MiB; watches are split here, up to
+  `Limits.line_bytes`.
 * **401.** Credentials are renewed once (by one caller for all), then the request is made once more.
-* **Writes without an answer.** `Unreachable.maybe_applied` says that nobody knows. A PUT or DELETE can be sent a second time by the
-  HTTP library when its idle connection was closed under it, so it can meet its own effect: as a `Conflict`, or as `NotFound`.
+* **Writes without an answer.** `Unreachable.maybe_applied` says that nobody knows. A PUT or DELETE can be sent a second
+  time by the HTTP library when its idle connection was closed under it, so it can meet its own effect: as a `Conflict`,
+  or as `NotFound`.
 """
 
 from __future__ import annotations
@@ -188,7 +191,9 @@ class Transport:
             raise Unreachable(what, f"the watch broke off ({_reason(error)})") from error
 
     def _unreachable(self, what: str, error: Exception, *, is_write: bool = False) -> Unreachable:
-        never_sent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL)
+        never_sent = isinstance(
+            error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL
+        )
         message = f"no answer from {self._credentials.server} ({_reason(error)})"
         return Unreachable(what, message, maybe_applied=is_write and not never_sent)
 
@@ -209,7 +214,9 @@ def _failure(what: str, response: aiohttp.ClientResponse, content: bytes) -> Api
     if status >= 400:
         return error_of(what, status, _parsed(content), _retry_after(response))
     if not 200 <= status < 300:
-        return MalformedAnswer(what, f"status {status}, a redirect: is this the address of an API server, or of a login page?")
+        return MalformedAnswer(
+            what, f"status {status}, a redirect: is this the address of an API server, or of a login page?"
+        )
     if "json" not in response.content_type:
         return MalformedAnswer(what, f"the answer is {response.content_type}, not JSON; is a proxy in between?")
     return None

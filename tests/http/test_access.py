@@ -152,11 +152,20 @@ async def test_a_file_in_the_place_of_the_socket_is_left_alone(stage: Stage) -> 
     assert stage.settings.socket.read_text() == "somebody's notes"
 
 
-async def test_a_path_that_is_too_long_for_a_socket(tmp_path: Path) -> None:
-    folder = tmp_path / ("long" * 30)
-    folder.mkdir()
-    with pytest.raises(AddressInUse, match="too long for a socket"):
-        async with Stage(folder).daemon():
+async def test_a_socket_may_lie_as_deep_as_it_likes(tmp_path: Path) -> None:
+    folder = tmp_path / ("deep" * 30) / ("deeper" * 20)
+    folder.mkdir(parents=True)
+    async with Stage(folder).daemon() as daemon:
+        assert (await daemon.client.releases()).releases == ()
+        with pytest.raises(AddressInUse, match="another daemon answers on"):
+            async with serve_api(daemon.running.application, daemon.running.settings.socket):
+                pass
+    assert not (folder / "headgate.sock").exists()
+    async with DaemonClient(SocketPlace(folder / "headgate.sock")) as client:
+        with pytest.raises(DaemonUnreachable, match="no such file or directory"):
+            await client.releases()
+    with pytest.raises(DaemonUnreachable, match="no such file or directory"):
+        async with DaemonClient(SocketPlace(folder / "none" / "headgate.sock")):
             pass
 
 

@@ -1,4 +1,5 @@
-"""A model of an API server with a slow and unreliable watch, for informers in virtual time: no sockets, every delay drawn at random.
+"""A model of an API server with a slow and unreliable watch, for informers in virtual time: no sockets, every delay
+drawn at random.
 
 It stands in for the transport, because what is tried out here is the order in which answers, lists and events arrive.
 """

@@ -8,6 +8,7 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from typing import Any
 
 import anyio
@@ -70,11 +71,11 @@ async def scripted_api(tls: ssl.SSLContext | None = None) -> AsyncIterator[Scrip
 class ScriptedCredentials:
     """Credentials for a scripted server: another token with every login."""
 
-    server_name = None
-    proxy = None
+    server_name: str | None = None
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, proxy: str | None = None) -> None:
         self.server = server
+        self.proxy = proxy
         self.renewed = 0
         self.login = self._log_in()
 
@@ -95,16 +96,20 @@ class ImpatientClock:
         self.slept: list[float] = []
         self._skipped = 0.0
 
-    def now(self) -> Any:
-        return START
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self._skipped)
 
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time() + self._skipped
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
-        self._skipped += seconds
+        self.skip(seconds)
         await anyio.sleep(0.001)
+
+    def skip(self, seconds: float) -> None:
+        """Time passes while somebody waits for something else."""
+        self._skipped += seconds
 
 
 def answer(status: int, body: object, *, headers: dict[str, str] | None = None) -> Answer:
@@ -115,7 +120,14 @@ def answer(status: int, body: object, *, headers: dict[str, str] | None = None) 
 
 
 def status(code: int, reason: str, message: str = "said so", **headers: str) -> Answer:
-    body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": message}
+    body = {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "status": "Failure",
+        "code": code,
+        "reason": reason,
+        "message": message,
+    }
     return answer(code, body, headers={name.replace("_", "-"): value for name, value in headers.items()})
 
 
@@ -159,7 +171,9 @@ def cut() -> Answer:
 
 
 def listing(version: str, *items: dict[str, Any], token: str = "") -> Answer:
-    return answer(200, {"kind": "List", "metadata": {"resourceVersion": version, "continue": token}, "items": list(items)})
+    return answer(
+        200, {"kind": "List", "metadata": {"resourceVersion": version, "continue": token}, "items": list(items)}
+    )
 
 
 def stream(*lines: object, then: str = "end") -> Answer:
@@ -172,6 +186,8 @@ def stream(*lines: object, then: str = "end") -> Answer:
         for line in lines:
             text = line if isinstance(line, str) else json.dumps(line)
             await response.write(text.encode() + b"\n")
+            # One by one: what is sent at once arrives at once.
+            await asyncio.sleep(0)
         if then == "stay":
             await asyncio.sleep(3600)
         if then == "break":
@@ -181,6 +197,29 @@ def stream(*lines: object, then: str = "end") -> Answer:
         return response
 
     return respond
+
+
+class LiveWatch:
+    """A watch that sends what the story says, when it says so."""
+
+    def __init__(self) -> None:
+        self._lines: asyncio.Queue[object] = asyncio.Queue()
+
+    def send(self, kind: str, item: dict[str, Any]) -> None:
+        self._lines.put_nowait(event(kind, item))
+
+    def cut(self) -> None:
+        """The connection breaks."""
+        self._lines.put_nowait(None)
+
+    async def respond(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        while (line := await self._lines.get()) is not None:
+            await response.write(json.dumps(line).encode() + b"\n")
+        assert request.transport is not None
+        request.transport.abort()
+        return response
 
 
 def event(kind: str, item: dict[str, Any]) -> dict[str, Any]:

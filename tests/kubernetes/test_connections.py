@@ -48,13 +48,13 @@ async def ask(credentials: ScriptedCredentials) -> object:
 
 async def test_the_kubeconfigs_proxy_is_used() -> None:
     async with proxy() as (address, asked):
-        credentials = ScriptedCredentials(ELSEWHERE)
-        credentials.proxy = address
-        assert await ask(credentials) == {"through": "proxy"}
+        assert await ask(ScriptedCredentials(ELSEWHERE, address)) == {"through": "proxy"}
         assert asked == [f"{ELSEWHERE}/version"]
 
 
-async def test_without_one_the_environments_proxy_is_used_but_not_for_its_exceptions(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_one_the_environments_proxy_is_used_but_not_for_its_exceptions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with proxy() as (address, asked), scripted_api() as api:
         api.others.append(answer(200, {"through": "nothing"}))
         monkeypatch.setenv("http_proxy", address)
@@ -65,10 +65,8 @@ async def test_without_one_the_environments_proxy_is_used_but_not_for_its_except
 
 
 async def test_a_proxy_of_another_kind_is_refused_in_words() -> None:
-    credentials = ScriptedCredentials(ELSEWHERE)
-    credentials.proxy = "socks5://127.0.0.1:1080"
     with pytest.raises(CredentialsFailed, match="socks5"):
-        await ask(credentials)
+        await ask(ScriptedCredentials(ELSEWHERE, "socks5://127.0.0.1:1080"))
 
 
 async def test_a_netrc_that_knows_the_host_changes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ async def ask(credentials: RenewableCredentials) -> object:
         return await transport.request("GET", "/version", what="GET /version")
 
 
-# --- what is shown -----------------------------------------------------------------------------------------------------
+# --- what is shown ---------------------------------------------------------------------------------------------------
 
 
 async def test_a_token_a_password_and_impersonation_are_shown() -> None:
@@ -67,7 +67,12 @@ async def test_a_token_a_password_and_impersonation_are_shown() -> None:
     assert await headers(token="t") == (("Authorization", "Bearer t"),)
     assert await headers(username="u", password="p") == (("Authorization", "Basic dTpw"),)
     assert await headers() == ()
-    impersonating = {"as": "deployer", "as-uid": "7", "as-groups": ["a", "b"], "as-user-extra": {"scopes/x": ["read", "write"]}}
+    impersonating = {
+        "as": "deployer",
+        "as-uid": "7",
+        "as-groups": ["a", "b"],
+        "as-user-extra": {"scopes/x": ["read", "write"]},
+    }
     assert await headers(token="t", **impersonating) == (
         ("Authorization", "Bearer t"),
         ("Impersonate-User", "deployer"),
@@ -79,7 +84,10 @@ async def test_a_token_a_password_and_impersonation_are_shown() -> None:
     )
 
 
-async def test_a_token_file_is_read_again_when_its_token_is_refused_whatever_ends_its_line(tmp_path: Path) -> None:
+async def test_a_token_file_is_read_again_when_its_token_is_refused_whatever_ends_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RENEWAL_PAUSE_SECONDS", 0.0)
     token = tmp_path / "token"
     token.write_text("first\n", "utf-8")
     async with scripted_api() as api:
@@ -89,7 +97,6 @@ async def test_a_token_file_is_read_again_when_its_token_is_refused_whatever_end
         with pytest.raises(errors.Unauthorized):
             await ask(credentials)
         token.write_text("second\r\n", "utf-8")
-        credentials._renewed_at = float("-inf")
         assert await ask(credentials) == {"ok": True}
 
 
@@ -120,7 +127,7 @@ def only(token: str) -> Any:
     return respond
 
 
-# --- certificates ------------------------------------------------------------------------------------------------------
+# --- certificates ----------------------------------------------------------------------------------------------------
 
 
 def tls_api(name: str, *, asks_for_certificates: bool = False) -> Any:
@@ -144,7 +151,7 @@ async def test_the_clusters_own_authority_is_trusted_for_the_name_that_the_kubec
         api.others.append(answer(200, {"ok": True}))
         named = await load_kubeconfig_content(kubeconfig({}, api.server, **trust, **{"tls-server-name": "api.test"}))
         assert await ask(named) == {"ok": True}
-        with pytest.raises(errors.Unreachable, match="127.0.0.1"):
+        with pytest.raises(errors.Unreachable, match=r"127\.0\.0\.1"):
             await ask(await load_kubeconfig_content(kubeconfig({}, api.server, **trust)))
         with pytest.raises(errors.Unreachable, match="certificate"):
             await ask(await load_kubeconfig_content(kubeconfig({}, api.server, **{"tls-server-name": "api.test"})))
@@ -152,16 +159,25 @@ async def test_the_clusters_own_authority_is_trusted_for_the_name_that_the_kubec
         assert await ask(careless) == {"ok": True}
 
 
-async def test_inline_certificates_and_keys_do_not_stay_in_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_inline_certificates_and_keys_do_not_stay_in_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     async with tls_api("server", asks_for_certificates=True) as api:
         api.others.append(name_the_client)
-        user = {"client-certificate-data": inline(CERTIFICATES / "first.pem"), "client-key-data": inline(CERTIFICATES / "first.pem")}
+        user = {
+            "client-certificate-data": inline(CERTIFICATES / "first.pem"),
+            "client-key-data": inline(CERTIFICATES / "first.pem"),
+        }
         trust = {"certificate-authority-data": inline(CERTIFICATES / "ca.pem"), "tls-server-name": "api.test"}
         for _ in range(2):
             credentials = await load_kubeconfig_content(kubeconfig(user, api.server, **trust))
             assert await ask(credentials) == {"client": "first"}
-            assert list(tmp_path.iterdir()) == []
+            assert names_in(tmp_path) == []
+
+
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
 
 
 async def test_a_renewed_client_certificate_is_shown_on_new_connections(tmp_path: Path) -> None:
@@ -190,7 +206,7 @@ async def test_a_renewed_client_certificate_is_shown_on_new_connections(tmp_path
             assert await transport.request("GET", "/version", what="x") == {"client": "second"}
 
 
-# --- plugins -----------------------------------------------------------------------------------------------------------
+# --- plugins ---------------------------------------------------------------------------------------------------------
 
 
 def write_plugin(path: Path, status: dict[str, str]) -> None:
@@ -209,7 +225,9 @@ def runs(plugin: Path) -> int:
     return Path(f"{plugin}.runs").read_text("utf-8").count("run")
 
 
-async def test_a_plugin_is_run_again_for_a_refused_token_even_if_that_has_not_expired_and_once_for_all(tmp_path: Path) -> None:
+async def test_a_plugin_is_run_again_for_a_refused_token_even_if_that_has_not_expired_and_once_for_all(
+    tmp_path: Path,
+) -> None:
     plugin = tmp_path / "plugin"
     write_plugin(plugin, {"token": "first", "expirationTimestamp": "2999-01-01T00:00:00Z"})
     async with scripted_api() as api:
@@ -260,25 +278,25 @@ async def test_a_plugin_that_begins_to_fail_is_told_to_who_asks_and_may_recover(
         assert await ask(credentials) == {"ok": True}
 
 
-# --- kubeconfigs that are none -----------------------------------------------------------------------------------------
+# --- kubeconfigs that are none ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
         (None, "there is no kubeconfig at .*/config"),
-        ("", "there is no kubeconfig|malformed"),
+        ("", "is not one, or an entry in it is malformed"),
         ("just words", "is not one, or an entry in it is malformed"),
         ("- a\n- list", "is not one, or an entry in it is malformed"),
         ("a: [1\nb: {", r"not YAML \(line 2, column 2\)"),
-        ("current-context: here", "no usable credentials|malformed"),
+        ("current-context: here", "Expected object with name here"),
         (yaml.safe_dump(kubeconfig({}) | {"current-context": "there"}), "Expected object with name there"),
         (yaml.safe_dump(kubeconfig({}) | {"clusters": [{"name": "c", "cluster": {"x": 1}}]}), "gives no address"),
         (yaml.safe_dump(kubeconfig({}, "api.test:6443")), "gives no address"),
         (yaml.safe_dump(kubeconfig({"tokenFile": "no-such-token"})), "No such file"),
         (yaml.safe_dump(kubeconfig({"exec": {"apiVersion": "v1"}})), "no command"),
         (yaml.safe_dump(kubeconfig({}, "https://x", **{"certificate-authority": "no-such-file"})), "no-such-file"),
-        (yaml.safe_dump(kubeconfig({}, "https://x", **{"certificate-authority-data": "!"})), "malformed|not usable"),
+        (yaml.safe_dump(kubeconfig({}, "https://x", **{"certificate-authority-data": "!"})), "not usable"),
         (yaml.safe_dump(kubeconfig({}, "https://x", **{"certificate-authority-data": "QQ=="})), "not usable"),
     ],
 )
@@ -290,7 +308,9 @@ async def test_what_is_wrong_with_a_kubeconfig_is_said(tmp_path: Path, content: 
         await load_kubeconfig(path)
 
 
-async def test_the_usual_kubeconfig_is_the_one_that_kubectl_uses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_usual_kubeconfig_is_the_one_that_kubectl_uses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = write(tmp_path / "one", kubeconfig({"token": "one"}))
     monkeypatch.setenv("KUBECONFIG", f"{tmp_path}/missing:{one}")
     assert (await load_kubeconfig(None)).login.headers == (("Authorization", "Bearer one"),)
@@ -320,8 +340,8 @@ async def test_an_auth_provider_is_refused_with_what_to_use_instead() -> None:
 
 
 def test_the_kubernetes_library_is_not_imported_before_it_is_needed() -> None:
-    code = "import sys, adapters.kubernetes.cluster, adapters.kubernetes.world; print('kubernetes_asyncio' in sys.modules)"
+    code = (
+        "import sys, adapters.kubernetes.cluster, adapters.kubernetes.world; print('kubernetes_asyncio' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
-
-

@@ -40,7 +40,9 @@ def test_a_refusal_is_told_by_what_a_caller_should_do(code: int, reason: str, ex
 
 
 @pytest.mark.parametrize("code", [400, 403, 404, 409, 410, 422, 500, 502, 503])
-@pytest.mark.parametrize("body", [None, "secret", ["secret"], {"message": "secret"}, {"kind": "Secret", "data": "secret"}])
+@pytest.mark.parametrize(
+    "body", [None, "secret", ["secret"], {"message": "secret"}, {"kind": "Secret", "data": "secret"}]
+)
 def test_what_is_not_a_status_is_neither_believed_nor_repeated(code: int, body: object) -> None:
     error = error_of("GET pods shop/web", code, body, None)
     assert type(error) is errors.MalformedAnswer
@@ -55,7 +57,11 @@ def test_a_stranger_can_still_ask_for_credentials_and_for_patience() -> None:
 
 
 def test_what_may_have_been_done_all_the_same_says_so() -> None:
-    done = [code for code in (400, 403, 404, 409, 422, 429, 500, 504) if error_of("x", code, refusal(code), None).maybe_applied]
+    done = [
+        code
+        for code in (400, 403, 404, 409, 422, 429, 500, 504)
+        if error_of("x", code, refusal(code), None).maybe_applied
+    ]
     assert done == [500, 504]
     assert error_of("x", 502, None, None).maybe_applied, "a proxy may have lost the answer only"
 

@@ -51,7 +51,11 @@ async def test_it_is_run_with_its_arguments_and_environment_and_told_what_is_ask
         "kind": "ExecCredential",
         "spec": {
             "interactive": False,
-            "cluster": {"server": "https://api.test", "certificate-authority-data": "QQ==", "config": {"audience": "prod"}},
+            "cluster": {
+                "server": "https://api.test",
+                "certificate-authority-data": "QQ==",
+                "config": {"audience": "prod"},
+            },
         },
     }
 
@@ -74,10 +78,13 @@ async def test_a_client_certificate_is_an_answer_too(tmp_path: Path) -> None:
         ("exit 1", "ended with 1: no complaint"),
         ("echo token-secret", "not an ExecCredential"),
         ("echo '[1]'", "not an ExecCredential"),
-        ("echo '{\"kind\": \"ExecCredential\"}'", "not an ExecCredential"),
+        ('echo \'{"kind": "ExecCredential"}\'', "not an ExecCredential"),
         (f"echo '{answered()}'", "neither a token nor a client certificate"),
         (f"echo '{answered(clientCertificateData='C')}'", "neither a token nor a client certificate"),
-        (f"echo '{answered(token='token-secret').replace('/v1', '/v1beta1')}'", "v1beta1 ExecCredential, and the kubeconfig asks"),
+        (
+            f"echo '{answered(token='token-secret').replace('/v1', '/v1beta1')}'",
+            "v1beta1 ExecCredential, and the kubeconfig asks",
+        ),
     ],
 )
 async def test_what_it_does_wrong_is_told_without_what_it_printed(tmp_path: Path, body: str, complaint: str) -> None:
@@ -95,7 +102,9 @@ async def test_many_complaints_neither_block_it_nor_fill_the_message(tmp_path: P
 
 async def test_a_missing_program_is_told_with_the_hint_of_the_kubeconfig() -> None:
     section = {"command": "no-such-plugin", "apiVersion": VERSION, "installHint": "Install it from your cloud.\n"}
-    with pytest.raises(CredentialsFailed, match=r"no-such-plugin cannot be run \(No such file .*\); Install it from your cloud."):
+    with pytest.raises(
+        CredentialsFailed, match=r"no-such-plugin cannot be run \(No such file .*\); Install it from your cloud."
+    ):
         await run(read_plugin(section, {}, None))
     with pytest.raises(CredentialsFailed, match="no command"):
         read_plugin({"apiVersion": VERSION}, {}, None)
@@ -103,7 +112,7 @@ async def test_a_missing_program_is_told_with_the_hint_of_the_kubeconfig() -> No
 
 async def test_one_that_does_not_end_is_killed_with_what_it_started(tmp_path: Path) -> None:
     body = f"sleep 600 & echo $! > {tmp_path}/child; echo $$ > {tmp_path}/self; wait"
-    with pytest.raises(CredentialsFailed, match="no answer within 0.5 s"):
+    with pytest.raises(CredentialsFailed, match=r"no answer within 0\.5 s"):
         await run(ExecPlugin(script(tmp_path, body), VERSION), limit_seconds=0.5)
     await until_gone(tmp_path)
 

@@ -8,14 +8,17 @@ from random import Random
 
 import anyio
 import pytest
+from aiohttp import web
 
 from adapters.kubernetes.informer import DOUBT_SECONDS, FORBIDDEN_BACKOFF_SECONDS, Informer
+from adapters.kubernetes.own_writes import REQUEST_SECONDS
 from adapters.kubernetes.paths import REPLICA_SETS
-from adapters.kubernetes.transport import open_transport
+from adapters.kubernetes.transport import Transport, open_transport
 from adapters.kubernetes.wire import Key, ReplicaSet, decode_replica_set
 from tests.kubernetes.scripted_api import (
     Answer,
     ImpatientClock,
+    LiveWatch,
     ScriptedApi,
     ScriptedCredentials,
     answer,
@@ -29,23 +32,56 @@ from tests.kubernetes.scripted_api import (
 )
 
 WEB: Key = ("shop", "web")
+LONG_AFTER_THE_LIST = 2 * REQUEST_SECONDS
+
+
+def event_stream_error(code: int, reason: str) -> Answer:
+    return stream({"type": "ERROR", "object": {"kind": "Status", "code": code, "reason": reason, "message": "so"}})
 
 
 class Stand:
-    def __init__(self, api: ScriptedApi, informer: Informer[ReplicaSet], clock: ImpatientClock) -> None:
+    def __init__(
+        self,
+        api: ScriptedApi,
+        informer: Informer[ReplicaSet],
+        clock: ImpatientClock,
+        told: list[tuple[str, int | None]],
+    ) -> None:
         self.api = api
         self.informer = informer
         self.clock = clock
-        self.told: list[tuple[str, int | None]] = []
+        self.told = told
 
     async def until(self, condition: Callable[[], bool]) -> None:
         with anyio.fail_after(5):
             while not condition():
                 await anyio.sleep(0.002)
 
+    async def until_replicas(self, expected: int | None) -> None:
+        await self.until(lambda: self.replicas() == expected)
+
     def replicas(self, name: str = "web") -> int | None:
         found = self.informer.items.get(("shop", name))
         return found.replicas if found is not None else None
+
+
+def make_informer(
+    transport: Transport,
+    clock: ImpatientClock,
+    relists: anyio.Semaphore,
+    on_change: Callable[[Key, ReplicaSet | None, ReplicaSet | None], None] = lambda key, before, after: None,
+) -> Informer[ReplicaSet]:
+    return Informer(
+        transport,
+        REPLICA_SETS,
+        None,
+        decode_replica_set,
+        clock=clock,
+        random=Random(7),
+        relists=relists,
+        on_change=on_change,
+        on_synced=lambda: None,
+    )
 
 
 @asynccontextmanager
@@ -54,25 +90,14 @@ async def informing(script: Callable[[ScriptedApi], None]) -> AsyncIterator[Stan
     async with scripted_api() as api:
         script(api)
         async with open_transport(ScriptedCredentials(api.server)) as transport, anyio.create_task_group() as tasks:
-            stand: list[Stand] = []
+            told: list[tuple[str, int | None]] = []
 
             def on_change(key: Key, before: ReplicaSet | None, after: ReplicaSet | None) -> None:
-                stand[0].told.append((key[1], after.replicas if after is not None else None))
+                told.append((key[1], after.replicas if after is not None else None))
 
-            informer = Informer(
-                transport,
-                REPLICA_SETS,
-                None,
-                decode_replica_set,
-                clock=clock,
-                random=Random(7),
-                relists=anyio.Semaphore(2),
-                on_change=on_change,
-                on_synced=lambda: None,
-            )
-            stand.append(Stand(api, informer, clock))
+            informer = make_informer(transport, clock, anyio.Semaphore(2), on_change)
             tasks.start_soon(informer.run)
-            yield stand[0]
+            yield Stand(api, informer, clock, told)
             tasks.cancel_scope.cancel()
 
 
@@ -112,7 +137,8 @@ async def test_streams_that_end_at_once_are_backed_off_from() -> None:
     async with informing(script) as stand:
         await stand.until(lambda: max(stand.clock.slept, default=0.0) > 5)
         assert all(0.5 <= seconds <= 30 for seconds in stand.clock.slept)
-        assert "ended the watch after" in stand.informer.trouble
+        assert "ends the watch as soon as it has begun" in stand.informer.trouble
+        assert stand.api.listed == 1
 
 
 @pytest.mark.parametrize("as_event", [True, False])
@@ -120,7 +146,9 @@ async def test_expired_history_is_listed_again_and_the_difference_is_told(as_eve
     gone = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}}
 
     def script(api: ScriptedApi) -> None:
-        api.lists.append(listing("5", replica_set("kept", "1"), replica_set("deleted", "2"), replica_set("changed", "3")))
+        api.lists.append(
+            listing("5", replica_set("kept", "1"), replica_set("deleted", "2"), replica_set("changed", "3"))
+        )
         api.lists.append(listing("50", replica_set("kept", "1"), replica_set("changed", "44", replicas=4)))
         api.watches.append(stream(gone) if as_event else status(410, "Expired"))
         api.watches.append(stream(then="stay"))
@@ -139,7 +167,7 @@ async def test_an_object_replaced_by_another_of_its_name_is_told_even_at_the_sam
         api.watches.append(stream(then="stay"))
 
     async with informing(script) as stand:
-        await stand.until(lambda: stand.replicas() == 2)
+        await stand.until_replicas(2)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +179,7 @@ async def test_an_object_replaced_by_another_of_its_name_is_told_even_at_the_sam
         stream("<html>not an event</html>"),
         stream('{"type": "ADDED", "object": {}}'),
         stream(then="break"),
-        status(401, "Unauthorized"),
+        event_stream_error(500, "InternalError"),
     ],
 )
 async def test_trouble_is_waited_out_and_the_watch_goes_on_where_it_was(trouble: Answer) -> None:
@@ -161,7 +189,7 @@ async def test_trouble_is_waited_out_and_the_watch_goes_on_where_it_was(trouble:
         api.watches.append(stream(event("MODIFIED", replica_set("web", "9", replicas=3)), then="stay"))
 
     async with informing(script) as stand:
-        await stand.until(lambda: stand.replicas() == 3)
+        await stand.until_replicas(3)
         assert stand.api.watched_from == ["5", "5"]
         assert stand.api.listed == 1
         assert "secret of a proxy" not in stand.informer.trouble
@@ -176,52 +204,343 @@ async def test_a_wish_to_be_asked_later_is_respected_and_a_refusal_is_not_hammer
 
     async with informing(script) as stand:
         await stand.until(stand.informer.synced.is_set)
-        assert stand.clock.slept == [7.0, FORBIDDEN_BACKOFF_SECONDS]
-        assert stand.informer.trouble == ""
+        asked, refused = stand.clock.slept
+        assert 7.0 <= asked <= 8.0
+        assert refused == FORBIDDEN_BACKOFF_SECONDS
+        await stand.until(lambda: stand.informer.trouble == "")
 
 
-async def test_our_own_write_is_waited_for() -> None:
+@pytest.mark.parametrize(("asked", "least", "most"), [("0", 0.5, 1.5), ("86400", 120, 121)])
+async def test_absurd_wishes_are_respected_within_reason(asked: str, least: float, most: float) -> None:
     def script(api: ScriptedApi) -> None:
-        api.lists.append(listing("5", replica_set("web", "1")))
-        api.watches.append(stream(event("MODIFIED", replica_set("web", "8")), then="stay"))
-
-    async with informing(script) as stand:
-        await stand.until(stand.informer.synced.is_set)
-        assert stand.informer.is_current(WEB)
-        still_to_come = stand.informer.expect(WEB, "8")
-        assert stand.informer.is_current(WEB) is not still_to_come
-        await stand.until(lambda: stand.informer.is_current(WEB))
-        assert not stand.informer.expect(WEB, "8"), "an event that came before the write's own answer counts"
-
-
-async def test_a_write_that_no_watch_delivers_is_read_once() -> None:
-    def script(api: ScriptedApi) -> None:
-        api.lists.append(listing("5", replica_set("web", "1")))
+        api.lists.append(status(429, "TooManyRequests", Retry_After=asked))
+        api.lists.append(listing("5"))
         api.watches.append(stream(then="stay"))
-        api.others.append(answer(200, replica_set("web", "8", replicas=6)))
 
     async with informing(script) as stand:
         await stand.until(stand.informer.synced.is_set)
+        assert least <= stand.clock.slept[0] <= most
+
+
+# --- what else a list or a watch can do ------------------------------------------------------------------------------
+
+
+async def test_a_refused_login_is_renewed_without_waiting() -> None:
+    def script(api: ScriptedApi) -> None:
+        api.lists.append(status(401, "Unauthorized"))
+        api.lists.append(listing("5"))
+        api.watches.append(status(401, "Unauthorized"))
+        api.watches.append(stream(event("ADDED", replica_set("web", "6")), then="stay"))
+
+    async with informing(script) as stand:
+        await stand.until_replicas(1)
+        assert stand.clock.slept == []
+
+
+async def test_history_that_expires_between_two_pages_begins_the_list_again() -> None:
+    def script(api: ScriptedApi) -> None:
+        api.lists.append(listing("5", replica_set("old", "1"), token="more"))
+        api.lists.append(status(410, "Expired"))
+        api.lists.append(listing("9", replica_set("new", "8")))
+        api.watches.append(stream(then="stay"))
+
+    async with informing(script) as stand:
+        await stand.until(stand.informer.synced.is_set)
+        assert list(stand.informer.items) == [("shop", "new")]
+        assert [query.get("continue") for _, _, query in stand.api.requests[:3]] == [None, "more", None]
+
+
+async def test_history_that_expires_at_once_again_and_again_is_not_a_reason_to_list_all_the_time() -> None:
+    def script(api: ScriptedApi) -> None:
+        api.lists.append(listing("5"))
+        api.watches.append(status(410, "Expired"))
+
+    async with informing(script) as stand:
+        await stand.until(lambda: max(stand.clock.slept, default=0.0) > 5)
+        assert stand.clock.slept[0] <= 1.0, "once is normal"
+
+
+async def test_what_broke_before_a_watch_that_held_for_long_is_forgiven() -> None:
+    watch = LiveWatch()
+
+    def script(api: ScriptedApi) -> None:
+        api.lists.append(listing("5"))
+        api.watches.extend(status(500, "InternalError") for _ in range(8))
+        api.watches.append(watch.respond)
+        api.watches.append(stream(then="stay"))
+
+    async with informing(script) as stand:
+        watch.send("ADDED", replica_set("web", "6"))
+        await stand.until_replicas(1)
+        assert max(stand.clock.slept) > 2
+        stand.clock.skip(61)
+        watch.cut()
+        await stand.until(lambda: stand.informer.watches == 10)
+        assert stand.clock.slept[8] <= 1.5
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        (listing("5", replica_set("web", "1") | {"spec": {"replicas": "three"}}), "an object is not understood"),
+        (answer(200, {"kind": "List", "items": {}}), "the answer is not a list"),
+        (answer(200, {"kind": "List", "metadata": {}, "items": []}), "no resourceVersion to watch from"),
+        (html(200), "not JSON"),
+    ],
+)
+async def test_a_list_that_makes_no_sense_is_told_and_asked_for_again(said: Answer, sentence: str) -> None:
+    def script(api: ScriptedApi) -> None:
+        api.lists.extend((said, said, listing("5", replica_set("web", "1"))))
+        api.watches.append(stream(then="stay"))
+
+    async with informing(script) as stand:
+        await stand.until(lambda: sentence in stand.informer.trouble)
+        await stand.until(stand.informer.synced.is_set)
+        assert stand.replicas() == 1
+
+
+async def test_a_bookmark_without_a_version_is_not_taken_for_one() -> None:
+    def script(api: ScriptedApi) -> None:
+        api.lists.append(listing("5"))
+        api.watches.append(stream({"type": "BOOKMARK", "object": {"metadata": {}}}))
+        api.watches.append(stream(then="stay"))
+
+    async with informing(script) as stand:
+        await stand.until(lambda: len(stand.api.watched_from) == 2)
+        assert stand.api.watched_from == ["5", "5"]
+        assert stand.api.listed == 1
+
+
+async def test_one_that_is_deleted_is_gone_and_told() -> None:
+    def script(api: ScriptedApi) -> None:
+        api.lists.append(listing("5", replica_set("web", "1")))
+        api.watches.append(stream(event("DELETED", replica_set("web", "6")), then="stay"))
+
+    async with informing(script) as stand:
+        await stand.until(lambda: stand.told == [("web", 1), ("web", None)])
+        assert stand.replicas() is None
+
+
+async def test_only_so_many_lists_are_asked_for_at_the_same_time() -> None:
+    running = most = 0
+
+    async def slow_list(request: web.Request) -> web.StreamResponse:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await anyio.sleep(0.01)
+        running -= 1
+        return await listing("5")(request)
+
+    async with scripted_api() as api, open_transport(ScriptedCredentials(api.server)) as transport:
+        api.lists.append(slow_list)
+        api.watches.append(stream(then="stay"))
+        relists = anyio.Semaphore(2)
+        async with anyio.create_task_group() as tasks:
+            informers = [make_informer(transport, ImpatientClock(), relists) for _ in range(6)]
+            for informer in informers:
+                tasks.start_soon(informer.run)
+            with anyio.fail_after(5):
+                for informer in informers:
+                    await informer.synced.wait()
+            tasks.cancel_scope.cancel()
+    assert most == 2
+
+
+async def test_its_health_says_since_when_and_for_how_long_nothing_was_heard() -> None:
+    def script(api: ScriptedApi) -> None:
+        api.lists.append(status(403, "Forbidden", "replicasets is forbidden"))
+        api.lists.append(status(403, "Forbidden", "replicasets is forbidden"))
+        api.lists.append(listing("5"))
+        api.watches.append(stream(then="stay"))
+
+    async with informing(script) as stand:
+        before = stand.informer.health
+        assert (before.synced, before.trouble) == (False, "")
+        await stand.until(lambda: stand.informer.trouble != "")
+        first = stand.informer.health
+        assert "replicasets is forbidden" in first.trouble
+        await stand.until(lambda: stand.informer.synced.is_set() and not stand.informer.trouble)
+        well = stand.informer.health
+        assert (well.synced, well.trouble) == (True, "")
+        assert (well.since - first.since).total_seconds() == 2 * FORBIDDEN_BACKOFF_SECONDS
+        stand.clock.skip(30)
+        assert 30 <= stand.informer.health.silent_seconds < 31
+
+
+# --- reading our own writes ------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def live(*others: Answer) -> AsyncIterator[tuple[Stand, LiveWatch]]:
+    """A synced cache with one object in version 1, and a watch that sends what the story says."""
+    watch = LiveWatch()
+
+    def script(api: ScriptedApi) -> None:
+        api.lists.append(listing("5", replica_set("web", "1")))
+        api.watches.append(watch.respond)
+        api.others.extend(others)
+
+    async with informing(script) as stand:
+        await stand.until(stand.informer.synced.is_set)
+        yield stand, watch
+
+
+async def test_our_own_writes_are_all_waited_for_and_nothing_else() -> None:
+    async with live() as (stand, watch):
+        assert stand.informer.is_current(WEB)
         assert stand.informer.expect(WEB, "8")
+        assert stand.informer.expect(WEB, "9")
+        for version, current in (("7", False), ("8", False), ("9", True)):
+            watch.send("MODIFIED", replica_set("web", version, replicas=int(version)))
+            await stand.until_replicas(int(version))
+            assert stand.informer.is_current(WEB) is current
+        assert stand.informer.is_current(("shop", "other"))
+
+
+async def test_an_event_that_came_before_the_writes_own_answer_counts_even_if_more_came_since() -> None:
+    async with live() as (stand, watch):
+        watch.send("MODIFIED", replica_set("web", "8"))
+        watch.send("DELETED", replica_set("web", "9"))
+        await stand.until_replicas(None)
+        assert not stand.informer.expect(WEB, "8")
+        assert not stand.informer.expect_gone(WEB, "uid-web")
+        assert stand.informer.is_current(WEB)
+
+
+async def test_a_write_that_changed_nothing_made_no_new_version_to_wait_for() -> None:
+    async with live() as (stand, _):
+        assert not stand.informer.expect(WEB, "1")
+
+
+async def test_the_end_of_an_object_before_ours_of_the_same_name_is_not_news_of_ours() -> None:
+    async with live() as (stand, watch):
+        assert stand.informer.expect(WEB, "8")
+        watch.send("DELETED", replica_set("web", "7"))
+        await stand.until_replicas(None)
         assert not stand.informer.is_current(WEB)
+        watch.send("ADDED", replica_set("web", "8", uid="second", replicas=2))
+        await stand.until_replicas(2)
+        assert stand.informer.is_current(WEB)
+
+
+async def test_the_end_of_what_we_deleted_is_waited_for() -> None:
+    async with live() as (stand, watch):
+        assert stand.informer.expect_gone(WEB, "uid-web")
+        watch.send("MODIFIED", replica_set("web", "8", replicas=8))
+        await stand.until_replicas(8)
+        assert not stand.informer.is_current(WEB)
+        watch.send("DELETED", replica_set("web", "9"))
+        await stand.until(lambda: stand.informer.is_current(WEB))
+        assert stand.replicas() is None
+
+
+async def test_a_write_that_no_watch_delivers_is_read_and_what_comes_late_is_held_back() -> None:
+    async with live(answer(200, replica_set("web", "10", replicas=10))) as (stand, watch):
+        assert stand.informer.expect(WEB, "8")
         await stand.informer.dispel_doubt(WEB, "8")
-        assert stand.clock.slept[-1] == DOUBT_SECONDS
+        assert stand.clock.slept == [DOUBT_SECONDS]
+        assert stand.informer.is_current(WEB)
+        assert stand.replicas() == 10
+        for version in (7, 8, 9, 10, 11):
+            watch.send("MODIFIED", replica_set("web", str(version), replicas=version))
+        await stand.until_replicas(11)
+        assert [replicas for name, replicas in stand.told if replicas not in (10, 11)] == [1]
+
+
+async def test_what_we_deleted_is_read_too_and_does_not_come_back_with_late_news() -> None:
+    async with live(status(404, "NotFound")) as (stand, watch):
+        stand.clock.skip(LONG_AFTER_THE_LIST)
+        assert stand.informer.expect_gone(WEB, "uid-web")
+        await stand.informer.dispel_doubt(WEB, "uid-web")
+        assert stand.informer.is_current(WEB)
+        watch.send("MODIFIED", replica_set("web", "7"))
+        watch.send("DELETED", replica_set("web", "8"))
+        watch.send("ADDED", replica_set("web", "9", uid="second", replicas=9))
+        await stand.until_replicas(9)
+        assert [replicas for _, replicas in stand.told if replicas not in (None, 9)] == [1]
+
+
+async def test_what_finalizers_keep_alive_does_not_hold_up_verdicts_for_ever() -> None:
+    async with live(answer(200, replica_set("web", "6", replicas=6))) as (stand, _):
+        assert stand.informer.expect_gone(WEB, "uid-web")
+        await stand.informer.dispel_doubt(WEB, "uid-web")
         assert stand.informer.is_current(WEB)
         assert stand.replicas() == 6
 
 
-async def test_a_list_that_began_before_the_write_does_not_count_as_having_seen_it() -> None:
+async def test_doubt_lasts_as_long_as_the_object_cannot_be_read() -> None:
+    answers = (status(500, "InternalError"), html(404), answer(200, {}), answer(200, replica_set("web", "8")))
+    async with live(*answers) as (stand, _):
+        assert stand.informer.expect(WEB, "8")
+        await stand.informer.dispel_doubt(WEB, "8")
+        assert stand.clock.slept == [DOUBT_SECONDS] * 4
+        assert stand.replicas() == 1
+        assert stand.informer.is_current(WEB)
+
+
+async def test_a_reading_that_was_overtaken_by_the_watch_is_thrown_away() -> None:
+    async with live() as (stand, watch):
+
+        async def answer_late(request: web.Request) -> web.StreamResponse:
+            watch.send("MODIFIED", replica_set("web", "9", replicas=9))
+            await stand.until_replicas(9)
+            return await answer(200, replica_set("web", "8", replicas=8))(request)
+
+        stand.api.others.append(answer_late)
+        await stand.informer.refresh(WEB)
+        assert stand.replicas() == 9
+
+
+async def test_a_reading_that_was_overtaken_by_a_list_is_thrown_away_even_if_that_changed_nothing() -> None:
+    watch = LiveWatch()
+
     def script(api: ScriptedApi) -> None:
-        api.lists.append(listing("5", replica_set("web", "1")))
-        api.lists.append(listing("6", replica_set("web", "1")))
+        api.lists.append(listing("5"))
+        api.watches.append(watch.respond)
+        api.watches.append(status(410, "Expired"))
         api.watches.append(stream(then="stay"))
 
     async with informing(script) as stand:
         await stand.until(stand.informer.synced.is_set)
-        began = stand.clock.monotonic()
-        stand.informer.expect(WEB, "8")
-        stand.informer._replace(dict(stand.informer.items), began - 1)
-        assert not stand.informer.is_current(WEB)
-        await stand.clock.sleep(1)
-        stand.informer._replace(dict(stand.informer.items), stand.clock.monotonic())
+
+        async def answer_late(request: web.Request) -> web.StreamResponse:
+            watch.cut()
+            await stand.until(lambda: len(stand.api.watched_from) == 3)
+            return await answer(200, replica_set("web", "8"))(request)
+
+        stand.api.others.append(answer_late)
+        await stand.informer.refresh(WEB)
+        assert stand.api.listed == 2
+        assert stand.replicas() is None, "made and deleted again before the list"
+
+
+async def test_what_a_list_showed_counts_too() -> None:
+    watch = LiveWatch()
+
+    def script(api: ScriptedApi) -> None:
+        api.lists.append(listing("5", replica_set("web", "1"), replica_set("old", "2")))
+        api.lists.append(listing("9", replica_set("web", "8")))
+        api.watches.append(status(410, "Expired"))
+        api.watches.append(watch.respond)
+
+    async with informing(script) as stand:
+        watch.send("MODIFIED", replica_set("web", "10", replicas=10))
+        await stand.until_replicas(10)
+        assert not stand.informer.expect(WEB, "8")
+        assert not stand.informer.expect_gone(("shop", "old"), "uid-old")
+
+
+async def test_a_write_during_a_list_that_may_have_gone_past_it_is_found_out_by_another_list() -> None:
+    def script(api: ScriptedApi) -> None:
+        api.lists.append(listing("5"))
+        api.lists.append(listing("9"))
+        api.watches.append(stream(then="stay"))
+        api.others.append(status(404, "NotFound"))
+
+    async with informing(script) as stand:
+        await stand.until(stand.informer.synced.is_set)
+        assert stand.informer.expect(WEB, "4"), "made and undone again before the list, and answered after it"
+        await stand.informer.dispel_doubt(WEB, "4")
         assert stand.informer.is_current(WEB)
+        assert stand.api.listed == 2

@@ -1,4 +1,5 @@
-"""Whatever an unreliable API server does, an object that counts as current is never one from before our last write to it."""
+"""Whatever an unreliable API server does, an object that counts as current is never one from before our last write to
+it."""
 
 from __future__ import annotations
 
@@ -27,6 +28,8 @@ class Story:
         self.server = LaggingServer(self.random, lag=lag)
         self.answered: dict[Key, int] = {}
         """The revision of our last write to each object whose answer we have."""
+        self.doubted: set[Key] = set()
+        """What was seen not to count as current, and of which nothing was told since."""
         self.verdicts = 0
         self.informer = Informer(
             cast("Transport", self.server),
@@ -42,6 +45,8 @@ class Story:
 
     def on_change(self, key: Key, before: ReplicaSet | None, after: ReplicaSet | None) -> None:
         self.check(key)
+        if self.informer.is_current(key):
+            self.doubted.discard(key)
 
     def check(self, key: Key) -> None:
         written = self.answered.get(key, 0)
@@ -69,6 +74,7 @@ class Story:
             self.answered[key] = int(made["resourceVersion"])
             mark = made["uid"] if deletes else made["resourceVersion"]
             if (self.informer.expect_gone if deletes else self.informer.expect)(key, mark):
+                self.doubted.add(key)
                 tasks.start_soon(self.informer.dispel_doubt, key, mark)
 
     async def meddle(self) -> None:
@@ -88,6 +94,8 @@ class Story:
             await asyncio.sleep(0.03)
             for name in NAMES:
                 self.check(("shop", name))
+                is_told = ("shop", name) not in self.doubted or not self.informer.is_current(("shop", name))
+                assert is_told, f"{name} counts as current again, and nobody was told"
 
     async def tell(self) -> None:
         async with anyio.create_task_group() as tasks:

@@ -62,7 +62,7 @@ async def watch(transport: Transport, *, silence: float = 5.0) -> list[bytes]:
         return [line async for line in lines]
 
 
-# --- answers -----------------------------------------------------------------------------------------------------------
+# --- answers ---------------------------------------------------------------------------------------------------------
 
 
 async def test_an_object_is_returned_and_the_request_says_who_asks_what() -> None:
@@ -101,7 +101,9 @@ async def test_an_object_is_returned_and_the_request_says_who_asks_what() -> Non
         (answer(200, ["not", "an", "object"]), errors.MalformedAnswer),
     ],
 )
-async def test_every_answer_that_is_not_the_asked_for_object_is_an_error(said: Answer, expected: type[Exception]) -> None:
+async def test_every_answer_that_is_not_the_asked_for_object_is_an_error(
+    said: Answer, expected: type[Exception]
+) -> None:
     async with talking(said) as (api, transport):
         for ask in (get, post):
             with pytest.raises(expected) as caught:
@@ -146,7 +148,7 @@ async def test_nothing_of_an_answer_is_logged(caplog: pytest.LogCaptureFixture) 
     assert "secret of a proxy" not in caplog.text
 
 
-# --- no answer ---------------------------------------------------------------------------------------------------------
+# --- no answer -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("ask", "maybe"), [(get, False), (post, True)])
@@ -184,7 +186,7 @@ async def test_an_answer_that_breaks_off_is_no_answer() -> None:
         assert caught.value.maybe_applied
 
 
-# --- credentials -------------------------------------------------------------------------------------------------------
+# --- credentials -----------------------------------------------------------------------------------------------------
 
 
 def only(token: str, then: Answer) -> Answer:
@@ -246,7 +248,7 @@ async def test_a_refused_watch_is_begun_again_with_renewed_credentials() -> None
         assert transport.counts == {"WATCH": 2}
 
 
-# --- watches -----------------------------------------------------------------------------------------------------------
+# --- watches ---------------------------------------------------------------------------------------------------------
 
 
 async def test_lines_arrive_whole_however_they_were_cut_and_however_long_they_are() -> None:
@@ -255,7 +257,14 @@ async def test_lines_arrive_whole_however_they_were_cut_and_however_long_they_ar
     async def dribble(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
-        for piece in (b'{"a"', b":1}\n", b'\n\n{"b":2}\n{"c":', b"3}\n", json.dumps(huge).encode() + b"\n", b'{"cut": "o'):
+        for piece in (
+            b'{"a"',
+            b":1}\n",
+            b'\n\n{"b":2}\n{"c":',
+            b"3}\n",
+            json.dumps(huge).encode() + b"\n",
+            b'{"cut": "o',
+        ):
             await response.write(piece)
             await asyncio.sleep(0.001)
         return response
@@ -292,8 +301,8 @@ async def test_a_line_without_an_end_is_given_up() -> None:
 async def test_a_watch_that_does_not_begin_or_breaks_off_is_an_error(said: Answer, expected: type[Exception]) -> None:
     async with talking(limits=QUICK) as (api, transport):
         api.watches.append(said)
-        with pytest.raises(expected) as caught:
-            await watch(transport)
+        with pytest.raises(expected) as caught, anyio.fail_after(5):
+            await watch(transport, silence=60.0)
         assert "secret" not in str(caught.value)
 
 

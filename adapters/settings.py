@@ -49,11 +49,11 @@ class Address(NamedTuple):
 
 
 def _read_address(value: object) -> object:
-    if not isinstance(value, str):
+    if value is None or isinstance(value, Address):
         return value
-    host, colon, port = value.strip().rpartition(":")
+    host, colon, port = str(value).strip().rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isdecimal() or not 0 <= int(port) <= 65_535:
+    if not isinstance(value, str) or not colon or not host or not port.isdecimal() or not 0 <= int(port) <= 65_535:
         raise _sentence('is not an address; expected "host:port", such as "127.0.0.1:8440"')
     return Address(host, int(port))
 

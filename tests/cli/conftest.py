@@ -8,10 +8,6 @@ import pytest
 
 from tests.http.stage import Daemon, Stage
 
-# pytest-asyncio asks for the current loop to put it back later. Where none was ever set, asyncio makes one for that question,
-# which nobody closes; it is then complained about in whichever test the collector runs.
-asyncio.set_event_loop(None)
-
 
 @pytest.fixture(autouse=True)
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

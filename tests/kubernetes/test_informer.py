@@ -448,6 +448,24 @@ async def test_a_write_that_no_watch_delivers_is_read_and_what_comes_late_is_hel
         assert [replicas for name, replicas in stand.told if replicas not in (10, 11)] == [1]
 
 
+async def test_held_back_news_of_our_own_write_is_told_although_the_object_is_the_same() -> None:
+    async with live() as (stand, watch):
+
+        async def answer_while_we_write(request: web.Request) -> web.StreamResponse:
+            stand.clock.skip(1)
+            assert stand.informer.expect(WEB, "10")
+            return await answer(200, replica_set("web", "10", replicas=10))(request)
+
+        stand.api.others.append(answer_while_we_write)
+        await stand.informer.refresh(WEB)
+        assert stand.replicas() == 10
+        assert not stand.informer.is_current(WEB)
+        told = len(stand.told)
+        watch.send("MODIFIED", replica_set("web", "10", replicas=10))
+        await stand.until(lambda: stand.informer.is_current(WEB))
+        assert stand.told[told:] == [("web", 10)]
+
+
 async def test_what_we_deleted_is_read_too_and_does_not_come_back_with_late_news() -> None:
     async with live(status(404, "NotFound")) as (stand, watch):
         stand.clock.skip(LONG_AFTER_THE_LIST)
@@ -544,3 +562,4 @@ async def test_a_write_during_a_list_that_may_have_gone_past_it_is_found_out_by_
         await stand.informer.dispel_doubt(WEB, "4")
         assert stand.informer.is_current(WEB)
         assert stand.api.listed == 2
+        assert stand.told == [("web", None)], "what may be concluded has changed, so it is told"

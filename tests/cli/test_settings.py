@@ -1,0 +1,241 @@
+"""The settings file: what it means, where it is looked for, and what is said of one that is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.settings import (
+    Access,
+    Address,
+    LogFormat,
+    PrometheusSettings,
+    ScrapeSettings,
+    Surroundings,
+    WatchBreadth,
+    default_socket,
+    default_store,
+)
+from adapters.settings_reader import SettingsInvalid, load_settings, parse_settings
+from tests.cli.terminal import ROOT
+
+HASH = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
+WHOLE = f"""
+store: state/headgate.db
+socket: ~/headgate.sock
+listen: "[::1]:8440"
+tokens:
+  - {{name: ci, sha256: {HASH}, roles: [release-managers], access: read}}
+publicUrl: https://headgate.example/hg/
+accounts:
+  prod: {{kubeconfig: prod.kubeconfig, context: west, watch: namespace}}
+  here: {{inCluster: true}}
+  usual: {{}}
+metricProviders:
+  prometheus:
+    type: prometheus
+    url: https://prometheus.example/
+    basic: {{username: ada, password: {{file: ~/password}}}}
+    tls: {{caFile: ca.pem}}
+    timeout: 2.5
+  pages: {{type: scrape, urls: ["http://a/metrics"], bearer: {{env: TOKEN}}}}
+secrets:
+  hook: {{file: hook.token}}
+log: {{level: warning, format: json}}
+"""
+
+
+def around(home: Path = Path("/home/ada"), *, is_root: bool = False, **environment: str) -> Surroundings:
+    return Surroundings(environment, home, is_root)
+
+
+def problems_of(text: str) -> list[str]:
+    with pytest.raises(SettingsInvalid) as caught:
+        parse_settings(text.encode(), "headgate.yaml")
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_a_whole_file(tmp_path: Path) -> None:
+    path = tmp_path / "headgate.yaml"
+    path.write_text(WHOLE)
+    settings = load_settings(path, around())
+    assert settings.source == path
+    assert settings.store == tmp_path / "state/headgate.db"
+    assert settings.socket == Path("/home/ada/headgate.sock")
+    assert settings.listen == Address("::1", 8440)
+    assert str(settings.listen) == "[::1]:8440"
+    token = settings.tokens[0]
+    assert (token.name, token.roles, token.access) == ("ci", ("release-managers",), Access.READ)
+    assert settings.public_url == "https://headgate.example/hg"
+    assert settings.accounts["prod"].kubeconfig == tmp_path / "prod.kubeconfig"
+    assert settings.accounts["prod"].watch is WatchBreadth.NAMESPACE
+    assert settings.accounts["here"].in_cluster
+    assert settings.accounts["usual"].kubeconfig is None
+    prometheus, pages = settings.metric_providers["prometheus"], settings.metric_providers["pages"]
+    assert isinstance(prometheus, PrometheusSettings)
+    assert prometheus.basic is not None
+    assert prometheus.basic.password.file == Path("/home/ada/password")
+    assert prometheus.tls is not None
+    assert (prometheus.tls.ca_file, prometheus.timeout) == (tmp_path / "ca.pem", 2.5)
+    assert isinstance(pages, ScrapeSettings)
+    assert (pages.urls, pages.interval) == (("http://a/metrics",), 5.0)
+    assert settings.secrets["hook"].file == tmp_path / "hook.token"
+    assert settings.log.format is LogFormat.JSON
+
+
+def test_the_commented_file_is_the_defaults_and_right_when_its_comments_are_taken_away(tmp_path: Path) -> None:
+    example = ROOT / "config" / "headgate.yaml"
+    as_it_is = load_settings(example, around())
+    assert (as_it_is.accounts, as_it_is.tokens, as_it_is.listen) == ({}, (), None)
+    lines = example.read_text().splitlines()
+    uncommented = [
+        line[1:] if line.startswith("#") and not line.startswith(("# ", "#\n")) and line != "#" else ""
+        for line in lines
+    ]
+    text = "\n".join(uncommented).replace("    #basic", "    # basic")
+    found = parse_settings(text.encode(), "headgate.yaml")
+    assert set(found.accounts) == {"prod-west", "here"}
+    assert set(found.metric_providers) == {"prometheus", "pages"}
+    assert set(found.secrets) == {"ci-token", "chat-hook"}
+    assert [token.access for token in found.tokens] == [Access.FULL, Access.FULL, Access.READ]
+    assert found.model_fields_set == set(type(found).model_fields)
+
+
+def test_where_the_file_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    home = tmp_path / "home"
+    assert load_settings(None, around(home)).source is None
+    own = home / ".config/headgate/headgate.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("store: own.db")
+    assert load_settings(None, around(home)).store == own.parent / "own.db"
+    beside = tmp_path / "headgate.yaml"
+    beside.write_text("store: beside.db")
+    assert load_settings(None, around(home)).store == tmp_path / "beside.db"
+    named = tmp_path / "named.yaml"
+    named.write_text("store: named.db")
+    assert load_settings(None, around(home, HEADGATE_CONFIG=str(named))).store == tmp_path / "named.db"
+    assert load_settings(beside, around(home, HEADGATE_CONFIG=str(named))).store == tmp_path / "beside.db"
+
+
+def test_a_file_that_is_named_has_to_be_there(tmp_path: Path) -> None:
+    for options in ((tmp_path / "none.yaml", around()), (None, around(HEADGATE_CONFIG=str(tmp_path / "none.yaml")))):
+        with pytest.raises(SettingsInvalid, match=r"none.yaml:1:1: the settings file cannot be read: no such file"):
+            load_settings(*options)
+
+
+def test_where_things_are_by_default() -> None:
+    assert default_store(around()) == Path("/home/ada/.local/share/headgate/headgate.db")
+    assert default_store(around(XDG_DATA_HOME="/data")) == Path("/data/headgate/headgate.db")
+    assert default_store(around(is_root=True)) == Path("/var/lib/headgate/headgate.db")
+    assert default_store(around(STATE_DIRECTORY="/var/lib/private/headgate:/x")) == Path(
+        "/var/lib/private/headgate/headgate.db"
+    )
+    assert default_socket(around(XDG_RUNTIME_DIR="/run/user/7")) == Path("/run/user/7/headgate.sock")
+    assert default_socket(around()) == Path("/home/ada/.local/share/headgate/headgate.sock")
+    assert default_socket(around(is_root=True, XDG_RUNTIME_DIR="/run/user/0")) == Path("/run/headgate/headgate.sock")
+    assert default_socket(around(RUNTIME_DIRECTORY="/run/hg")) == Path("/run/hg/headgate.sock")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("stroe: x", '1:1: unknown field "stroe" in the settings file; did you mean "store"?'),
+        ("- a", '1:1: this is not a settings file; expected a mapping, such as "accounts: ..."'),
+        ("log: {level: info", ":1:"),
+        ("log: {}\n---\nlog: {}", "3:1: a second document begins here; a settings file is one document"),
+        ("log: {}\nlog: {}", '2:1: "log" stands here twice, first at 1:1; remove one of the two'),
+        (
+            "listen: 127.0.0.1:80",
+            '1:1: "listen" opens the API to the network, so it needs at least one entry in "tokens"',
+        ),
+        ("listen: nowhere", '1:9: listen is not an address; expected "host:port"'),
+        ("listen: a:99999", '1:9: listen is not an address; expected "host:port"'),
+        ("listen: 8440", "1:9: listen is not an address; expected"),
+        ("publicUrl: headgate.example", '1:12: publicUrl is not an address; expected "https://host"'),
+        ("publicUrl: https://ada:pw@headgate.example", "1:12: publicUrl is not an address"),
+        (
+            "accounts:\n  prod: {kubeconfg: x}",
+            '2:10: unknown field "kubeconfg" in accounts.prod; did you mean "kubeconfig"?',
+        ),
+        ("accounts:\n  a b: {}", "accounts.a b is not a name; expected letters, digits, dots, dashes and underscores"),
+        ("accounts:\n  prod:", "2:3: accounts.prod is empty; give it a value, or remove the key"),
+        ("accounts: {a: {inCluster: true, context: x}}", 'accounts.a is "inCluster" and names a kubeconfig or context'),
+        ("accounts: {a: {watch: all}}", 'a.watch is the text "all"; expected cluster or namespace'),
+        ("metricProviders: {a: {url: x}}", 'metricProviders.a has no "type"; add one: prometheus or scrape'),
+        ("metricProviders: {a: {type: promethus}}", 'a.type is the text "promethus"; expected prometheus or scrape'),
+        ("metricProviders: {a: {type: prometheus}}", 'metricProviders.a has no "url"; add it'),
+        ("metricProviders: {a: {type: scrape, urls: []}}", "a.urls is a list; expected at least one entry"),
+        (
+            "metricProviders: {a: {type: scrape, urls: [http://x], ulrs: 1}}",
+            'unknown field "ulrs" in metricProviders.a; did you mean "urls"?',
+        ),
+        ("metricProviders: {a: {type: prometheus, url: http://x, timeout: 0}}", "a.timeout is 0; expected more than 0"),
+        (
+            "metricProviders: {a: {type: prometheus, url: http://x, bearer: {}}}",
+            'a.bearer has to say where the secret is, by "file" or by "env"',
+        ),
+        (
+            f"tokens: [{{name: a, sha256: {HASH}}}, {{name: a, sha256: {HASH}}}]",
+            'two tokens are called "a"; give each its own name',
+        ),
+        (
+            "tokens: [{name: a, sha256: hunter2}]",
+            "tokens[0].sha256 is not the SHA-256 of a token; make one with: printf",
+        ),
+        (
+            "secrets: {a: {file: x, env: y}}",
+            'secrets.a has to say where the secret is, by "file" or by "env", one of the two',
+        ),
+        ("log: {level: loud}", '1:14: log.level is the text "loud"; expected debug, info, warning or error'),
+    ],
+)
+def test_what_is_wrong_is_said_at_its_place(text: str, sentence: str) -> None:
+    found = problems_of(text)
+    assert any(sentence in problem for problem in found), found
+
+
+def test_every_problem_comes_at_once_in_the_order_of_the_file() -> None:
+    found = problems_of("stroe: x\naccounts: {a: {watch: all}}\nlog: {level: loud, format: 5}")
+    assert [problem.split(":")[1] for problem in found] == ["1", "2", "3", "3"]
+
+
+def test_a_secret_in_the_wrong_place_is_not_repeated() -> None:
+    assert "hunter2" not in "".join(problems_of("tokens: [{name: a, sha256: hunter2}]"))
+
+
+def test_bytes_that_are_no_text() -> None:
+    with pytest.raises(SettingsInvalid, match=r"headgate.yaml:2:1: byte 9 \(0xff\) is not UTF-8"):
+        parse_settings(b"log: {}\n\xff", "headgate.yaml")
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["type", "url", "file", "a"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            ["store", "socket", "listen", "tokens", "publicUrl", "accounts", "metricProviders", "secrets", "log"]
+        ),
+        _VALUES,
+        max_size=4,
+    )
+)
+def test_values_at_random_are_read_or_refused_in_our_words(values: dict[str, object]) -> None:
+    try:
+        parse_settings(yaml.safe_dump(values, allow_unicode=False).encode(), "headgate.yaml")
+    except SettingsInvalid as error:
+        for problem in error.problems:
+            assert "another value" not in problem.message, problem
+            assert "Input should" not in problem.message
+            assert problem.line >= 1

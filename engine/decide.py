@@ -256,7 +256,7 @@ class _Turn:
         short = {
             name: workload
             for name, workload in seen.workloads.items()
-            if workload.canary_desired > 0 and workload.canary_available < workload.canary_desired
+            if not workload.canary_exists or workload.canary_available < workload.canary_desired
         }
         gone = [name for name, workload in short.items() if workload.canary_available == 0]
         if gone and self.at.served > 0:
@@ -358,6 +358,13 @@ class _Turn:
         elif operation.condition is Condition.NO_WEIGHT:
             self.at = replace(self.at, served=0)
 
+    def _note_served(self) -> None:
+        """What was really reached, beside what was asked for: a ratio of few pods is coarse."""
+        served = self._served(self.at.weight)
+        if served != self.at.weight:
+            self.story.append(f"asked for {self.at.weight / 100:g} %, reached {served / 100:g} %")
+        self.at = replace(self.at, served=served)
+
     def _served(self, fallback: int) -> int:
         weights = [route.weight for route in self.observation.routes.values() if route.weight is not None]
         return max(weights) if weights else fallback
@@ -406,6 +413,8 @@ class _Turn:
                 raise AssertionError(f"state {self.at.state} has no end of its own")
 
     def _next_step(self) -> None:
+        if self.at.state is State.SHIFTING:
+            self._note_served()
         steps = self.spec.plan.steps
         index = self.at.step + 1
         if index >= len(steps) or self.strategy.skips_steps(self.spec, self.at):

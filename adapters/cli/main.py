@@ -366,7 +366,7 @@ def _wait(work: Coroutine[Any, Any, ExitCode]) -> ExitCode:
     try:
         return asyncio.run(work)
     except KeyboardInterrupt:
-        raise Interrupted("interrupted; what was given to a daemon goes on there") from None
+        raise Interrupted("interrupted; what a daemon was given goes on there") from None
 
 
 def _end(code: ExitCode) -> None:

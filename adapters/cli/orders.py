@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -119,9 +120,12 @@ _TAKEN = {
 
 
 async def follow(client: DaemonClient, release: str, daemon: Daemon, printer: Printer) -> ReleaseDetail:
-    clock = SystemClock()
-    with show_progress(daemon, printer) as progress:
-        return await Follower(client, release, progress, clock).follow()
+    try:
+        with show_progress(daemon, printer) as progress:
+            return await Follower(client, release, progress, SystemClock()).follow()
+    except asyncio.CancelledError:
+        printer.warn(f"release {release} goes on; watch it again with: {daemon.advise(f'status {release} --watch')}")
+        raise
 
 
 @contextmanager

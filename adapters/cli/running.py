@@ -97,6 +97,8 @@ class _Run:
         self._release = ""
         self._is_interrupted = False
         self._has_ended = False
+        self._is_explained = False
+        """Whether whoever interrupted was told what is left."""
 
     # --- the run -------------------------------------------------------------------------------------------------------
 
@@ -205,6 +207,7 @@ class _Run:
             self._printer.say(text)
 
     def _explain_leaving(self) -> Interrupted:
+        self._is_explained = True
         if not self._release:
             return Interrupted("interrupted; nothing was started")
         return Interrupted(
@@ -219,7 +222,8 @@ class _Run:
         """The temporary store goes with the run, unless a rollout is left that somebody may want to carry on."""
         if self._is_temporary and self._release and not self._has_ended:
             self._settings.socket.unlink(missing_ok=True)
-            self._printer.warn(f"the store of release {self._release} is kept: {self._settings.store}")
+            if not self._is_explained:
+                self._printer.warn(f"the store of release {self._release} is kept: {self._settings.store}")
             return
         shutil.rmtree(self._folder, ignore_errors=True)
 

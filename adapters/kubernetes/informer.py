@@ -22,6 +22,7 @@ from random import Random
 from typing import Generic, TypeVar
 
 import anyio
+import anyio.lowlevel
 import msgspec
 import structlog
 
@@ -98,6 +99,7 @@ class Informer(Generic[T]):
         self._on_change = on_change
         self._on_synced = on_synced
         self._version = ""
+        self._must_list = True
         self._backoff = Backoff(random)
         self._writes = OwnWrites()
         self._listing = False
@@ -141,8 +143,7 @@ class Informer(Generic[T]):
         return self.synced.is_set() and self._writes.are_seen(key)
 
     async def dispel_doubt(self, key: Key, mark: Mark) -> None:
-        """Wait for an expected version (or, with its uid, for a deleted object's end); read the object if it does not
-        come."""
+        """Wait for an expected version, or for the end of what has this uid. If it does not come, read the object."""
         await self._clock.sleep(DOUBT_SECONDS)
         while self._writes.is_expected(key, mark):
             try:
@@ -188,7 +189,7 @@ class Informer(Generic[T]):
     async def run(self) -> None:
         while True:
             try:
-                if not self._version:
+                if self._must_list:
                     await self._relist()
                 with anyio.CancelScope() as self._watching:
                     await self._watch()
@@ -196,12 +197,12 @@ class Informer(Generic[T]):
                 await self._back_off(error)
 
     def _list_again(self) -> None:
-        self._version = ""
+        self._must_list = True
         self._watching.cancel()
 
     async def _back_off(self, error: ApiError) -> None:
         if isinstance(error, Expired):
-            self._version = ""
+            self._must_list = True
         self._tell_trouble(error)
         await self._clock.sleep(self._wait_after(error))
 
@@ -223,10 +224,13 @@ class Informer(Generic[T]):
             self._reading = dict.fromkeys(self._reading, False)
             try:
                 found, version = await self._list()
+                await self._replace(found)
             finally:
                 self._listing = False
-        self._replace(found, began)
+        for key in self._writes.listed(began=began, ended=self._clock.monotonic()):
+            self._wake(key)
         self._version = version
+        self._must_list = False
         if not self.synced.is_set():
             self.synced.set()
             self._on_synced()
@@ -258,18 +262,19 @@ class Informer(Generic[T]):
             raise MalformedAnswer(what, "the list has no resourceVersion to watch from")
         return page.metadata
 
-    def _replace(self, found: dict[Key, T], began: float) -> None:
-        settled = self._writes.listed(began=began, ended=self._clock.monotonic())
-        for key in [key for key in self.items if key not in found]:
-            self._writes.show(key, self.items[key].uid)
-            self._put(key, None)
-        for key, item in found.items():
+    async def _replace(self, found: dict[Key, T]) -> None:
+        """Make the cache what was listed. A page at a time: everything at once would hold up everybody else."""
+        gone: list[tuple[Key, T | None]] = [(key, None) for key in self.items if key not in found]
+        for number, (key, item) in enumerate([*gone, *found.items()]):
+            if number % PAGE == 0:
+                await anyio.lowlevel.checkpoint()
             there = self.items.get(key)
-            if there is None or (there.uid, there.resource_version) != (item.uid, item.resource_version):
+            if item is None and there is not None:
+                self._writes.show(key, there.uid)
+                self._put(key, None)
+            elif item is not None and _identity(there) != _identity(item):
                 self._writes.show(key, item.resource_version)
                 self._put(key, item)
-        for key in settled:
-            self._wake(key)
 
     async def _watch(self) -> None:
         seconds = self._random.uniform(*WATCH_SECONDS)
@@ -332,8 +337,7 @@ class Informer(Generic[T]):
             self.items.pop(key, None)
         else:
             self.items[key] = item
-        if before is not item:
-            self._on_change(key, before, item)
+        self._on_change(key, before, item)
 
     def _wake(self, key: Key) -> None:
         """What is known of the object is the same, but what may be concluded from it has changed."""
@@ -361,6 +365,10 @@ class Informer(Generic[T]):
             self._trouble = ""
             self._so_since = self._clock.now()
             log.info("informer.well", what=self.what)
+
+
+def _identity(item: Item | None) -> tuple[str, str] | None:
+    return (item.uid, item.resource_version) if item is not None else None
 
 
 def _error_of(error: WatchError, what: str) -> ApiError:

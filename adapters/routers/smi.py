@@ -19,7 +19,7 @@ from adapters.kubernetes.templates import MANAGED_BY_LABEL, MANAGER, ROLLOUT_ANN
 from adapters.routers import services
 from adapters.routers.weights import basis_points, parse_weight, relative_weights
 from engine.errors import Rejected
-from engine.model import ActionKind, Facts, RolloutSpec, RoutePlan, Snapshot
+from engine.model import UNDOING_STATES, ActionKind, Facts, RolloutSpec, RoutePlan, Snapshot, State
 from engine.observation import RouteObservation
 
 GROUP = "split.smi-spec.io"
@@ -74,10 +74,8 @@ class SmiRouter:
     def observe(self, cluster: Cluster, spec: RolloutSpec, route: RoutePlan, snapshot: Snapshot) -> RouteObservation:
         resource = _watched(route, snapshot)
         found = cluster.cached_object(resource, spec.plan.namespace, route.split) if resource is not None else None
-        if found is None:
-            return RouteObservation()
-        weight = read_weight(route, found)
-        return RouteObservation(True, weight, _drift(route, found, weight))
+        weight = read_weight(route, found) if found is not None else None
+        return RouteObservation(found is not None, weight, _drift(route, snapshot, found, weight))
 
 
 def _watched(route: RoutePlan, snapshot: Snapshot) -> ResourceRef | None:
@@ -167,10 +165,22 @@ def read_weight(route: RoutePlan, split: JsonObject) -> int | None:
     return basis_points(canary, total)
 
 
-def _drift(route: RoutePlan, split: JsonObject, weight: int | None) -> str:
+def _drift(route: RoutePlan, snapshot: Snapshot, split: JsonObject | None, weight: int | None) -> str:
+    """What somebody else made of the split while it stood as we ordered it: no write of ours to it is under way."""
+    settled = snapshot.state is not State.PREPARING and snapshot.state not in UNDOING_STATES
+    if not settled or snapshot.state is State.FINALISING or snapshot.action is not None:
+        return ""
+    if f"ensure-route:{route.name}" not in snapshot.begun or f"remove-route:{route.name}" in snapshot.begun:
+        return ""
+    advice = "put it back and resume, or abort"
+    if split is None:
+        return f"TrafficSplit {route.split} was removed by somebody else, so {route.root_service} reaches all pods; {advice}"
     names = {backend.get("service") for backend in split["spec"].get("backends") or []}
     if weight is None or names != {route.stable_service, route.canary_service}:
-        return f"the backends of TrafficSplit {route.split} were edited by somebody else"
+        return f"the backends of TrafficSplit {route.split} were edited by somebody else; {advice}"
+    if weight != snapshot.weight:
+        instead = f"{weight / 100:g} % instead of {_words(snapshot.weight)}"
+        return f"somebody else set TrafficSplit {route.split} to {instead}; {advice}"
     return ""
 
 

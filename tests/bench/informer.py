@@ -3,8 +3,8 @@
     python -m tests.bench.informer [--pods 5000] [--events 5000]
 
 A process of its own serves the pods (9.6 kB each, as real ones are) over loopback; this one holds nothing but the cache
-of one cluster with its index and bus, and a task that notices when the loop comes back to it late. It ends after a minute
-whatever happens.
+of one cluster with its index and bus, and a task that notices when the loop comes back to it late. It ends after a
+minute whatever happens.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ TICK_SECONDS = 0.001
 POD_BYTES = 9_600
 
 
-# --- the server --------------------------------------------------------------------------------------------------------
+# --- the server ------------------------------------------------------------------------------------------------------
 
 
 def pod(number: int, version: int) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def pod(number: int, version: int) -> dict[str, Any]:
             "containerStatuses": [{"name": "app", "ready": True, "restartCount": 0, "state": {"running": {}}}],
         },
     }
-    fields = {f"f:field-{index}": {"f:value": {}} for index in range(40)}
+    fields: dict[str, Any] = {f"f:field-{index}": {"f:value": {}} for index in range(40)}
     body["metadata"]["managedFields"] = [{"manager": "kubelet", "operation": "Update", "fieldsV1": fields}]
     missing = POD_BYTES - len(json.dumps(body))
     body["metadata"]["annotations"] = {"notes": "x" * max(missing, 0)}
@@ -112,7 +112,7 @@ async def server(pods: int, events: int) -> AsyncIterator[str]:
         await process.communicate()
 
 
-# --- the measurement ---------------------------------------------------------------------------------------------------
+# --- the measurement -------------------------------------------------------------------------------------------------
 
 
 class Stalls:

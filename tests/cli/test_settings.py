@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -91,12 +92,9 @@ def test_the_commented_file_is_the_defaults_and_right_when_its_comments_are_take
     example = ROOT / "config" / "headgate.yaml"
     as_it_is = load_settings(example, around())
     assert (as_it_is.accounts, as_it_is.tokens, as_it_is.listen) == ({}, (), None)
-    lines = example.read_text().splitlines()
-    uncommented = [
-        line[1:] if line.startswith("#") and not line.startswith(("# ", "#\n")) and line != "#" else ""
-        for line in lines
-    ]
-    text = "\n".join(uncommented).replace("    #basic", "    # basic")
+    is_prose = re.compile(r"# \S.*|#").fullmatch
+    lines = ["" if is_prose(line) else line.removeprefix("#") for line in example.read_text().splitlines()]
+    text = "\n".join(lines)
     found = parse_settings(text.encode(), "headgate.yaml")
     assert set(found.accounts) == {"prod-west", "here"}
     assert set(found.metric_providers) == {"prometheus", "pages"}

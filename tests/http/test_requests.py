@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from adapters.http import requests
+from adapters.http import requests, server
 from adapters.http.bodies import CallbackBody, CommandBody, SourceBody, SubmitBody
 from adapters.http.failures import ApiFailure
-from tests.http.stage import APPROVAL, Daemon, submission
+from tests.http.stage import APPROVAL, Daemon, Stage, submission
 
 JSON = {"Content-Type": "application/json"}
 
@@ -142,6 +142,19 @@ async def test_a_body_that_does_not_arrive_is_given_up(daemon: Daemon, monkeypat
         answer = await reader.readline()
     assert b"408" in answer
     writer.close()
+
+
+async def test_a_head_that_trickles_in_is_cut_off(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "IDLE_SECONDS", 0.2)
+    async with stage.daemon() as daemon:
+        reader, writer = await asyncio.open_unix_connection(str(daemon.running.settings.socket))
+        writer.write(b"GET /livez HTTP/1.1\r\n")
+        with anyio.fail_after(5):
+            while not reader.at_eof():
+                writer.write(b"X-More: x\r\n")
+                await anyio.sleep(0.02)
+        writer.close()
+        assert (await daemon.client.releases()).releases == ()
 
 
 async def test_what_is_not_http_is_answered_and_closed(daemon: Daemon) -> None:

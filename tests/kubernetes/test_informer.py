@@ -435,6 +435,15 @@ async def test_the_end_of_what_we_deleted_is_waited_for() -> None:
         assert stand.replicas() is None
 
 
+async def test_the_end_of_what_the_cache_never_saw_is_told_if_we_waited_for_it() -> None:
+    async with live() as (stand, watch):
+        other = ("shop", "other")
+        assert stand.informer.expect_gone(other, "uid-other")
+        watch.send("DELETED", replica_set("other", "7"))
+        await stand.until(lambda: stand.informer.is_current(other))
+        assert stand.told[-1] == ("other", None)
+
+
 async def test_a_write_that_no_watch_delivers_is_read_and_what_comes_late_is_held_back() -> None:
     async with live(answer(200, replica_set("web", "10", replicas=10))) as (stand, watch):
         assert stand.informer.expect(WEB, "8")

@@ -181,6 +181,55 @@ async def test_an_edit_of_the_template_by_somebody_else_holds_the_rollout(tmp_pa
         assert (await told.until_ended()).status is ReleaseStatus.SUCCEEDED
 
 
+@pytest.mark.parametrize(
+    ("what", "sentence"),
+    [("removed", "was removed by somebody else"), ("weights", "somebody else set TrafficSplit web to 90 %")],
+)
+async def test_a_split_that_somebody_else_touches_holds_the_rollout_and_an_abort_clears_up(
+    tmp_path: Path, what: str, sentence: str
+) -> None:
+    async with stage(tmp_path) as told:
+        await told.live()
+        before = told.picture()
+        await told.submit(release_plan(target_plan([percent(25), Approval()], settle=0.05)))
+        await told.until_state(State.APPROVING)
+        told.traffic.pods_may_fail = True
+        split = told.storage.get(told.splits, "shop", "web")
+        if what == "removed":
+            told.storage.delete(told.splits, "shop", "web")
+        else:
+            split["spec"]["backends"][0]["weight"], split["spec"]["backends"][1]["weight"] = 10, 90
+            told.storage.update(told.splits, split, manager="somebody")
+        await told.until(lambda: sentence in told.journal.snapshots["r1.production"].held)
+        await told.engine.command("r1", Command(CommandKind.ABORT, by="ada"))
+        assert (await told.until_ended()).status is ReleaseStatus.FAILED
+        assert told.picture() == before
+        told.traffic.violations.clear()
+
+
+@MESH_AND_RATIO
+async def test_a_canary_that_somebody_else_removes_is_undone_at_once(tmp_path: Path, route: RoutePlan) -> None:
+    async with stage(tmp_path) as told:
+        await told.live()
+        before = told.picture()
+        told.traffic.pods_may_fail = True
+        await told.submit(release_plan(target_plan([percent(34), Pause(600.0)], route=route, settle=0.05)))
+        at = await told.until_state(State.PAUSING)
+        told.storage.delete(REPLICA_SETS, "shop", str(at.facts["web.canary_name"]), propagation="Background")
+        assert (await told.until_ended()).status is ReleaseStatus.FAILED
+        assert told.picture() == before
+
+
+async def test_the_ratio_that_was_really_reached_stands_beside_the_one_that_was_asked_for(tmp_path: Path) -> None:
+    async with stage(tmp_path) as told:
+        await told.live()
+        plan = target_plan([percent(10), Approval()], route=pod_ratio_route())
+        await told.submit(release_plan(plan))
+        at = await told.until_state(State.APPROVING)
+        assert (at.weight, at.served) == (1_000, 3_333)
+        assert any("asked for 10 %, reached 33.33 %" in entry.text for entry in told.journal.entries["r1.production"])
+
+
 async def test_a_canary_whose_pods_all_die_is_undone_at_once(tmp_path: Path) -> None:
     async with stage(tmp_path) as told:
         await told.live()

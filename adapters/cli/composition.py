@@ -16,6 +16,7 @@ from typing import Protocol
 import aiohttp
 from aiohttp import web
 
+from adapters.cli.errors import StoreUnusable
 from adapters.hooks.webhooks import WebhookCaller
 from adapters.http.server import build_application
 from adapters.http.service import Service
@@ -76,7 +77,8 @@ async def compose(
 ) -> AsyncIterator[Running]:
     """A running engine on the settings' store, with every unfinished rollout taken up.
 
-    Leaving the block stops driving; nothing is undone. Raises `StoreError` and `ClusterUnreachable`.
+    Leaving the block stops driving; nothing is undone. Raises `StoreError`, `StoreUnusable` and
+    `ClusterUnreachable`.
     """
     try:
         async with _compose(settings, connect, embedded) as running:
@@ -91,7 +93,11 @@ async def _compose(settings: Settings, connect: Connect, embedded: EmbeddedOptio
     clock = SystemClock()
     telemetry = Telemetry(clock)
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_store(settings.store))
+        try:
+            store = await stack.enter_async_context(open_store(settings.store))
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            raise StoreUnusable(f"the store {settings.store} cannot be opened: {why}; name another one") from error
         session = await stack.enter_async_context(_hook_session())
         world, clusters = await stack.enter_async_context(connect(settings, embedded, clock))
         webhooks = WebhookCaller(session, Secrets(settings.secrets, os.environ), settings.public_url)

@@ -20,5 +20,9 @@ class ClusterUnreachable(HeadgateError):
     """A cluster of the settings cannot be reached or logged in to (exit code 4)."""
 
 
+class StoreUnusable(HeadgateError):
+    """There can be no store where one is named (exit code 2)."""
+
+
 class Interrupted(HeadgateError):
     """Somebody pressed Ctrl-C (exit code 130). The message says what goes on, and where."""

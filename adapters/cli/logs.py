@@ -38,5 +38,5 @@ def configure_logs(level: LogLevel, form: LogFormat) -> None:
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s", force=True
     )
-    # It writes a traceback for every caller who does not speak HTTP. What goes wrong on our side is logged by the API itself.
+    # It writes a traceback for every caller who does not speak HTTP. What goes wrong on our side, the API logs itself.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)

@@ -119,7 +119,8 @@ class _Run:
             raise self._explain_leaving()
         write_outputs(detail.release, os.environ)
         code = print_result(detail, self._printer, None)
-        return ExitCode.INTERRUPTED if self._is_interrupted else code
+        # One that had succeeded before the interrupt could reach it is a success.
+        return ExitCode.INTERRUPTED if self._is_interrupted and code is not ExitCode.SUCCESS else code
 
     def _is_called_back(self) -> bool:
         steps = [step for target in self._plan.targets for step in target.steps]

@@ -23,7 +23,8 @@ from adapters.http.failures import ApiFailure
 from adapters.settings import Access, Token
 
 _PEER_CREDENTIALS = struct.Struct("3i")
-_OPEN_PATHS = ("/livez", "/readyz", "/v1/callbacks/")
+_OPEN = frozenset({"/livez", "/readyz", "/v1/callbacks/{rollout}/{token}/callback"})
+"""The routes that are answered without knowing who asks."""
 _READING = frozenset({"GET", "HEAD"})
 
 
@@ -44,7 +45,8 @@ def identify_callers(tokens: Sequence[Token]) -> Middleware:
 
     @web.middleware
     async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not request.path.startswith(_OPEN_PATHS):
+        resource = request.match_info.route.resource
+        if resource is None or resource.canonical not in _OPEN:
             caller = await gate.identify(request)
             if caller.access is Access.READ and request.method not in _READING:
                 raise ApiFailure(ErrorCode.FORBIDDEN, f"the token {caller.name} may read, but not give orders")

@@ -146,4 +146,6 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _reason(error: OSError) -> str:
-    return (os.strerror(error.errno) if error.errno else str(error)).lower()
+    """The system's own words; those of asyncio repeat the address."""
+    known = error.errno is not None and error.errno > 0
+    return (os.strerror(error.errno or 0) if known else error.strerror or str(error)).lower()

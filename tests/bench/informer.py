@@ -170,8 +170,8 @@ def _key(number: int) -> tuple[str, str]:
 
 def tell(what: str, objects: int, took: float, used: float, worst: float) -> None:
     say(
-        f"{what}: {objects} objects in {took:.2f} s ({objects / took:,.0f}/s), {used / objects * 1e6:.0f} us of processor "
-        f"each, longest stall of the loop {worst * 1e3:.1f} ms"
+        f"{what}: {objects} objects in {took:.2f} s ({objects / took:,.0f}/s), "
+        f"{used / objects * 1e6:.0f} us of processor each, longest stall of the loop {worst * 1e3:.1f} ms"
     )
 
 

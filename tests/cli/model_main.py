@@ -1,4 +1,4 @@
-"""`python -m tests.cli.model_main ...`: the command line with a model in the place of the clusters, as a process of its own."""
+"""`python -m tests.cli.model_main ...`: the command line as a process, with a model in the place of the clusters."""
 
 from __future__ import annotations
 

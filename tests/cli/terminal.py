@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -62,8 +63,6 @@ def command_line(*arguments: object, model: bool = False) -> list[str]:
 
 def start(*arguments: object, model: bool = False, cwd: Path | None = None, **options: Any) -> subprocess.Popen[str]:
     environment: Mapping[str, str] = options.pop("env", {})
-    import os
-
     return subprocess.Popen(
         command_line(*arguments, model=model),
         cwd=cwd,

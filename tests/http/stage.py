@@ -1,4 +1,4 @@
-"""A real daemon in this process: the composition's own parts on a Unix socket, with a model in the place of the clusters."""
+"""A real daemon in this process: the composition's own parts on a Unix socket, with a model instead of clusters."""
 
 from __future__ import annotations
 

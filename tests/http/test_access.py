@@ -133,6 +133,9 @@ async def test_an_address_that_is_taken_is_said_so(tmp_path: Path) -> None:
             async with stage.daemon():
                 pass
     assert not stage.settings.socket.exists()
+    with pytest.raises(AddressInUse, match=r"nowhere.invalid:80 cannot be listened on: .*name"):
+        async with Stage(tmp_path, tokens=TOKENS, listen=Address("nowhere.invalid", 80)).daemon():
+            pass
 
 
 async def test_a_socket_left_by_a_killed_daemon_is_replaced(stage: Stage) -> None:

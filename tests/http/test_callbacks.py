@@ -12,12 +12,13 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 
 from adapters.http.bodies import CommandBody
 from engine.decide import sign_callback
 from engine.events import CommandKind
 from engine.model import State
-from tests.http.stage import WEBHOOK, Daemon, Stage, until
+from tests.http.stage import WEBHOOK, Daemon, Stage, submission, until
 
 
 @dataclass
@@ -26,10 +27,15 @@ class CalledSide:
 
     url: str = ""
     requests: list[dict[str, Any]] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    busy: int = 0
+    """How many of the next calls it turns away."""
 
     async def handle(self, request: web.Request) -> web.Response:
         self.requests.append(await request.json())
-        return web.Response(status=202)
+        self.keys.append(request.headers["Idempotency-Key"])
+        self.busy -= 1
+        return web.Response(status=503 if self.busy >= 0 else 202)
 
 
 @pytest.fixture
@@ -87,6 +93,29 @@ async def test_a_bad_verdict_undoes_it_with_its_reason(daemon: Daemon, called: C
     assert (await post(daemon, path, {"success": False, "mdMessage": "3 tests\n\x1b[31mfailed"}))[0] == 200
     rollout = await daemon.until_state(release, State.ROLLED_BACK)
     assert rollout.reason == "webhook smoke reported a failure: 3 tests  [31mfailed"
+
+
+async def test_a_busy_side_is_called_again_as_the_same_call(daemon: Daemon, called: CalledSide) -> None:
+    called.busy = 1
+    body = submission(WEBHOOK, url=called.url)
+    body = replace(body, text=body.text.replace("method: POST", "method: POST\n    retryCount: 1"))
+    release = (await daemon.client.submit(body)).release.id
+
+    async def is_waiting() -> bool:
+        return (await daemon.rollout(release)).steps[0].note.startswith("called")
+
+    await until(is_waiting)
+    assert len(called.keys) == 2
+    assert called.keys[0] == called.keys[1]
+    journal = await daemon.client.journal(release)
+    assert any("answered 503 Service Unavailable (contact 1 of 2)" in entry.text for entry in journal.entries)
+
+
+async def test_a_side_that_stays_busy_undoes_the_rollout(daemon: Daemon, called: CalledSide) -> None:
+    called.busy = 1
+    release = (await daemon.submit(WEBHOOK, url=called.url)).release.id
+    rollout = await daemon.until_state(release, State.ROLLED_BACK)
+    assert "answered 503 Service Unavailable" in rollout.reason
 
 
 async def test_a_verdict_counts_once(daemon: Daemon, called: CalledSide) -> None:

@@ -40,7 +40,7 @@ class Story:
             random=self.random,
             relists=anyio.Semaphore(2),
             on_change=self.on_change,
-            on_synced=lambda: None,
+            on_synced=self.doubted.clear,
         )
 
     def on_change(self, key: Key, before: ReplicaSet | None, after: ReplicaSet | None) -> None:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.pods import PREFIX
+from adapters.embedded.replicaset_controller import is_ready
 from adapters.embedded.resources import (
     CONFIG_MAPS,
     DEPLOYMENTS,
@@ -79,6 +80,39 @@ async def test_pods_that_crash_end_the_rollout_and_its_reason_names_the_trouble(
         assert "CrashLoopBackOff" in told.journal.snapshots["r1.production"].reason
         assert told.picture() == before
         assert told.ours() == []
+
+
+@MESH_AND_RATIO
+@pytest.mark.parametrize("error", [0.0, 0.5], ids=["good", "bad"])
+async def test_one_pod_is_enough(tmp_path: Path, route: RoutePlan, error: float) -> None:
+    """And there is never a window without an available pod that serves."""
+    async with stage(tmp_path) as told:
+        await told.live(replicas=1)
+        told.error_rate["shop"] = error
+        least: list[int] = []
+        told.storage.subscribe(lambda event: least.append(available_pods(told)))
+        plan = target_plan([percent(50), error_rate(runs=1, interval=0.1)], route=route, replicas=1, settle=0.05)
+        status = await told.roll_out(release_plan(plan))
+        assert status is (ReleaseStatus.FAILED if error else ReleaseStatus.SUCCEEDED)
+        assert len(told.pods(image="web:1" if error else "web:2")) == 1
+        assert min(least) >= 1
+
+
+def available_pods(told: Stage) -> int:
+    pods = (pod for pod in told.storage.iterate(PODS, "shop") if not pod["metadata"].get("deletionTimestamp"))
+    return sum(is_ready(pod) for pod in pods)
+
+
+@MESH_AND_RATIO
+async def test_an_application_that_is_scaled_to_0_gets_its_new_version_without_steps(
+    tmp_path: Path, route: RoutePlan
+) -> None:
+    async with stage(tmp_path) as told:
+        await told.live(replicas=0)
+        plan = target_plan([percent(50), Pause(600.0)], route=route, replicas=0)
+        assert await told.roll_out(release_plan(plan)) is ReleaseStatus.SUCCEEDED
+        assert told.deployment()["spec"]["template"]["spec"]["containers"][0]["image"] == "web:2"
+        assert not told.pods()
 
 
 async def test_the_same_template_again_applies_only_the_rest_of_the_declaration(tmp_path: Path) -> None:

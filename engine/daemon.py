@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -153,7 +154,9 @@ class Engine:
         """A called side answers. False when nobody waits for this answer (any more)."""
         actor = self._actors.get(rollout)
         progress = actor.snapshot.progress if actor is not None else None
-        if actor is None or progress is None or progress.callback_token != token or progress.answer is not None:
+        if actor is None or progress is None or progress.answer is not None:
+            return False
+        if not hmac.compare_digest(progress.callback_token.encode(), token.encode()):
             return False
         actor.post(CallbackReceived(token, verdict, message))
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -47,14 +48,14 @@ async def open_store(path: Path) -> AsyncIterator[SqliteStore]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with StoreLock(path):
-        await anyio.to_thread.run_sync(migrate, path)
-        async with (
-            aiosqlite.connect(path, isolation_level=None) as writing,
-            aiosqlite.connect(path, isolation_level=None) as reading,
-        ):
-            for pragma in ("synchronous = FULL", "foreign_keys = ON", "busy_timeout = 5000"):
-                await writing.execute(f"PRAGMA {pragma}")
-            await reading.execute("PRAGMA query_only = ON")
+        try:
+            await anyio.to_thread.run_sync(migrate, path)
+            writing = await _connect(path, "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 5000")
+        except sqlite3.Error as error:
+            raise StoreError(f"{path} cannot be opened: {error}") from error
+        reading: aiosqlite.Connection | None = None
+        try:
+            reading = await _connect(path, "query_only = ON")
             writer = Writer(writing)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(writer.run)
@@ -62,6 +63,19 @@ async def open_store(path: Path) -> AsyncIterator[SqliteStore]:
                     yield SqliteStore(writer, reading)
                 finally:
                     tasks.cancel_scope.cancel()
+        finally:
+            # The connections' threads must end before the loop does, whatever ends the block.
+            with anyio.CancelScope(shield=True):
+                for connection in (writing, reading):
+                    if connection is not None:
+                        await connection.close()
+
+
+async def _connect(path: Path, *pragmas: str) -> aiosqlite.Connection:
+    connection = await aiosqlite.connect(path, isolation_level=None)
+    for pragma in pragmas:
+        await connection.execute(f"PRAGMA {pragma}")
+    return connection
 
 
 class SqliteStore:

@@ -163,6 +163,10 @@ class Cluster:
             await self.transport.request("DELETE", path, what=what, body=options)
         except NotFound:
             return
+        key, uid = (metadata.get("namespace", ""), metadata["name"]), metadata["uid"]
+        informer = self._informer_of(resource, key[0])
+        if informer is not None and informer.expect_gone(key, uid):
+            self._tasks.start_soon(informer.dispel_doubt, key, uid, name=f"doubt {informer.what}")
 
     async def resource_of(self, api_version: str, kind: str) -> ResourceRef:
         """Where objects of this kind live. Raises `NotServed`."""
@@ -258,12 +262,13 @@ class Cluster:
 
     def _expect(self, resource: ResourceRef, made: JsonObject) -> None:
         metadata = made["metadata"]
-        namespace = metadata.get("namespace", "")
-        scope = namespace if self._scope is WatchScope.NAMESPACE else None
-        informer = self._informers.get((resource, scope))
-        key, version = (namespace, metadata["name"]), metadata["resourceVersion"]
+        key, version = (metadata.get("namespace", ""), metadata["name"]), metadata["resourceVersion"]
+        informer = self._informer_of(resource, key[0])
         if informer is not None and informer.expect(key, version):
             self._tasks.start_soon(informer.dispel_doubt, key, version, name=f"doubt {informer.what}")
+
+    def _informer_of(self, resource: ResourceRef, namespace: str) -> Informer[Any] | None:
+        return self._informers.get((resource, namespace if self._scope is WatchScope.NAMESPACE else None))
 
     def _on_change(
         self, resource: ResourceRef, key: wire.Key, before: wire.Item | None, after: wire.Item | None

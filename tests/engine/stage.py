@@ -60,10 +60,11 @@ class Stage:
     async def until_ended(self, release: str = "r1") -> Release:
         with anyio.fail_after(7_200.0):
             while True:
+                changed = self.journal.changed
                 found = await self.store.release(release)
                 if found is not None and found.status in FINAL_STATUSES:
                     return found
-                await self.journal.changed.wait()
+                await changed.wait()
 
     async def roll_out(self, plan: ReleasePlan) -> ReleaseStatus:
         """Submit and wait for the end, with one daemon."""

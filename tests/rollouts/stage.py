@@ -118,12 +118,23 @@ class Stage:
         return snapshots[rollout]
 
     async def until_ended(self, release: str = "r1", within: float = 30.0) -> Release:
-        with anyio.fail_after(within):
+        with anyio.move_on_after(within):
             while True:
+                changed = self.journal.changed  # Taken before the look, so that no change falls between the two.
                 found = await self.store.release(release)
                 if found is not None and found.status in FINAL_STATUSES:
                     return found
-                await self.journal.changed.wait()
+                await changed.wait()
+        raise AssertionError(f"{release} did not end within {within:g} s:\n{await self.tell(release)}")
+
+    async def tell(self, release: str) -> str:
+        """Where the release's rollouts stand and how they got there: for a test that fails."""
+        lines = [f"{entry.seq} {entry.event}: {entry.destination}: {entry.text}" for entry in await self.store.journal(release)]
+        for stored in await self.store.rollouts(release):
+            at = stored.snapshot
+            lines.append(f"{stored.spec.id}: {at.state}, action {at.action}, next {at.procedure[at.cursor :][:1]}, {at.timers}")
+        lines.extend(f"{informer.what}: {informer.trouble or 'healthy'}" for informer in self.cluster.informers)
+        return "\n".join(lines)
 
     async def submit(self, plan: ReleasePlan) -> Release:
         return await self.engine.submit(plan, by="a test", source="test")

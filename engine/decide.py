@@ -32,6 +32,7 @@ from engine.judgement import RunResult, due_at, judge, judge_run, window
 from engine.machine import Trigger, fire, is_possible
 from engine.model import (
     FINAL_STATES,
+    FULL_WEIGHT,
     STATE_OF_STEP,
     STEP_STATES,
     UNDOING_STATES,
@@ -515,6 +516,9 @@ class _Turn:
         )
         if state not in FINAL_STATES:
             self.at = replace(self.at, procedure=self._expand(state))
+        elif state is State.SUCCEEDED:
+            # Also where there was nothing to shift, as with a first deployment.
+            self.at = replace(self.at, weight=FULL_WEIGHT, served=FULL_WEIGHT)
         self.moved = True
         self.story.append(text)
 

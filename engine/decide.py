@@ -284,6 +284,8 @@ class _Turn:
 
     def _is_resizing(self) -> bool:
         current = self._operation()
+        if isinstance(current, Act):
+            return current.kind is ActionKind.SCALE_CANARY
         return isinstance(current, Await) and current.condition is Condition.CANARY_AVAILABLE
 
     def _is_held(self) -> bool:

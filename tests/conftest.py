@@ -7,6 +7,8 @@ import logging
 
 import structlog
 
+from tests.e2e.controlplane.fixtures import real_control_plane as real_control_plane
+
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 # On Python 3.11, asking for the current loop where none was ever set makes one, and pytest-asyncio asks and forgets it: its

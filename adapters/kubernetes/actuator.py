@@ -34,6 +34,9 @@ _HANDLERS: Mapping[ActionKind, Handler] = {
     ActionKind.RETURN_FIELDS: workloads.return_fields,
 }
 
+_LOOKS = 4
+"""How often a handler looks and writes before a conflict is called one."""
+
 
 class KubernetesActuator:
     """Implements `engine.ports.Actuator` for everything that happens in a cluster."""
@@ -52,12 +55,21 @@ class KubernetesActuator:
             raise Retryable(f"account {spec.plan.account} is not logged in yet")
         if cluster is None:
             raise Rejected(unknown_account(spec.plan.account, self._accounts))
-        task = Task(spec, snapshot, action, cluster)
         try:
-            done = await self._handle(task)
+            done = await self._handle_again(Task(spec, snapshot, action, cluster))
         except errors.ApiError as error:
             raise _classified(error) from error
         return ActionSucceeded(action.number, done.facts, done.note)
+
+    async def _handle_again(self, task: Task) -> Done:
+        """A conflict says that nothing was written because the object has moved on, as its controllers move it all the time.
+        Every handler begins with a look, so another look is all that it takes; only a real fight is worth an entry and a wait."""
+        for _ in range(_LOOKS - 1):
+            try:
+                return await self._handle(task)
+            except errors.Conflict:
+                continue
+        return await self._handle(task)
 
     async def _handle(self, task: Task) -> Done:
         kind = task.action.kind

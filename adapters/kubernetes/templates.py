@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 from typing import Any, TypeAlias
 
 JsonObject: TypeAlias = dict[str, Any]
@@ -19,6 +20,8 @@ MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGER = "headgate"
 ROLLOUT_ANNOTATION = "headgate.dev/rollout"
 REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
+DESIRED_ANNOTATION = "deployment.kubernetes.io/desired-replicas"
+MOST_ANNOTATION = "deployment.kubernetes.io/max-replicas"
 
 _SAFE_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """The letters that Kubernetes itself uses in such names: no vowels, so no words, and nothing that looks alike."""
@@ -68,6 +71,25 @@ def own_labels() -> dict[str, str]:
 def adopted_labels(template: JsonObject, hash_value: str) -> dict[str, str]:
     """The labels that Kubernetes itself gives to a Deployment's ReplicaSet; with them, the controller takes it."""
     return {**(template.get("metadata", {}).get("labels") or {}), HASH_LABEL: hash_value}
+
+
+def adopted_annotations(deployment: JsonObject) -> dict[str, str]:
+    """The sizes that a Deployment's controller notes on its ReplicaSets.
+
+    It scales the old versions down at once when the new one is "saturated": as large as the Deployment, available, and noted as
+    meant for this size. Without the note it takes the adoption for a scaling in the middle of a roll-out and divides the pods
+    between both versions, tested pods among them (seen on a real kube-controller-manager).
+    """
+    replicas = int(deployment["spec"].get("replicas", 1))
+    return {DESIRED_ANNOTATION: str(replicas), MOST_ANNOTATION: str(replicas + _surge(deployment["spec"], replicas))}
+
+
+def _surge(spec: JsonObject, replicas: int) -> int:
+    strategy = spec.get("strategy") or {}
+    if strategy.get("type") == "Recreate":
+        return 0
+    surge = (strategy.get("rollingUpdate") or {}).get("maxSurge", "25%")
+    return surge if isinstance(surge, int) else math.ceil(int(str(surge).removesuffix("%")) * replicas / 100)
 
 
 def canary_replica_set(

@@ -8,12 +8,14 @@ merged: a foreign annotation that survives a merge makes the controller not reco
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from adapters.kubernetes.paths import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, REPLICA_SETS, ResourceRef
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import (
     ROLLOUT_ANNOTATION,
     JsonObject,
+    adopted_annotations,
     adopted_labels,
     canary_replica_set,
     digest,
@@ -114,7 +116,7 @@ async def adopt_canary(task: Task) -> Done:
     if problem:
         raise Retryable(f"Deployment {name} would not take its new version as it is: {problem}")
     note = f"the new version of {name} is given to its Deployment"
-    return await _relabel(task, replica_set["metadata"]["name"], labels, note)
+    return await _relabel(task, replica_set["metadata"]["name"], labels, note, annotations=adopted_annotations(deployment))
 
 
 def _not_adoptable(deployment: JsonObject, replica_set: JsonObject, new_digest: str) -> str:
@@ -260,7 +262,9 @@ async def _bound_autoscaler(task: Task, name: str, least: int | None, most: int,
     return Done(note)
 
 
-async def _relabel(task: Task, name: str, labels: dict[str, str], note: str, *, owner: str = "") -> Done:
+async def _relabel(
+    task: Task, name: str, labels: dict[str, str], note: str, *, owner: str = "", annotations: Mapping[str, str] | None = None
+) -> Done:
     """A ReplicaSet's own labels decide whether its Deployment's controller takes it, keeps it or lets it go."""
     found = await task.cluster.find(REPLICA_SETS, task.namespace, name)
     if found is None:
@@ -269,11 +273,12 @@ async def _relabel(task: Task, name: str, labels: dict[str, str], note: str, *, 
     changes: list[JsonObject] = []
     if (metadata.get("labels") or {}) != labels:
         changes.append(_set("/metadata/labels", labels))
-    annotations = {key: value for key, value in (metadata.get("annotations") or {}).items() if key != ROLLOUT_ANNOTATION}
+    there: dict[str, str] = metadata.get("annotations") or {}
+    noted = {key: value for key, value in there.items() if key != ROLLOUT_ANNOTATION} | dict(annotations or {})
     if owner:
-        annotations[ROLLOUT_ANNOTATION] = owner
-    if (metadata.get("annotations") or {}) != annotations:
-        changes.append(_set("/metadata/annotations", annotations))
+        noted[ROLLOUT_ANNOTATION] = owner
+    if there != noted:
+        changes.append(_set("/metadata/annotations", noted))
     if changes:
         await task.cluster.patch(REPLICA_SETS, found, changes)
     return Done(note)

@@ -1,0 +1,124 @@
+"""The definitions of other projects' kinds, taken from their own Go modules when the tests run; none is kept here.
+
+Linkerd publishes no module that the Go proxy offers, so its ServiceProfile is described here by what Headgate reads of it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from adapters.embedded.json_objects import JsonObject
+from tests.e2e.controlplane.binaries import BinariesMissing, cache_folder
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    module: str
+    """With its version: what the Go proxy is asked for."""
+    files: tuple[str, ...]
+    """Patterns inside of the module."""
+
+
+SMI = Source("github.com/servicemeshinterface/smi-sdk-go@v0.5.0", ("crds/split.yaml", "crds/specs.yaml"))
+ISTIO = Source("istio.io/api@v1.31.4", ("kubernetes/customresourcedefinitions.gen.yaml",))
+GATEWAY_API = Source("sigs.k8s.io/gateway-api@v1.6.3", ("config/crd/standard/gateway.networking.k8s.io_*.yaml",))
+SOURCES = (SMI, ISTIO, GATEWAY_API)
+
+
+def load_definitions(source: Source) -> list[JsonObject]:
+    """The CustomResourceDefinitions of a module. Raises `BinariesMissing` if it is not in the cache and there is no Go."""
+    documents: list[JsonObject] = []
+    for path in _fetch(source):
+        documents += [one for one in yaml.safe_load_all(path.read_text("utf-8")) if one]
+    return [_modern(one) for one in documents if one["kind"] == "CustomResourceDefinition"]
+
+
+def _modern(definition: JsonObject) -> JsonObject:
+    """SMI's definitions were written for apiextensions.k8s.io/v1beta1, which no API server serves any more: one schema for all
+    versions, types left out. What they say is kept; all their versions are served, as meshes do that still have older objects."""
+    if definition["apiVersion"] == "apiextensions.k8s.io/v1":
+        return definition
+    spec = dict(definition["spec"])
+    schema = _typed(spec.pop("validation", {}).get("openAPIV3Schema", {}))
+    columns = [{**one, "jsonPath": one["JSONPath"]} for one in spec.pop("additionalPrinterColumns", [])]
+    for column in columns:
+        del column["JSONPath"]
+    spec.pop("version", None)
+    spec["versions"] = [
+        {**one, "served": True, "schema": {"openAPIV3Schema": schema}, "additionalPrinterColumns": columns}
+        for one in spec["versions"]
+    ]
+    return {**definition, "apiVersion": "apiextensions.k8s.io/v1", "spec": spec}
+
+
+def _typed(schema: JsonObject) -> JsonObject:
+    """With the types that a structural schema has to have."""
+    typed = dict(schema)
+    if "properties" in typed:
+        typed["properties"] = {name: _typed(one) for name, one in typed["properties"].items()}
+    if "items" in typed:
+        typed["items"] = _typed(typed["items"])
+    typed.setdefault("type", "array" if "items" in typed else "object")
+    return typed
+
+
+def _fetch(source: Source) -> list[Path]:
+    folder = cache_folder() / "definitions" / source.module.replace("/", "_")
+    if not folder.is_dir():
+        module = _download(source.module)
+        unfinished = folder.with_name(f".{folder.name}.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        for pattern in source.files:
+            for path in sorted(module.glob(pattern)):
+                shutil.copyfile(path, unfinished / path.name)
+        unfinished.rename(folder)
+    return sorted(folder.iterdir())
+
+
+def _download(module: str) -> Path:
+    go = shutil.which("go")
+    if go is None:
+        raise BinariesMissing(f"{module} is not in the cache, and there is no Go to fetch it: https://go.dev/dl")
+    answer = subprocess.run([go, "mod", "download", "-json", module], capture_output=True, check=False, cwd="/", text=True)
+    told = json.loads(answer.stdout)
+    if "Dir" not in told:
+        raise BinariesMissing(f"{module} cannot be fetched: {told.get('Error', answer.stderr)}")
+    return Path(told["Dir"])
+
+
+def service_profile_definition() -> JsonObject:
+    """Linkerd's ServiceProfile (linkerd.io/v1alpha2), open in everything that Headgate does not read."""
+    overrides = {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": ["authority", "weight"],
+            "properties": {"authority": {"type": "string"}, "weight": {"x-kubernetes-int-or-string": True}},
+        },
+    }
+    spec = {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "properties": {"dstOverrides": overrides}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "serviceprofiles.linkerd.io"},
+        "spec": {
+            "group": "linkerd.io",
+            "scope": "Namespaced",
+            "names": {"kind": "ServiceProfile", "plural": "serviceprofiles", "singular": "serviceprofile", "shortNames": ["sp"]},
+            "versions": [
+                {
+                    "name": "v1alpha2",
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}},
+                }
+            ],
+        },
+    }

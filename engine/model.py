@@ -204,6 +204,15 @@ class ManifestPlan(Struct, frozen=True):
     """The object as JSON, its namespace resolved."""
 
 
+class Freeze(StrEnum):
+    """When the Deployment is paused, which keeps its controller from rolling out anything of its own."""
+
+    FROM_START = "fromStart"
+    """Before the canary exists: nobody's edit can take the pods from under the stable Service."""
+    AT_HAND_OVER = "atHandOver"
+    """Not before it is to be promoted: a canary that is undone has never touched the Deployment."""
+
+
 class TargetPlan(Struct, frozen=True):
     """All that one rollout needs to know, compiled from the deploy file and never changed afterwards."""
 
@@ -221,6 +230,8 @@ class TargetPlan(Struct, frozen=True):
     settle_seconds: float = 5.0
     """How long a version keeps its pods after its weight was read back as 0: proxies may lag behind the API."""
     context: dict[str, str] = {}
+    freeze: Freeze = Freeze.FROM_START
+    """Only a mesh leaves the choice: with a ratio of pods the Deployment is scaled from the first step on."""
 
 
 class ConcurrencyPolicy(StrEnum):

@@ -21,6 +21,7 @@ from engine.model import (
     Await,
     Condition,
     Facts,
+    Freeze,
     OnTimeout,
     Operation,
     RolloutSpec,
@@ -110,6 +111,12 @@ class _Stand:
     def has_begun(self, name: str) -> bool:
         return name in self.snapshot.begun
 
+    def is_frozen_early(self, workload: WorkloadPlan) -> bool:
+        return self.plan.freeze is Freeze.FROM_START or self.route_of(workload).kind is RouterKind.POD_RATIO
+
+    def may_have_canary(self, workload: WorkloadPlan) -> bool:
+        return any(name.startswith(f"scale-canary:{workload.name}:") for name in self.snapshot.begun)
+
     def is_known(self) -> bool:
         return all(self.mode(workload) for workload in self.plan.workloads)
 
@@ -132,8 +139,8 @@ def _prepare(stand: _Stand) -> Iterator[Operation]:
     for index, manifest in enumerate(stand.plan.manifests):
         yield Act(f"apply:{manifest.key}", ActionKind.APPLY_MANIFEST, {"index": index})
     for workload in stand.canaried():
-        yield Act(f"freeze:{workload.name}", ActionKind.FREEZE_WORKLOAD, {"workload": workload.name})
-        yield Await(f"{workload.name} is frozen", Condition.FROZEN, workload.name)
+        if stand.is_frozen_early(workload):
+            yield from _freeze(workload)
         if stand.route_of(workload).kind is RouterKind.POD_RATIO:
             yield from _freeze_autoscaler(stand, workload, stand.replicas(workload))
     yield from _ensure_routes(stand)
@@ -228,6 +235,8 @@ def _hand_over(stand: _Stand, workload: WorkloadPlan) -> Iterator[Operation]:
         yield Act(f"release-stable:{subject}", ActionKind.RELEASE_STABLE, dict(name))
         yield Await(f"the old version of {subject} is let go", Condition.STABLE_RELEASED, subject)
         yield from _freeze_autoscaler(stand, workload, stand.replicas(workload), "hand-over-")
+    if not stand.is_frozen_early(workload):
+        yield from _freeze(workload)
     if stand.facts.get(f"{subject}.twin"):
         yield Act(f"remove-twin:{subject}", ActionKind.REMOVE_TWIN, dict(name))
     args: Facts = {**name, "replicas": stand.replicas(workload)} if ratio else {**name}
@@ -327,7 +336,7 @@ def _restore(stand: _Stand) -> Iterator[Operation]:
     if any(stand.has_begun(f"set-weight:{route.name}:{w}") for route in stand.routes() for w in _weights(stand)):
         yield Settle("settle before the new version goes", stand.plan.settle_seconds)
     for workload in stand.canaried():
-        if stand.has_begun(f"freeze:{workload.name}"):
+        if stand.may_have_canary(workload):
             args: Facts = {"workload": workload.name, "weight": 0}
             yield Act(f"remove-canary:{workload.name}", ActionKind.REMOVE_CANARY, args)
             yield Await(f"no pod of the new version of {workload.name} is left", Condition.CANARY_GONE, workload.name)
@@ -366,6 +375,11 @@ def _remove_routes(stand: _Stand) -> Iterator[Operation]:
             yield Act(f"remove-canary-service:{route.name}", ActionKind.REMOVE_CANARY_SERVICE, args)
         if stand.has_begun(f"ensure-stable-service:{route.name}"):
             yield Act(f"remove-stable-service:{route.name}", ActionKind.REMOVE_STABLE_SERVICE, args)
+
+
+def _freeze(workload: WorkloadPlan) -> Iterator[Operation]:
+    yield Act(f"freeze:{workload.name}", ActionKind.FREEZE_WORKLOAD, {"workload": workload.name})
+    yield Await(f"{workload.name} is frozen", Condition.FROZEN, workload.name)
 
 
 def _scale_canary(workload: WorkloadPlan, replicas: int, weight: int | None = None) -> Act:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from engine.model import PLAN_VERSION, ManifestPlan, RoutePlan, RouterKind, Step, TargetPlan, WorkloadPlan
+from engine.model import PLAN_VERSION, Freeze, ManifestPlan, RoutePlan, RouterKind, Step, TargetPlan, WorkloadPlan
 from strategies.compile_steps import compile_steps, seconds_of
 from strategies.deployfile_models import DeployFile, Smi
 from strategies.kubernetes_kinds import CLUSTER_SCOPED, CUSTOM_RESOURCE_DEFINITION, DEPLOYMENT, ObjectKind, rank
@@ -51,6 +51,7 @@ def compile_target(
         ready_timeout_seconds=seconds_of(config.timeout if config is not None else None, READY_SECONDS),
         settle_seconds=seconds_of(config.settle if config is not None else None, SETTLE_SECONDS),
         context=context,
+        freeze=Freeze(config.freeze) if config is not None and config.freeze is not None else Freeze.FROM_START,
     )
 
 

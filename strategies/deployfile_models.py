@@ -17,6 +17,7 @@ from strategies.field_types import (
     Context,
     DeployModel,
     Duration,
+    FreezeWord,
     InProgressWord,
     Kind,
     KindWord,
@@ -77,6 +78,16 @@ class DeploymentConfig(DeployModel):
         description=(
             "How long a version keeps its pods after its share was read back as 0, because proxies may lag behind. "
             "Without it, 5 seconds."
+        ),
+        json_schema_extra=ADDITION,
+    )
+    freeze: FreezeWord | None = Field(
+        default=None,
+        description=(
+            "When the Deployment is paused. `fromStart` (the default): before the new version exists, so that nobody's "
+            "edit or restart can take the pods from under the old version's share. `atHandOver`: not before the new "
+            "version takes over, so that a rollout that is undone has not touched the Deployment at all; if somebody "
+            "edits it in the meantime, its controller acts on that. Without a mesh it is always `fromStart`."
         ),
         json_schema_extra=ADDITION,
     )

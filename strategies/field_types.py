@@ -218,6 +218,11 @@ class InProgress(StrEnum):
     ENQUEUE_ONE = "enqueueOne"
 
 
+class FreezeMoment(StrEnum):
+    FROM_START = "fromStart"
+    AT_HAND_OVER = "atHandOver"
+
+
 class Method(StrEnum):
     GET = "GET"
     POST = "POST"
@@ -237,6 +242,7 @@ LookbackWord: TypeAlias = Annotated[
 NoDataWord: TypeAlias = Annotated[NoData, BeforeValidator(_reader(NoData)), _choice_schema(NoData)]
 NetworkModeWord: TypeAlias = Annotated[NetworkMode, BeforeValidator(_reader(NetworkMode)), _choice_schema(NetworkMode)]
 InProgressWord: TypeAlias = Annotated[InProgress, BeforeValidator(_reader(InProgress)), _choice_schema(InProgress)]
+FreezeWord: TypeAlias = Annotated[FreezeMoment, BeforeValidator(_reader(FreezeMoment)), _choice_schema(FreezeMoment)]
 MethodWord: TypeAlias = Annotated[Method, BeforeValidator(_reader(Method)), _choice_schema(Method)]
 
 

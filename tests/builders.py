@@ -9,6 +9,7 @@ from itertools import count
 from engine.model import (
     PLAN_VERSION,
     Analysis,
+    Freeze,
     ManifestPlan,
     NoDataPolicy,
     Query,
@@ -91,6 +92,7 @@ def target_plan(
     depends_on: Sequence[str] = (),
     ready_timeout: float = 60.0,
     settle: float = 1.0,
+    freeze: Freeze = Freeze.FROM_START,
 ) -> TargetPlan:
     body = deployment(workload, image=image, replicas=replicas, namespace=namespace)
     return TargetPlan(
@@ -105,6 +107,7 @@ def target_plan(
         depends_on=tuple(depends_on),
         ready_timeout_seconds=ready_timeout,
         settle_seconds=settle,
+        freeze=freeze,
     )
 
 

@@ -7,22 +7,32 @@
     embedded.headgate.dev/crash-after-seconds   ready first, crashes then, and is in a crash loop from there on
     embedded.headgate.dev/terminate-seconds     how long it takes to end (default 0.05)
 
-An image with the tag `missing` or `crash` does the same as the annotations for it. This module knows no storage.
+An image with the tag `missing` or `crash` does the same as the annotations for it. A pod whose annotations make no sense never
+starts: it waits in CreateContainerConfigError, with a message that says which one and why. This module knows no storage.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import count
 from typing import Protocol
 
-from adapters.embedded.json_objects import JsonObject, metadata_of
+import structlog
+
+from adapters.embedded.json_objects import JsonObject, metadata_of, name_of, namespace_of
 from engine.clock import Clock
+
+log = structlog.get_logger()
 
 PREFIX = "embedded.headgate.dev/"
 DEFAULT_SECONDS = 0.05
+
+
+class PodSettingError(Exception):
+    """An annotation of a pod that makes no sense; the message names it and says what was expected."""
 
 
 class PodPhase(StrEnum):
@@ -31,6 +41,9 @@ class PodPhase(StrEnum):
     UNREADY = "unready"
     CRASHED = "crashed"
     IMAGE_MISSING = "image missing"
+    MISCONFIGURED = "misconfigured"
+    BROKEN = "broken"
+    ENDED = "ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +64,42 @@ class PodRuntime(Protocol):
     """Runs pods. Each call is a task of its own."""
 
     async def run(self, pod: JsonObject, report: Report) -> None:
-        """Start the pod and report what becomes of it. Returns when there is nothing more to say; cancelled when it ends."""
+        """Start the pod and report what becomes of it. Returns when there is nothing more to say; cancelled when it ends.
+
+        Raises:
+            PodSettingError: it cannot be started as it is described.
+        """
 
     def stop(self, pod: JsonObject) -> Awaitable[None]:
         """End the pod gracefully, after it has left the endpoints."""
+
+
+async def run_guarded(runtime: PodRuntime, pod: JsonObject, report: Report) -> None:
+    """Run a pod; one that cannot be run waits with the reason in its status, and harms nobody else."""
+    address = ""
+
+    def note(said: PodReport) -> None:
+        nonlocal address
+        address = said.ip or address
+        report(said)
+
+    try:
+        await runtime.run(pod, note)
+    except PodSettingError as error:
+        report(PodReport(PodPhase.MISCONFIGURED, address, message=str(error)))
+    except Exception as error:
+        log.exception("embedded.pod_failed", pod=name_of(pod), namespace=namespace_of(pod))
+        report(PodReport(PodPhase.BROKEN, address, message=f"{type(error).__name__}: {error}"))
+
+
+async def stop_guarded(runtime: PodRuntime, pod: JsonObject) -> None:
+    """End a pod; one that cannot be ended in order ends all the same."""
+    try:
+        await runtime.stop(pod)
+    except PodSettingError as error:
+        log.warning("embedded.pod_ends_at_once", pod=name_of(pod), namespace=namespace_of(pod), why=str(error))
+    except Exception:
+        log.exception("embedded.pod_end_failed", pod=name_of(pod), namespace=namespace_of(pod))
 
 
 class SimulatedPodRuntime:
@@ -67,7 +112,9 @@ class SimulatedPodRuntime:
     async def run(self, pod: JsonObject, report: Report) -> None:
         ip = self._next_ip()
         report(PodReport(PodPhase.STARTING, ip))
-        await self._clock.sleep(seconds(pod, "boot-seconds", DEFAULT_SECONDS))
+        boots, crashes = seconds(pod, "boot-seconds", DEFAULT_SECONDS), seconds(pod, "crash-after-seconds", math.inf)
+        seconds(pod, "terminate-seconds", DEFAULT_SECONDS)
+        await self._clock.sleep(boots)
         tags = {container["image"].rpartition(":")[2] for container in pod["spec"]["containers"]}
         if setting(pod, "image-pull") == "fail" or "missing" in tags:
             image = pod["spec"]["containers"][0]["image"]
@@ -78,8 +125,8 @@ class SimulatedPodRuntime:
             await self._crash_for_ever(pod, report, ip)
         else:
             report(PodReport(PodPhase.READY, ip))
-            if after := setting(pod, "crash-after-seconds"):
-                await self._clock.sleep(float(after))
+            if crashes < math.inf:
+                await self._clock.sleep(crashes)
                 await self._crash_for_ever(pod, report, ip)
 
     async def _crash_for_ever(self, pod: JsonObject, report: Report, ip: str) -> None:
@@ -102,5 +149,18 @@ def setting(pod: JsonObject, name: str) -> str:
 
 
 def seconds(pod: JsonObject, name: str, otherwise: float) -> float:
+    """A number of an annotation, 0 or more.
+
+    Raises:
+        PodSettingError: it is something else.
+    """
     text = setting(pod, name)
-    return float(text) if text else otherwise
+    if not text:
+        return otherwise
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise PodSettingError(f"the annotation {PREFIX}{name} is {text!r}, not a number of 0 or more; correct it in the template")
+    return value

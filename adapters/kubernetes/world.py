@@ -154,7 +154,7 @@ def _troubles(pods: list[Pod]) -> tuple[str, ...]:
 
 
 def _drift(snapshot: Snapshot, workloads: Mapping[str, WorkloadObservation]) -> str:
-    """Edits by somebody else between the freeze and the end, which make it unsafe to go on."""
+    """Edits by somebody else between the first look and the end, which make it unsafe to go on."""
     if snapshot.state in (State.WAITING, State.PREPARING, State.FINALISING, State.VERIFYING):
         return ""
     for name, seen in workloads.items():
@@ -162,8 +162,14 @@ def _drift(snapshot: Snapshot, workloads: Mapping[str, WorkloadObservation]) -> 
             continue
         if not seen.exists:
             return f"Deployment {name} was removed by somebody else"
-        if not seen.paused:
+        if not seen.paused and _is_frozen(snapshot, name):
             return f"Deployment {name} was unpaused by somebody else while its new version is being tested"
         if seen.template is Template.FOREIGN:
             return f"the template of Deployment {name} was edited by somebody else"
     return ""
+
+
+def _is_frozen(snapshot: Snapshot, name: str) -> bool:
+    """Whether the Deployment was read back as paused. A late freeze is only known to be over when what follows it has begun."""
+    begun = f"freeze:{name}" in snapshot.begun
+    return begun and (snapshot.state is not State.PROMOTING or f"replace-template:{name}" in snapshot.begun)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from engine.events import CommandKind
-from engine.model import Action, Approval, Pause, ReleaseStatus, State, TargetPlan
+from engine.model import Action, Approval, Freeze, Pause, ReleaseStatus, State, TargetPlan
 from engine.ports import Commit
 from tests.builders import error_rate, percent, pod_ratio_route, release_plan, target_plan
 from tests.clocks import run_in_virtual_time
@@ -24,7 +24,8 @@ class SimulatedCrash(BaseException):
 
 def plan_of(kind: str) -> TargetPlan:
     route = pod_ratio_route() if "pod ratio" in kind else None
-    return target_plan([percent(25), Pause(20.0), error_rate(), percent(50), Approval()], route=route)
+    freeze = Freeze.AT_HAND_OVER if "late freeze" in kind else Freeze.FROM_START
+    return target_plan([percent(25), Pause(20.0), error_rate(), percent(50), Approval()], route=route, freeze=freeze)
 
 
 async def drive(stage: Stage, kind: str) -> None:
@@ -131,6 +132,9 @@ KINDS = (
     "mesh, good",
     "mesh, bad",
     "mesh, late abort",
+    "mesh, late freeze, good",
+    "mesh, late freeze, bad",
+    "mesh, late freeze, late abort",
     "pod ratio, good",
     "pod ratio, bad",
     "pod ratio, late abort",

@@ -8,7 +8,7 @@ import pytest
 
 from adapters.embedded.faults import Match
 from engine.events import Command, CommandKind
-from engine.model import ReleaseStatus, RoutePlan
+from engine.model import Freeze, ReleaseStatus, RoutePlan
 from tests.builders import percent, pod_ratio_route, release_plan, target_plan
 from tests.rollouts.stage import stage
 
@@ -25,7 +25,8 @@ HANDING_OVER = {
 
 @pytest.mark.parametrize("after", [False, True], ids=["not yet", "already"])
 @pytest.mark.parametrize("moment", HANDING_OVER)
-async def test_an_abort_while(tmp_path: Path, moment: str, after: bool) -> None:
+@pytest.mark.parametrize("freeze", Freeze)
+async def test_an_abort_while(tmp_path: Path, freeze: Freeze, moment: str, after: bool) -> None:
     """The write hangs, has taken effect already or not yet, and in that moment the operator aborts."""
     verb, resource, skip = HANDING_OVER[moment]
     async with stage(tmp_path) as told:
@@ -33,7 +34,7 @@ async def test_an_abort_while(tmp_path: Path, moment: str, after: bool) -> None:
         before = told.picture()
         hanging = Match(verb=verb, resource=resource, user_agent="headgate")
         told.embedded.server.faults.hang(hanging, 20.0, skip=skip, after_effect=after)
-        await told.submit(release_plan(target_plan([percent(25)], settle=0.05)))
+        await told.submit(release_plan(target_plan([percent(25)], settle=0.05, freeze=freeze)))
         await told.until(lambda: told.embedded.server.faults.pending == 0)
         await told.engine.command("r1", Command(CommandKind.ABORT, by="ada"))
         assert (await told.until_ended()).status is ReleaseStatus.FAILED

@@ -24,7 +24,7 @@ from adapters.embedded.resources import (
 from adapters.kubernetes.cluster import WatchScope
 from engine.errors import CommandRefused
 from engine.events import Command, CommandKind
-from engine.model import Approval, Pause, ReleaseStatus, RoutePlan, State, WorkloadPlan
+from engine.model import Approval, Freeze, Pause, ReleaseStatus, RoutePlan, State, WorkloadPlan
 from tests.builders import (
     deployment,
     error_rate,
@@ -190,6 +190,23 @@ async def test_an_autoscaler_is_as_it_was_in_the_end_and_its_count_is_kept(
         assert after["spec"] == before["spec"]
         await told.until(lambda: told.status("shop", "web", "availableReplicas") == 6)
         assert len(told.pods(image="web:1" if error else "web:2")) == 6
+
+
+@pytest.mark.parametrize(("freeze", "more"), [(Freeze.AT_HAND_OVER, 0), (Freeze.FROM_START, 2)])
+async def test_a_late_freeze_leaves_the_deployment_untouched_until_the_hand_over(
+    tmp_path: Path, freeze: Freeze, more: int
+) -> None:
+    """Paused and unpaused again: an early freeze costs two generations, and nothing else of the Deployment changes."""
+    async with stage(tmp_path) as told:
+        await told.live()
+        before = told.storage.get(DEPLOYMENTS, "shop", "web")
+        told.error_rate["shop"] = 0.5
+        plan = target_plan([percent(25), error_rate(), percent(50)], settle=0.05, freeze=freeze)
+        assert await told.roll_out(release_plan(plan)) is ReleaseStatus.FAILED
+        after = told.storage.get(DEPLOYMENTS, "shop", "web")
+        assert after["metadata"]["generation"] == before["metadata"]["generation"] + more
+        assert after["spec"] == before["spec"]
+        assert after["metadata"]["managedFields"][0] == before["metadata"]["managedFields"][0]
 
 
 async def test_an_edit_of_the_template_by_somebody_else_holds_the_rollout(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from engine.model import (
     Analysis,
     Approval,
+    Freeze,
     Lookback,
     ManifestPlan,
     Mode,
@@ -204,11 +205,11 @@ def test_webhooks() -> None:
 
 def test_settings_are_in_seconds() -> None:
     plain = target_of(load())
-    config = "deploymentConfig: {timeout: {duration: 10, unit: minutes}, settle: {duration: 0.5, unit: seconds}}\n"
+    config = "deploymentConfig: {timeout: {duration: 10, unit: minutes}, settle: {duration: 0.5, unit: seconds}, freeze: atHandOver}\n"
     set_up = target_of(load(more=config))
 
-    assert (plain.ready_timeout_seconds, plain.settle_seconds) == (1800.0, 5.0)
-    assert (set_up.ready_timeout_seconds, set_up.settle_seconds) == (600.0, 0.5)
+    assert (plain.ready_timeout_seconds, plain.settle_seconds, plain.freeze) == (1800.0, 5.0, Freeze.FROM_START)
+    assert (set_up.ready_timeout_seconds, set_up.settle_seconds, set_up.freeze) == (600.0, 0.5, Freeze.AT_HAND_OVER)
 
 
 def test_the_command_line_wins_over_the_file() -> None:

@@ -88,6 +88,7 @@ def test_every_reference_leads_somewhere() -> None:
         ("QueryDefinition.noDataPolicy", True),
         ("Smi.stableServiceName", True),
         ("DeploymentConfig.settle", True),
+        ("DeploymentConfig.freeze", True),
         ("WebhookDefinition.timeout", True),
     ],
 )
@@ -97,7 +98,7 @@ def test_our_additions_are_marked(place: str, expected: object) -> None:
     }
 
     assert marked[place] == expected
-    assert len(marked) == 5
+    assert len(marked) == 6
 
 
 def test_what_is_not_yet_carried_out_is_marked() -> None:

@@ -17,7 +17,7 @@ import structlog
 
 from engine.clock import Clock
 from engine.decide import Decision, decide, park
-from engine.errors import CommandRefused, Rejected, Retryable, StoreError
+from engine.errors import CommandRefused, Doubtful, Rejected, Retryable, StoreError
 from engine.events import (
     ActionFailed,
     Command,
@@ -205,6 +205,8 @@ class Actor:
             except Retryable as error:
                 failure = ActionFailed(action.number, FailureKind.RETRY, str(error), error.retry_after_seconds)
                 self.post(failure)
+            except Doubtful as error:
+                self.post(ActionFailed(action.number, FailureKind.DOUBTFUL, str(error)))
             except Rejected as error:
                 self.post(ActionFailed(action.number, FailureKind.REJECTED, str(error)))
             except Exception as error:

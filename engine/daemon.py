@@ -64,6 +64,8 @@ class Engine:
         self._actors: dict[str, Actor] = {}
         self._releases: dict[str, Release] = {}
         self._members: dict[str, list[Actor]] = {}
+        self._arriving: tuple[RolloutSpec, ...] = ()
+        """Accepted, and on their way to the disk."""
 
     # --- what goes in --------------------------------------------------------------------------------------------------
 
@@ -75,18 +77,35 @@ class Engine:
                 f"release {running.id} of {plan.application} is {running.status}: wait for it, or abort it "
                 f"(headgate abort {running.id})"
             )
+        self._refuse_shared_workloads(plan)
         now = self._clock.now()
         release, stored = self._new_release(plan, by, source, now)
         self._releases[release.id] = release
+        self._arriving = (*self._arriving, *(one.spec for one in stored))
         try:
             await self._store.add_release(release, stored, now)
         except BaseException:
             del self._releases[release.id]
             raise
+        finally:
+            self._arriving = tuple(spec for spec in self._arriving if spec.release != release.id)
         self._members[release.id] = [self._adopt(one) for one in stored]
         self.feed.publish(ReleaseNews(release))
         self._start_ready(release.id)
         return release
+
+    def _refuse_shared_workloads(self, plan: ReleasePlan) -> None:
+        """Two rollouts of one workload would take each other's pods for somebody else's, whatever their applications are
+        called."""
+        wanted = {(one.account, one.namespace, workload.name) for one in plan.targets for workload in one.workloads}
+        for spec in (*(actor.spec for actor in self._actors.values()), *self._arriving):
+            for workload in spec.plan.workloads:
+                if (spec.plan.account, spec.plan.namespace, workload.name) in wanted:
+                    raise Conflict(
+                        f"Deployment {workload.name} in namespace {spec.plan.namespace} of account {spec.plan.account} is "
+                        f"being rolled out by release {spec.release} of {spec.application}: wait for it, or abort it "
+                        f"(headgate abort {spec.release})"
+                    )
 
     def _new_release(
         self, plan: ReleasePlan, by: str, source: str, now: datetime

@@ -65,6 +65,9 @@ from engine.ports import Strategy
 
 RETRY_FIRST_SECONDS = 0.5
 RETRY_MOST_SECONDS = 30.0
+DOUBTS = 5
+"""How often a doubtful refusal is asked again: for 8 to 16 seconds in all."""
+_NO_STABLE = "no pod of the old version"
 _SERVING_STATES = STEP_STATES | {State.SCALING, State.PROMOTING}
 
 
@@ -154,12 +157,16 @@ class _Turn:
         if action is None or action.number != event.number:
             return
         undoing = self.at.state in UNDOING_STATES
-        if event.kind is FailureKind.RETRY or undoing:
+        if event.kind is FailureKind.RETRY or undoing or self._is_doubted(event):
             self._retry_later(action, event)
-        elif event.kind is FailureKind.REJECTED:
-            self._fail(f"{action.name}: {event.message}")
-        else:
+        elif event.kind is FailureKind.UNKNOWN:
             self._park(f"{action.name}: {event.message}")
+        else:
+            self._fail(event.message if action.kind is ActionKind.RECORD else f"{action.name}: {event.message}")
+
+    def _is_doubted(self, event: ActionFailed) -> bool:
+        """Before anything was changed a refusal costs nothing, so it is believed at once."""
+        return event.kind is FailureKind.DOUBTFUL and not self._has_only_looked() and self.at.failures < DOUBTS
 
     def _retry_later(self, action: Action, event: ActionFailed) -> None:
         failures = self.at.failures + 1
@@ -244,9 +251,15 @@ class _Turn:
         if self.at.action is not None:
             self._retry_now_if_due()
             return
-        if not undoing and self._is_held():
+        if not undoing and (self._mends() or self._is_held()):
             return
         self._work()
+
+    def _mends(self) -> bool:
+        mend = self.strategy.mend(self.spec, self.at, self.observation) if self.observation.current else None
+        if mend is not None:
+            self._order(mend)
+        return mend is not None
 
     def _is_unhealthy(self) -> bool:
         """Undo at once when nothing is left that could serve the canary's share, and later when it stays short of pods."""
@@ -289,10 +302,30 @@ class _Turn:
         return isinstance(current, Await) and current.condition is Condition.CANARY_AVAILABLE
 
     def _is_held(self) -> bool:
-        if self.observation.current and self.observation.drift and not self.at.held:
-            self.at = replace(self.at, held=f"drift: {self.observation.drift}")
-            self.story.append(f"held: {self.observation.drift}")
+        if self.observation.current:
+            self._hold_on_drift()
+            self._hold_without_stable()
         return bool(self.at.held)
+
+    def _hold_on_drift(self) -> None:
+        drift = self.observation.drift or self.strategy.drift(self.spec, self.at, self.observation)
+        if drift and not self.at.held:
+            self.at = replace(self.at, held=f"drift: {drift}")
+            self.story.append(f"held: {drift}")
+
+    def _hold_without_stable(self) -> None:
+        """Not a step further while no pod of the old version can carry the share that it still has. When one can, it goes on."""
+        shares = self.at.state in STEP_STATES and self.at.served < FULL_WEIGHT
+        workloads = self.observation.workloads.items()
+        gone = [name for name, one in workloads if shares and one.canary_exists and one.stable_available == 0]
+        if gone and not self.at.held:
+            share = (FULL_WEIGHT - self.at.served) / 100
+            reason = f"{_NO_STABLE} of {', '.join(gone)} is available, which has {share:g} % of the traffic"
+            self.at = replace(self.at, held=reason)
+            self.story.append(f"held: {reason}")
+        elif not gone and self.at.held.startswith(_NO_STABLE):
+            self.at = replace(self.at, held="")
+            self.story.append("the old version is available again")
 
     def _retry_now_if_due(self) -> None:
         due = self.at.timers.get(TimerName.RETRY)
@@ -360,6 +393,8 @@ class _Turn:
             self.at = replace(self.at, served=self._served(operation.value))
         elif operation.condition is Condition.NO_WEIGHT:
             self.at = replace(self.at, served=0)
+        elif operation.condition in (Condition.STABLE_AT, Condition.STABLE_AVAILABLE) and self.at.served:
+            self.at = replace(self.at, served=self._served(self.at.served))
 
     def _note_served(self) -> None:
         """What was really reached, beside what was asked for: a ratio of few pods is coarse."""
@@ -521,6 +556,8 @@ class _Turn:
         elif state is State.SUCCEEDED:
             # Also where there was nothing to shift, as with a first deployment.
             self.at = replace(self.at, weight=FULL_WEIGHT, served=FULL_WEIGHT)
+        elif state is State.ROLLED_BACK:
+            self.at = replace(self.at, weight=0, served=0)
         self.moved = True
         self.story.append(text)
 

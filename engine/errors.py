@@ -23,6 +23,13 @@ class Rejected(ActionError):
     """The world refuses this and will go on refusing: a person has to change something, and the message says what."""
 
 
+class Doubtful(ActionError):
+    """The world refuses this, and may only seem to: an API server that has just started knows none of its permissions yet.
+
+    In the middle of a rollout it is asked again a few times before the refusal is believed.
+    """
+
+
 class StoreError(HeadgateError):
     """The store cannot be used."""
 

@@ -33,6 +33,8 @@ class FailureKind(StrEnum):
     """The world was busy, unreachable or had moved on: the same action again, after looking again."""
     REJECTED = "rejected"
     """The world refuses it and will go on refusing: somebody has to change something."""
+    DOUBTFUL = "doubtful"
+    """The world refuses it and may only seem to: a few times again, then as rejected."""
     UNKNOWN = "unknown"
     """An error that nobody foresaw: park, because going on and going back are both guesses."""
 

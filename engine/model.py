@@ -264,6 +264,8 @@ class ActionKind(StrEnum):
     UNFREEZE_WORKLOAD = "unfreezeWorkload"
     FREEZE_AUTOSCALER = "freezeAutoscaler"
     RESTORE_AUTOSCALER = "restoreAutoscaler"
+    FOLLOW_STABLE = "followStable"
+    """Let the stable Service be there, and select the pods that the workload itself runs."""
     ENSURE_STABLE_SERVICE = "ensureStableService"
     ENSURE_CANARY_SERVICE = "ensureCanaryService"
     ENSURE_ROUTE = "ensureRoute"

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from engine.model import Await, Condition
+from engine.model import ActionKind, Await, Condition
 
 
 class Template(StrEnum):
@@ -35,6 +35,8 @@ class WorkloadObservation(Struct, frozen=True):
     stable_replicas: int = 0
     stable_available: int = 0
     stable_owned: bool = True
+    owned_available: int = 0
+    """Available pods that belong to the workload itself, of whichever version."""
     canary_exists: bool = False
     canary_desired: int = 0
     canary_replicas: int = 0
@@ -52,6 +54,8 @@ class RouteObservation(Struct, frozen=True):
     """The canary's weight as it was read back, in basis points; None while it is unknown."""
     drift: str = ""
     """What somebody else changed, in one sentence; empty when nothing."""
+    missing: tuple[ActionKind, ...] = ()
+    """What the route stands on, was made, and is not there any more: the actions that make it again."""
 
 
 class Observation(Struct, frozen=True):
@@ -87,7 +91,8 @@ def _workload_holds(wait: Await, seen: WorkloadObservation) -> bool:
         case Condition.CANARY_GONE:
             return not seen.canary_exists and seen.canary_replicas == 0
         case Condition.STABLE_AVAILABLE:
-            return seen.stable_available >= (wait.value or seen.desired)
+            # What was removed as a whole does not come back by being waited for.
+            return not seen.exists or seen.stable_available >= (wait.value or seen.desired)
         case Condition.STABLE_AT:
             return seen.stable_replicas == wait.value
         case Condition.STABLE_RELEASED:

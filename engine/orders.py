@@ -42,6 +42,9 @@ def refuse(spec: RolloutSpec, snapshot: Snapshot, command: Command) -> str:
 
 
 def _refuse_answer(spec: RolloutSpec, snapshot: Snapshot, command: Command, name: str) -> str:
+    if snapshot.state is State.APPROVING and snapshot.progress.answer is not None:
+        held = f"; it is held: {snapshot.held}" if snapshot.held else ""
+        return f"{name} was {snapshot.progress.answer_reason} already{held}"
     if not awaits_answer(spec, snapshot):
         return f"{name} is not waiting for an approval (it is {snapshot.state})"
     step = spec.plan.steps[snapshot.step]

@@ -23,6 +23,12 @@ class Strategy(Protocol):
     def follow(self, spec: RolloutSpec, snapshot: Snapshot, observation: Observation) -> Act | None:
         """An action that keeps up with the world while a rollout goes on, such as the canary's size with an autoscaler's."""
 
+    def mend(self, spec: RolloutSpec, snapshot: Snapshot, observation: Observation) -> Act | None:
+        """An action that gives traffic back what it stands on, whatever else is held up: done first, also while held."""
+
+    def drift(self, spec: RolloutSpec, snapshot: Snapshot, observation: Observation) -> str:
+        """What somebody else changed that makes it unsafe to go forward, in one sentence; empty when nothing."""
+
     def skips_steps(self, spec: RolloutSpec, snapshot: Snapshot) -> bool:
         """Whether there is nothing to compare with (a first deployment) or nothing new, so that the steps mean nothing."""
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 
 from engine.model import (
     FULL_WEIGHT,
+    STEP_STATES,
     Act,
     ActionKind,
     Await,
@@ -33,7 +34,7 @@ from engine.model import (
     State,
     WorkloadPlan,
 )
-from engine.observation import Observation
+from engine.observation import Observation, WorkloadObservation
 from strategies.replicas import Move, Side, Split, moves, split
 
 RESCUE_SECONDS = 120.0
@@ -71,6 +72,41 @@ class CanaryStrategy:
                 args: Facts = {"workload": workload.name, "replicas": seen.desired}
                 return Act(f"follow:{workload.name}:{seen.desired}", ActionKind.SCALE_CANARY, args)
         return None
+
+    def mend(self, spec: RolloutSpec, snapshot: Snapshot, observation: Observation) -> Act | None:
+        """Services of ours that somebody removed are made again. The stable one follows the Deployment when the pods that it
+        was pinned on are gone and others have come (a restart, an edit, by somebody who unpaused it)."""
+        stand = _Stand(spec, snapshot)
+        if snapshot.state not in STEP_STATES | {State.SCALING, State.PROMOTING}:
+            return None
+        for route in stand.routes():
+            seen = observation.routes.get(route.name)
+            for kind in seen.missing if seen is not None else ():
+                return Act(f"mend:{kind}:{route.name}", kind, {"route": route.name})
+            workload = observation.workloads.get(route.workload)
+            if workload is not None and _is_left_behind(stand, route, workload):
+                args: Facts = {"route": route.name}
+                return Act(f"follow-stable:{route.name}:{snapshot.actions}", ActionKind.FOLLOW_STABLE, args)
+        return None
+
+    def drift(self, spec: RolloutSpec, snapshot: Snapshot, observation: Observation) -> str:
+        """Where pods are the weight, their number is ours while the rollout stands still."""
+        stand = _Stand(spec, snapshot)
+        if snapshot.state not in STEP_STATES - {State.SHIFTING} or snapshot.action is not None:
+            return ""
+        for workload in stand.canaried():
+            seen = observation.workloads.get(workload.name)
+            if seen is None or stand.route_of(workload).kind is not RouterKind.POD_RATIO:
+                continue
+            wanted = _split_before_step(stand, workload)
+            sides = (("", seen.desired, wanted.stable), ("the new version of ", seen.canary_desired, wanted.canary))
+            for version, count, ours in sides:
+                if count != ours:
+                    return (
+                        f"{version}Deployment {workload.name} was scaled to {count} by somebody else, and its share of the pods "
+                        f"is its share of the traffic; scale it back to {ours} and resume, or abort"
+                    )
+        return ""
 
     def skips_steps(self, spec: RolloutSpec, snapshot: Snapshot) -> bool:
         return not any(True for _ in _Stand(spec, snapshot).canaried())
@@ -281,10 +317,21 @@ def _abort(stand: _Stand) -> Iterator[Operation]:
             yield from _grow_stable(stand, workload)
     for route in stand.routes():
         if stand.has_begun(f"ensure-route:{route.name}"):
+            yield from _make_stable_carry(stand, route)
+    for route in stand.routes():
+        if stand.has_begun(f"ensure-route:{route.name}"):
             yield Act(f"abort-weight:{route.name}", ActionKind.SET_WEIGHT, {"route": route.name, "weight": 0})
     for route in stand.routes():
         if stand.has_begun(f"ensure-route:{route.name}"):
             yield Await(f"{route.name} sends nothing to the new version", Condition.NO_WEIGHT, route.name)
+
+
+def _make_stable_carry(stand: _Stand, route: RoutePlan) -> Iterator[Operation]:
+    """Traffic goes back to a Service that is there, on pods that are there. One pod is enough to begin with: a bad version must
+    not serve until the old one is complete. And after a time not even that is waited for, as nothing may stop an abort."""
+    yield Act(f"abort-follow-stable:{route.name}", ActionKind.FOLLOW_STABLE, {"route": route.name})
+    text = f"a pod of the old version of {route.workload} is available"
+    yield Await(text, Condition.STABLE_AVAILABLE, route.workload, 1, RESCUE_SECONDS, OnTimeout.PROCEED)
 
 
 def _take_back(stand: _Stand, workload: WorkloadPlan) -> Iterator[Operation]:
@@ -361,6 +408,12 @@ def _restore(stand: _Stand) -> Iterator[Operation]:
 
 def _weights(stand: _Stand) -> tuple[int, ...]:
     return (*(step.weight for step in stand.plan.steps if isinstance(step, SetWeight)), FULL_WEIGHT)
+
+
+def _is_left_behind(stand: _Stand, route: RoutePlan, seen: WorkloadObservation) -> bool:
+    """Whether the pods that the stable Service is pinned on are gone while the Deployment runs others."""
+    stands = stand.has_begun(f"ensure-route:{route.name}") and not stand.has_begun(f"replace-template:{route.workload}")
+    return stands and seen.stable_available == 0 and seen.owned_available > 0
 
 
 # --- pieces ------------------------------------------------------------------------------------------------------------

@@ -8,9 +8,9 @@ from adapters.kubernetes import errors, manifests, recording, workloads
 from adapters.kubernetes.cluster import Cluster
 from adapters.kubernetes.routing import Handler, Routers
 from adapters.kubernetes.task import Done, Task
-from engine.errors import Rejected, Retryable
+from engine.errors import Doubtful, Rejected, Retryable
 from engine.events import ActionSucceeded
-from engine.model import Action, ActionKind, RolloutSpec, Snapshot
+from engine.model import UNDOING_STATES, Action, ActionKind, RolloutSpec, Snapshot
 
 _HANDLERS: Mapping[ActionKind, Handler] = {
     ActionKind.APPLY_MANIFEST: manifests.apply_manifest,
@@ -57,6 +57,11 @@ class KubernetesActuator:
             raise Rejected(unknown_account(spec.plan.account, self._accounts))
         try:
             done = await self._handle_again(Task(spec, snapshot, action, cluster))
+        except errors.NamespaceGone as error:
+            if snapshot.state not in UNDOING_STATES:
+                advice = f"make it (kubectl create namespace {spec.plan.namespace}) and deploy again"
+                raise Rejected(f"{error.message}; {advice}") from error
+            done = Done(f"namespace {spec.plan.namespace} is gone; there is nothing to put back")
         except errors.ApiError as error:
             raise _classified(error) from error
         return ActionSucceeded(action.number, done.facts, done.note)
@@ -86,9 +91,14 @@ def unknown_account(account: str, known: Collection[str]) -> str:
     return f"there is no account {account}; the accounts in the daemon's configuration are: {names}"
 
 
-def _classified(error: errors.ApiError) -> Rejected | Retryable:
-    """Refusals by the API server stay refusals until somebody changes something; everything else may pass."""
-    if isinstance(error, errors.Forbidden | errors.Invalid | errors.NotFound | errors.NotServed):
+def _classified(error: errors.ApiError) -> Rejected | Retryable | Doubtful:
+    """Refusals by the API server stay refusals until somebody changes something; everything else may pass.
+
+    For a few seconds after its start it forbids everybody everything, because it has not read the roles yet (seen on a real one).
+    """
+    if isinstance(error, errors.Forbidden):
+        return Doubtful(str(error))
+    if isinstance(error, errors.Invalid | errors.NotFound | errors.NotServed):
         return Rejected(str(error))
     if isinstance(error, errors.TooManyRequests):
         return Retryable(str(error), error.retry_after)

@@ -32,6 +32,10 @@ class NotFound(ApiError):
     status = 404
 
 
+class NamespaceGone(NotFound):
+    """The API server says that there is no such namespace, so nothing can be made in it."""
+
+
 class AlreadyExists(ApiError):
     status = 409
 
@@ -130,6 +134,8 @@ def error_of(what: str, status: int, body: object, retry_after: float | None) ->
         return TooManyRequests(what, message, retry_after)
     if status == 409 and document.get("reason") == "AlreadyExists":
         return AlreadyExists(what, message)
+    if status == 404 and (document.get("details") or {}).get("kind") == "namespaces":
+        return NamespaceGone(what, message)
     return _BY_STATUS.get(status, Invalid if status < 500 else ServerError)(what, message)
 
 

@@ -79,8 +79,9 @@ async def scale_stable(task: Task) -> Done:
     found = await task.cluster.find(DEPLOYMENTS, task.namespace, name)
     if found is None:
         return _gone(task, f"Deployment {name}")
-    if found["spec"].get("replicas") == replicas:
-        return Done(f"the old version of {name} is asked for {replicas} pods")
+    if found["spec"].get("replicas") == replicas or (task.is_undoing and found["spec"].get("replicas", 1) > replicas):
+        # Somebody has scaled it up in the meantime, and nobody takes pods from them on the way back.
+        return Done(f"the old version of {name} is asked for {found['spec'].get('replicas', 1)} pods")
     await task.cluster.patch(DEPLOYMENTS, found, [_set("/spec/replicas", replicas)])
     return Done(f"the old version of {name} is scaled to {replicas} pods")
 

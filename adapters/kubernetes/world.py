@@ -106,6 +106,7 @@ class _Reading:
             stable_replicas=stable.current if stable is not None else 0,
             stable_available=stable.available if stable is not None else 0,
             stable_owned=stable is not None and self._owns(stable),
+            owned_available=found.available if found is not None else 0,
             canary_exists=canary is not None,
             canary_desired=canary.replicas if canary is not None else 0,
             canary_replicas=max(canary.current if canary is not None else 0, len(pods) if canary is None else 0),

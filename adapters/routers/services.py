@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping
 
-from adapters.kubernetes.paths import SERVICES
+from adapters.kubernetes.cluster import Cluster
+from adapters.kubernetes.paths import REPLICA_SETS, SERVICES
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import HASH_LABEL, MANAGED_BY_LABEL, MANAGER, ROLLOUT_ANNOTATION, JsonObject, selects
 from engine.errors import Rejected
-from engine.model import Facts, RoutePlan
+from engine.model import UNDOING_STATES, ActionKind, Facts, RolloutSpec, RoutePlan, Snapshot, State
 
 _PORT_FIELDS = ("name", "port", "protocol", "targetPort", "appProtocol")
 
@@ -54,7 +56,99 @@ async def _root_service(task: Task, route: RoutePlan) -> JsonObject:
 async def _check_name_is_free(task: Task, name: str) -> None:
     found = await task.cluster.find(SERVICES, task.namespace, name)
     if found is not None and not task.is_ours(found):
-        raise Rejected(f"a Service {name} exists and was not made by this rollout; remove it, or name another one")
+        raise Rejected(taken("Service", found))
+
+
+def taken(kind: str, found: JsonObject) -> str:
+    """Why an object stands in the way, and what can be done about it: another rollout's must not be removed by hand."""
+    name, owner = found["metadata"]["name"], (found["metadata"].get("annotations") or {}).get(ROLLOUT_ANNOTATION, "")
+    if owner:
+        return f"a {kind} {name} exists and belongs to the rollout {owner}: wait for it, or abort it"
+    return f"a {kind} {name} exists and was not made by Headgate; remove it, or name another one"
+
+
+# --- what the watch shows ----------------------------------------------------------------------------------------------
+
+
+def services_there(cluster: Cluster, spec: RolloutSpec, route: RoutePlan) -> dict[str, JsonObject]:
+    """The route's Services that exist, by name."""
+    names = (route.root_service, route.stable_service, route.canary_service)
+    found = {name: cluster.cached_object(SERVICES, spec.plan.namespace, name) for name in names}
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def missing(route: RoutePlan, snapshot: Snapshot, there: Mapping[str, JsonObject]) -> tuple[ActionKind, ...]:
+    """What makes the Services again that this rollout made and that somebody else removed."""
+    sides = (
+        ("stable", route.stable_service, ActionKind.ENSURE_STABLE_SERVICE),
+        ("canary", route.canary_service, ActionKind.ENSURE_CANARY_SERVICE),
+    )
+    return tuple(kind for side, name, kind in sides if _stands(route, snapshot, side) and name not in there)
+
+
+def _stands(route: RoutePlan, snapshot: Snapshot, side: str) -> bool:
+    begun, no_write_under_way = snapshot.begun, snapshot.action is None
+    made, removed = f"ensure-{side}-service:{route.name}", f"remove-{side}-service:{route.name}"
+    return no_write_under_way and made in begun and removed not in begun
+
+
+def drift(route: RoutePlan, snapshot: Snapshot, there: Mapping[str, JsonObject]) -> str:
+    """What somebody else made of the Services, in one sentence; what can be made again is made again instead."""
+    if not _stands(route, snapshot, "canary") or snapshot.state in UNDOING_STATES | {State.FINALISING}:
+        return ""
+    if route.root_service not in there:
+        return f"the root Service {route.root_service} was removed by somebody else; put it back and resume, or abort"
+    for side, name in (("stable", route.stable_service), ("canary", route.canary_service)):
+        hash_value = snapshot.facts.get(f"{route.workload}.{side}_hash")
+        if name in there and there[name]["spec"].get("selector", {}).get(HASH_LABEL) != hash_value:
+            return (
+                f"the selector of Service {name} was edited by somebody else, so it is not the {side} version's alone any more; "
+                f"put {HASH_LABEL}={hash_value} back and resume, or abort"
+            )
+    return ""
+
+
+# --- what is done ------------------------------------------------------------------------------------------------------
+
+
+async def follow_stable(task: Task) -> Done:
+    """The stable Service, on the pods of the version that was found; or, if those are gone, on the Deployment's current ones."""
+    route = task.route
+    chosen = await _serving_version(task)
+    if chosen is None:
+        return await ensure_stable_service(task)
+    name, hash_value = chosen
+    facts: Facts = {f"{route.workload}.stable_name": name, f"{route.workload}.stable_hash": hash_value}
+    found = await task.cluster.find(SERVICES, task.namespace, route.stable_service)
+    if found is None:
+        done = await _ensure(task, route.stable_service, hash_value)
+        return Done(done.note, facts)
+    selector = {**(found["spec"].get("selector") or {}), HASH_LABEL: hash_value}
+    done = await _select(task, route.stable_service, selector)
+    return Done(done.note, facts)
+
+
+async def _serving_version(task: Task) -> tuple[str, str] | None:
+    """Name and hash of the Deployment's ReplicaSet with the most available pods, where the one that was found has none."""
+    workload = task.route.workload
+    recorded = task.fact(workload, "stable_name")
+    uid = task.json_fact(workload, "original")["metadata"]["uid"]
+    serving = [one for one in await task.cluster.list_objects(REPLICA_SETS, task.namespace) if _available(one)]
+    if any(one["metadata"]["name"] == recorded for one in serving):
+        return None
+    others = [one for one in serving if _is_controlled_by(one, uid) and HASH_LABEL in (one["metadata"].get("labels") or {})]
+    others = [one for one in others if one["metadata"]["name"] != task.fact(workload, "canary_name")]
+    best = max(others, key=_available, default=None)
+    return (best["metadata"]["name"], best["metadata"]["labels"][HASH_LABEL]) if best is not None else None
+
+
+def _is_controlled_by(found: JsonObject, uid: str) -> bool:
+    return any(one.get("uid") == uid and one.get("controller") for one in found["metadata"].get("ownerReferences") or [])
+
+
+def _available(replica_set: JsonObject) -> int:
+    count: int = replica_set.get("status", {}).get("availableReplicas", 0)
+    return count
 
 
 async def ensure_stable_service(task: Task) -> Done:
@@ -74,9 +168,13 @@ async def _ensure(task: Task, name: str, hash_value: str) -> Done:
     found = await task.cluster.find(SERVICES, task.namespace, name)
     if found is not None:
         if not task.is_ours(found):
-            raise Rejected(f"a Service {name} exists and was not made by this rollout; remove it, or name another one")
+            raise Rejected(taken("Service", found))
         return Done(f"Service {name} is there")
-    root = await task.cluster.get(SERVICES, task.namespace, task.route.root_service)
+    root = await task.cluster.find(SERVICES, task.namespace, task.route.root_service)
+    if root is None and task.is_undoing:
+        return Done(f"Service {name} and the root Service {task.route.root_service} are gone; nobody calls either")
+    if root is None:
+        raise Rejected(f"the root Service {task.route.root_service} was removed by somebody else during the rollout")
     await task.cluster.create(SERVICES, _pinned(root, name, hash_value, task.rollout))
     return Done(f"Service {name} selects the pods of version {hash_value}")
 

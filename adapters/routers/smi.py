@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from adapters.kubernetes.cluster import Cluster, ObjectKey
-from adapters.kubernetes.paths import ResourceRef
+from adapters.kubernetes.paths import SERVICES, ResourceRef
 from adapters.kubernetes.routing import Handler
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import MANAGED_BY_LABEL, MANAGER, ROLLOUT_ANNOTATION, JsonObject
@@ -47,7 +47,7 @@ class SmiRouter:
             if task.is_ours(split):
                 continue
             if name == route.split:
-                raise Rejected(f"a TrafficSplit {name} exists and was not made by this rollout; remove it, or name another one")
+                raise Rejected(services.taken("TrafficSplit", split))
             if root == route.root_service:
                 raise Rejected(f"TrafficSplit {name} splits the root Service {root} already; two splits on one root fight")
         facts = await services.record_services(task, route, live, new_template)
@@ -55,6 +55,7 @@ class SmiRouter:
 
     def handlers(self) -> Mapping[ActionKind, Handler]:
         return {
+            ActionKind.FOLLOW_STABLE: services.follow_stable,
             ActionKind.ENSURE_STABLE_SERVICE: services.ensure_stable_service,
             ActionKind.ENSURE_CANARY_SERVICE: services.ensure_canary_service,
             ActionKind.REMOVE_STABLE_SERVICE: services.remove_stable_service,
@@ -68,14 +69,19 @@ class SmiRouter:
         resource = _watched(route, snapshot)
         if resource is None:
             return []
-        cluster.watch(resource, spec.plan.namespace)
-        return [cluster.key(resource, spec.plan.namespace, route.split)]
+        namespace = spec.plan.namespace
+        cluster.watch(resource, namespace)
+        cluster.watch(SERVICES, namespace)
+        names = (route.root_service, route.stable_service, route.canary_service)
+        return [cluster.key(resource, namespace, route.split), *(cluster.key(SERVICES, namespace, name) for name in names)]
 
     def observe(self, cluster: Cluster, spec: RolloutSpec, route: RoutePlan, snapshot: Snapshot) -> RouteObservation:
         resource = _watched(route, snapshot)
         found = cluster.cached_object(resource, spec.plan.namespace, route.split) if resource is not None else None
         weight = read_weight(route, found) if found is not None else None
-        return RouteObservation(found is not None, weight, _drift(route, snapshot, found, weight))
+        there = services.services_there(cluster, spec, route)
+        drift = _drift(route, snapshot, found, weight) or services.drift(route, snapshot, there)
+        return RouteObservation(found is not None, weight, drift, services.missing(route, snapshot, there))
 
 
 def _watched(route: RoutePlan, snapshot: Snapshot) -> ResourceRef | None:

@@ -149,6 +149,8 @@ async def test_reject_puts_everything_back(daemon: Daemon, tmp_path: Path) -> No
 async def test_releases_are_listed(daemon: Daemon, tmp_path: Path) -> None:
     assert (await asked("list")).out == "There are no releases yet. Begin one with: headgate deploy FILE --watch\n"
     await deployed(tmp_path, APPROVAL)
+    file = tmp_path / "deploy.yaml"
+    file.write_text(file.read_text().replace("namespace: production", "namespace: other"))
     await asked("deploy", tmp_path / "deploy.yaml", "-n", "stall")
     head, *rows = (await asked("list")).out.splitlines()
     assert head.split() == ["ID", "APPLICATION", "STATUS", "CREATED", "BY", "TARGETS"]

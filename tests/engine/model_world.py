@@ -153,6 +153,8 @@ class ModelWorld:
                 place.frozen = False
             case ActionKind.ENSURE_STABLE_SERVICE | ActionKind.ENSURE_CANARY_SERVICE:
                 place.services.add(action.kind.value)
+            case ActionKind.FOLLOW_STABLE:
+                place.services.add(ActionKind.ENSURE_STABLE_SERVICE.value)
             case ActionKind.REMOVE_STABLE_SERVICE:
                 place.services.discard(ActionKind.ENSURE_STABLE_SERVICE.value)
             case ActionKind.REMOVE_CANARY_SERVICE:

@@ -19,7 +19,7 @@ async def begin(stage: Stage, pauses: dict[str, float]) -> None:
     """All rollouts at their pause; then the daemon dies."""
     async with stage.daemon() as engine:
         for application, seconds in pauses.items():
-            plan = target_plan([percent(25), Pause(seconds)], settle=0.0)
+            plan = target_plan([percent(25), Pause(seconds)], settle=0.0, namespace=application)
             await engine.submit(release_plan(plan, application=application), by="a test", source="test")
         rollouts = [f"r{number + 1}.production" for number in range(len(pauses))]
         for rollout in rollouts:

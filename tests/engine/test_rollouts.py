@@ -5,7 +5,8 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from engine.errors import CommandRefused, Conflict, Rejected, Retryable
+from engine.decide import DOUBTS
+from engine.errors import CommandRefused, Conflict, Doubtful, Rejected, Retryable
 from engine.events import CommandKind, Measured, MeasureOutcome
 from engine.model import Analysis, Approval, NoDataPolicy, Pause, Query, ReleaseStatus, State, Step
 from tests.builders import error_rate, percent, pod_ratio_route, release_plan, target_plan
@@ -346,5 +347,33 @@ def test_a_full_disk_delays_a_rollout_and_breaks_nothing() -> None:
             await stage.until_state(State.SCALING)
             stage.store.failing = 10
             assert (await stage.until_ended()).status is ReleaseStatus.SUCCEEDED
+
+    run_in_virtual_time(story)
+
+
+def test_a_refusal_that_may_pass_is_asked_again_before_it_is_believed() -> None:
+    """An API server that has just started forbids everybody everything for a moment."""
+
+    async def story(refusals: int) -> tuple[ReleaseStatus, str]:
+        stage = Stage()
+        stage.world.faults["set-weight:web:2500"] = [Doubtful("forbidden")] * refusals
+        status = await stage.roll_out(release_plan(target_plan([percent(25)])))
+        return status, stage.snapshot().reason
+
+    assert run_in_virtual_time(lambda: story(DOUBTS)) == (ReleaseStatus.SUCCEEDED, "")
+    assert run_in_virtual_time(lambda: story(DOUBTS + 1)) == (ReleaseStatus.FAILED, "set-weight:web:2500: forbidden")
+
+
+def test_a_workload_is_rolled_out_by_one_release_at_a_time_whatever_the_application_is_called() -> None:
+    async def story() -> None:
+        stage = Stage()
+        async with stage.daemon() as engine:
+            await engine.submit(release_plan(target_plan([Approval()])), by="a test", source="test")
+            with pytest.raises(Conflict, match="Deployment web in namespace shop .* is being rolled out by release r1"):
+                await engine.submit(release_plan(target_plan([]), application="typo"), by="a test", source="test")
+            await stage.until_state(State.APPROVING)
+            await engine.command("r1", order(CommandKind.APPROVE))
+            await stage.until_ended()
+            await engine.submit(release_plan(target_plan([]), application="typo"), by="a test", source="test")
 
     run_in_virtual_time(story)

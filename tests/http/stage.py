@@ -64,7 +64,8 @@ def deploy_text(
     """A deploy file with these steps, one target after the other; without a mesh, because that takes fewer actions."""
     lines = ["version: v1", f"application: {application}", "description: the shop's web", "targets:"]
     for index, target in enumerate(targets):
-        lines += [f"  {target}:", f"    account: {account}", f"    namespace: {target}", "    strategy: gentle"]
+        namespace = target if application == "shop" else f"{application}-{target}"
+        lines += [f"  {target}:", f"    account: {account}", f"    namespace: {namespace}", "    strategy: gentle"]
         if index:
             lines.append(f"    constraints: {{dependsOn: [{targets[index - 1]}]}}")
     lines += ["manifests:", "  - path: web.yaml", "deploymentConfig: {settle: {duration: 0, unit: seconds}}"]

@@ -82,7 +82,10 @@ async def test_a_second_release_of_the_application_is_a_conflict_that_names_the_
     first = (await daemon.submit(APPROVAL)).release.id
     error = await refused(daemon, daemon.submit(APPROVAL))
     assert (error.status, error.body.code, error.body.release) == (409, ErrorCode.CONFLICT, first)
-    other = await daemon.client.submit(replace(submission(APPROVAL), application="stall"))
+    error = await refused(daemon, daemon.client.submit(replace(submission(APPROVAL), application="stall")))
+    assert (error.status, error.body.code) == (409, ErrorCode.CONFLICT)
+    assert f"Deployment web in namespace production of account model is being rolled out by release {first} of shop" in str(error)
+    other = await daemon.client.submit(submission(APPROVAL, application="stall"))
     assert other.release.application == "stall"
 
 

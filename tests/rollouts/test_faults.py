@@ -8,6 +8,7 @@ import pytest
 
 from adapters.embedded.errors import Conflict, Forbidden, InternalError, ServiceUnavailable, TooManyRequests
 from adapters.embedded.faults import Match
+from engine import decide
 from engine.events import Command, CommandKind
 from engine.model import Approval, ReleaseStatus, RoutePlan, State
 from tests.builders import error_rate, percent, pod_ratio_route, release_plan, smi_route, target_plan
@@ -96,14 +97,15 @@ async def test_an_abort_does_not_wait_for_a_request_that_hangs(tmp_path: Path) -
 
 @pytest.mark.parametrize("resource", ["services", "trafficsplits", "replicasets", "deployments"])
 async def test_a_missing_right_ends_the_rollout_with_the_servers_words_and_everything_put_back(
-    tmp_path: Path, resource: str
+    tmp_path: Path, resource: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(decide, "DOUBTS", 1)
     async with stage(tmp_path) as told:
         await told.live()
         before = told.picture()
         verb = "patch" if resource == "deployments" else "create"
         denied = Forbidden(f'{resource} is forbidden: User "headgate" cannot {verb} resource "{resource}"')
-        told.embedded.server.faults.answer(Match(verb=verb, resource=resource, user_agent=OURS), denied)
+        told.embedded.server.faults.answer(Match(verb=verb, resource=resource, user_agent=OURS), denied, times=2)
         status = await told.roll_out(release_plan(target_plan(STEPS, settle=0.05)))
         assert status in (ReleaseStatus.FAILED, ReleaseStatus.REJECTED)
         assert f"{resource} is forbidden" in told.journal.snapshots["r1.production"].reason

@@ -24,7 +24,7 @@ from adapters.embedded.resources import (
 from adapters.kubernetes.cluster import WatchScope
 from engine.errors import CommandRefused
 from engine.events import Command, CommandKind
-from engine.model import Approval, Freeze, Pause, ReleaseStatus, RoutePlan, State, WorkloadPlan
+from engine.model import Approval, Freeze, Pause, ReleaseStatus, RoutePlan, State, Step, WorkloadPlan
 from tests.builders import (
     deployment,
     error_rate,
@@ -201,12 +201,14 @@ async def test_a_late_freeze_leaves_the_deployment_untouched_until_the_hand_over
         await told.live()
         before = told.storage.get(DEPLOYMENTS, "shop", "web")
         told.error_rate["shop"] = 0.5
-        plan = target_plan([percent(25), error_rate(), percent(50)], settle=0.05, freeze=freeze)
+        steps: list[Step] = [percent(25), error_rate(runs=1, interval=0.05), percent(50)]
+        plan = target_plan(steps, settle=0.05, freeze=freeze)
         assert await told.roll_out(release_plan(plan)) is ReleaseStatus.FAILED
         after = told.storage.get(DEPLOYMENTS, "shop", "web")
         assert after["metadata"]["generation"] == before["metadata"]["generation"] + more
         assert after["spec"] == before["spec"]
-        assert after["metadata"]["managedFields"][0] == before["metadata"]["managedFields"][0]
+        theirs = [[one for one in found["metadata"]["managedFields"] if one["manager"] == "kubectl"] for found in (before, after)]
+        assert theirs[0] == theirs[1] != []
 
 
 async def test_an_edit_of_the_template_by_somebody_else_holds_the_rollout(tmp_path: Path) -> None:
@@ -376,9 +378,9 @@ async def test_a_weight_step_is_one_write_to_the_router_and_none_else(tmp_path: 
 @pytest.mark.parametrize(
     ("obstacle", "sentence"),
     [
-        ("foreign split", "a TrafficSplit web exists and was not made by this rollout"),
+        ("foreign split", "a TrafficSplit web exists and was not made by Headgate"),
         ("split on the root", "splits the root Service web already"),
-        ("foreign service", "a Service web-stable exists and was not made by this rollout"),
+        ("foreign service", "a Service web-stable exists and was not made by Headgate"),
         ("headless root", "is headless"),
         ("no root", "there is no Service web"),
         ("root selects others", "does not select the pods"),

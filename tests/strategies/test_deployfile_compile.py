@@ -205,7 +205,10 @@ def test_webhooks() -> None:
 
 def test_settings_are_in_seconds() -> None:
     plain = target_of(load())
-    config = "deploymentConfig: {timeout: {duration: 10, unit: minutes}, settle: {duration: 0.5, unit: seconds}, freeze: atHandOver}\n"
+    config = (
+        "deploymentConfig: {timeout: {duration: 10, unit: minutes}, settle: {duration: 0.5, unit: seconds}, "
+        "freeze: atHandOver}\n"
+    )
     set_up = target_of(load(more=config))
 
     assert (plain.ready_timeout_seconds, plain.settle_seconds, plain.freeze) == (1800.0, 5.0, Freeze.FROM_START)

@@ -150,7 +150,8 @@ class _Turn:
         current = self.at.procedure[cursor] if cursor < len(self.at.procedure) else None
         if isinstance(current, Act) and current.name == action.name:
             cursor += 1
-        self.at = replace(self.at, action=None, cursor=cursor, failures=0, timers=self._timers_without(TimerName.RETRY))
+        timers = self._timers_without(TimerName.RETRY)
+        self.at = replace(self.at, action=None, cursor=cursor, failures=0, failure="", timers=timers)
 
     def _absorb_failure(self, event: ActionFailed) -> None:
         action = self.at.action
@@ -172,7 +173,7 @@ class _Turn:
         failures = self.at.failures + 1
         wait = max(_backoff(self.spec.id, action.number, failures), event.retry_after_seconds or 0.0)
         timers = {**self.at.timers, TimerName.RETRY: self.now + timedelta(seconds=wait)}
-        self.at = replace(self.at, failures=failures, timers=timers)
+        self.at = replace(self.at, failures=failures, failure=event.message, timers=timers)
         self.story.append(f"{action.name} failed (attempt {failures}), again in {wait:.1f} s: {event.message}")
 
     def _absorb_measurements(self, event: Measurements) -> None:
@@ -410,9 +411,8 @@ class _Turn:
     def _order(self, act: Act) -> None:
         number = self.at.actions + 1
         begun = self.at.begun if act.name in self.at.begun else (*self.at.begun, act.name)
-        changes = replace(
-            self.at, action=Action(number, act.name, act.kind, act.args), actions=number, begun=begun, failures=0
-        )
+        action = Action(number, act.name, act.kind, act.args)
+        changes = replace(self.at, action=action, actions=number, begun=begun, failures=0, failure="")
         if act.kind is ActionKind.SET_WEIGHT or "weight" in act.args:
             weight = act.args.get("weight")
             changes = replace(changes, weight=weight if isinstance(weight, int) else changes.weight)
@@ -548,6 +548,7 @@ class _Turn:
             cursor=0,
             action=None,
             failures=0,
+            failure="",
             timers=keep,
             progress=StepProgress(),
         )
@@ -576,7 +577,7 @@ class _Turn:
 
     def _park(self, error: str) -> None:
         parked = Parked(self.at.state, error)
-        self.at = replace(self.at, action=None, failures=0, timers=self._timers_without(TimerName.RETRY))
+        self.at = replace(self.at, action=None, failures=0, failure="", timers=self._timers_without(TimerName.RETRY))
         self.at = replace(self.at, state=fire(self.at.state, Trigger.PARK), parked=parked)
         self.moved = True
         self.story.append(f"parked, traffic stays where it is: {error}")

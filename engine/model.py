@@ -421,6 +421,8 @@ class Snapshot(Struct, frozen=True):
     """Names of the actions that were ever sent, in order: what an abort has to consider."""
     failures: int = 0
     """Failed attempts of the current action."""
+    failure: str = ""
+    """What the last of them said."""
     timers: dict[TimerName, datetime] = {}
     facts: Facts = {}
     weight: int = 0

@@ -16,9 +16,20 @@ class ClusterKind(StrEnum):
 
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The deploy file.", show_default=False)]
+def _require_name(value: str) -> str:
+    """A script whose variable is unset says nothing; that must not mean anything."""
+    if not value.strip():
+        raise typer.BadParameter("is empty; is a variable of the script unset?")
+    return value
+
+
 ReleaseArgument = Annotated[
     str,
-    typer.Argument(metavar="ID", help="A release's id, the beginning of it, or an application for its newest release."),
+    typer.Argument(
+        metavar="ID",
+        help="A release's id, the beginning of it, or an application for its newest release.",
+        callback=_require_name,
+    ),
 ]
 OutputOption = Annotated[
     OutputFormat, typer.Option("--output", "-o", metavar="FORMAT", help="text, json or yaml.", show_default="text")

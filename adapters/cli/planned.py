@@ -26,6 +26,7 @@ from engine.model import (
     ReleasePlan,
     RolloutSpec,
     RoutePlan,
+    RouterKind,
     Settle,
     SetWeight,
     Snapshot,
@@ -34,6 +35,7 @@ from engine.model import (
 )
 from strategies.canary import CanaryStrategy
 from strategies.durations import in_words
+from strategies.replicas import split
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -124,7 +126,8 @@ class _Forecast:
         yield from self._stage_if_any("scale up", State.SCALING)
         for index, step in enumerate(self._plan.steps):
             kind, text = describe_step(step)
-            title = f"step {index + 1} of {len(self._plan.steps)}: {kind} {text}"
+            reached = f", which {self._reached(step)}" if isinstance(step, SetWeight) and self._reached(step) else ""
+            title = f"step {index + 1} of {len(self._plan.steps)}: {kind} {text}{reached}"
             self._at = replace(self._at, step=index)
             if isinstance(step, SetWeight):
                 yield self._stage(title, State.SHIFTING)
@@ -133,6 +136,12 @@ class _Forecast:
         self._at = replace(self._at, step=len(self._plan.steps))
         yield from self._stage_if_any("promote", State.PROMOTING)
         yield from self._stage_if_any("finish", State.FINALISING)
+
+    def _reached(self, step: SetWeight) -> str:
+        """What a ratio of few pods makes of the weight; empty where it is what was asked for."""
+        by_pods = [route.workload for route in self._plan.routes if route.kind is RouterKind.POD_RATIO]
+        shares = {split(self._replicas[name], step.weight).reached for name in by_pods} - {step.weight}
+        return " and ".join(f"comes to {share / 100:g} % of the pods" for share in sorted(shares))
 
     def _stage_if_any(self, title: str, state: State) -> Iterator[Stage]:
         """A state in which there is nothing to do is passed through."""
@@ -209,6 +218,8 @@ class _Forecast:
                 return Change(Verb.CHANGE, deployment, "the new template")
             case ActionKind.ADOPT_CANARY:
                 return Change(Verb.CHANGE, canary, "becomes the Deployment's own; no pod is restarted")
+            case ActionKind.RETURN_FIELDS:
+                return Change(Verb.CHANGE, old if act.args.get("stable") else deployment, "its fields go back to their managers")
             case ActionKind.UNFREEZE_WORKLOAD:
                 return Change(Verb.CHANGE, deployment, "no longer paused")
             case _:

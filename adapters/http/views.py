@@ -182,7 +182,7 @@ def _doing(spec: RolloutSpec, snapshot: Snapshot) -> str:
     if snapshot.state is State.PARKED:
         return "parked until somebody resumes or aborts it"
     if snapshot.action is not None:
-        return _describe_action(snapshot.action, snapshot.failures)
+        return _describe_action(snapshot.action, snapshot.failures, snapshot.failure)
     if snapshot.state is State.WAITING:
         needed = ", ".join(spec.plan.depends_on)
         return f"waits for {needed}" if needed else "waits to begin"
@@ -196,9 +196,10 @@ def _doing(spec: RolloutSpec, snapshot: Snapshot) -> str:
     return _describe_waiting(snapshot.state)
 
 
-def _describe_action(action: Action, failures: int) -> str:
+def _describe_action(action: Action, failures: int, failure: str) -> str:
     if failures:
-        return f"{action.name}, which has failed {failures} {'time' if failures == 1 else 'times'}; tried again"
+        times = "once" if failures == 1 else f"{failures} times"
+        return f"{action.name}, which is tried again; it has failed {times}, lately: {failure}"
     return action.name
 
 

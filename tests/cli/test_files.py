@@ -101,6 +101,11 @@ def test_a_plan_of_a_pod_ratio_moves_pods_instead_of_a_split(tmp_path: Path) -> 
     assert "2 pods of the old version" in said.out
 
 
+def test_a_plan_says_what_few_pods_make_of_a_weight(tmp_path: Path) -> None:
+    said = headgate("plan", write_files(tmp_path, percent(10))).out
+    assert "setWeight 10 %, which comes to 33.33 % of the pods" in said
+
+
 def test_a_plan_as_data(tmp_path: Path) -> None:
     path = write_files(tmp_path, percent(25), percent(0.01), mesh=True, targets=("staging", "production"))
     found = headgate("plan", path, "-n", "stall", "-o", "json").json

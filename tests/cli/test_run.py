@@ -137,7 +137,7 @@ def test_an_interrupted_run_with_a_store_is_carried_on_by_a_daemon(tmp_path: Pat
     list(lines_until(process, "waits for an answer"))
     process.send_signal(signal.SIGINT)
     said = wait(process)
-    assert (said.code, "Traceback" in said.err) == (130, False)
+    assert (said.code, "Traceback" in said.err) == (130, False), said.err
     command = f"headgate serve --store {store} --config {settings}"
     assert f"is left as it stands; carry on with: {command}" in said.err
     assert left_behind(tmp_path) == []

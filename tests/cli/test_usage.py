@@ -29,6 +29,7 @@ from tests.cli.terminal import headgate
         (["approve", "x", "--expect-step", "-1"], "Invalid value for '--expect-step'"),
         (["list", "-o", "xml"], "Invalid value for '--output' / '-o'"),
         (["run", "x", "--cluster", "real"], "Invalid value for '--cluster'"),
+        (["abort", ""], "Invalid value for 'ID': is empty; is a variable of the script unset?"),
         (["--nothing"], "No such option: --nothing"),
     ],
 )

@@ -16,15 +16,16 @@ from tests.e2e.controlplane.running import run_real_control_plane
 
 def main() -> int:
     if len(sys.argv) != 2:
-        print(__doc__, file=sys.stderr)
+        sys.stderr.write(f"{__doc__}\n")
         return 2
     try:
         with run_real_control_plane(find_binaries()) as plane:
             plane.write_kubeconfig(Path(sys.argv[1]))
-            print(f"{plane.server}: kubectl --kubeconfig {sys.argv[1]} get all -A    (Ctrl-C ends it)", flush=True)
+            sys.stdout.write(f"{plane.server}: kubectl --kubeconfig {sys.argv[1]} get all -A    (Ctrl-C ends it)\n")
+            sys.stdout.flush()
             signal.sigwait({signal.SIGINT, signal.SIGTERM})
     except (BinariesMissing, StartFailed) as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return 1
     return 0
 

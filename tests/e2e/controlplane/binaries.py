@@ -1,7 +1,7 @@
 """Where the programs of the control plane come from. It starts none of them.
 
-In this order: the folder that KUBEBUILDER_ASSETS names (what `setup-envtest` fills; it has no kube-controller-manager); a cache folder
-in the home; a build from Go modules into that cache, by the small module in `binaries/`.
+In this order: the folder that KUBEBUILDER_ASSETS names (what `setup-envtest` fills; it has no kube-controller-manager); a cache
+folder in the home; a build from Go modules into that cache, by the small module in `binaries/`.
 
     python -m tests.e2e.controlplane.binaries      finds or builds everything, and prints where it is
 """
@@ -85,7 +85,7 @@ def build_binaries() -> None:
     for name, package in PACKAGES.items():
         if _find(name, [assets, cache]) is not None:
             continue
-        print(f"building {name} {version}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"building {name} {version}\n")
         # Under another name until it is whole: a build that is interrupted leaves nothing that looks like a program.
         unfinished = cache / f".{name}.unfinished"
         command = [go, "build", "-trimpath", "-ldflags", flags, "-o", str(unfinished), package]
@@ -98,9 +98,9 @@ def main() -> int:
         build_binaries()
         binaries = find_binaries()
     except BinariesMissing as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return 1
-    print(binaries.etcd, binaries.kube_apiserver, binaries.kube_controller_manager, sep="\n")
+    sys.stdout.write(f"{binaries.etcd}\n{binaries.kube_apiserver}\n{binaries.kube_controller_manager}\n")
     return 0
 
 

@@ -35,6 +35,8 @@ class WorkloadObservation(Struct, frozen=True):
     stable_replicas: int = 0
     stable_available: int = 0
     stable_owned: bool = True
+    history_owned: int = 0
+    """Older versions, without pods, that belong to the workload."""
     owned_available: int = 0
     """Available pods that belong to the workload itself, of whichever version."""
     canary_exists: bool = False
@@ -96,7 +98,7 @@ def _workload_holds(wait: Await, seen: WorkloadObservation) -> bool:
         case Condition.STABLE_AT:
             return seen.stable_replicas == wait.value
         case Condition.STABLE_RELEASED:
-            return not seen.stable_owned
+            return not seen.stable_owned and seen.history_owned == 0
         case Condition.CANARY_RELEASED:
             return not seen.canary_owned
         case Condition.ADOPTABLE:

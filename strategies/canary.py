@@ -41,6 +41,10 @@ RESCUE_SECONDS = 120.0
 """How long an abort waits for the stable side to grow back before it moves the traffic all the same."""
 
 
+HAND_OVER_SECONDS = 20.0
+"""How long the controller of a paused Deployment has to scale the old version down after it has adopted the new one."""
+
+
 class CanaryStrategy:
     """Implements `engine.ports.Strategy`."""
 
@@ -262,14 +266,19 @@ def _hand_over(stand: _Stand, workload: WorkloadPlan) -> Iterator[Operation]:
     """Seen on a real kube-controller-manager: a bare ReplicaSet whose template is the Deployment's own is adopted, without a
     restart, as its new revision; and an old one is scaled to 0 once the adopted one is complete.
 
-    With a pod ratio the Deployment's count is 0 by now, and raising it would bring the old pods back. So the old ReplicaSet is
-    let go first, and taken back, empty, as history after the new one was adopted.
+    With a pod ratio the Deployment's count is 0 by now, and raising it would bring the old pods back, or those of an even older
+    version: a paused Deployment without an active ReplicaSet scales the youngest that it owns. So all of them are let go first,
+    and taken back, empty, as history after the new one was adopted.
+
+    The end is not waited for in vain: a Deployment that somebody scaled in the moment of the adoption divides the pods between
+    both versions while it is paused, and brings the new one to its size when it is not.
     """
     name, subject = {"workload": workload.name}, workload.name
     ratio = stand.route_of(workload).kind is RouterKind.POD_RATIO
     if ratio:
+        yield Act(f"release-history:{subject}", ActionKind.RELEASE_HISTORY, dict(name))
         yield Act(f"release-stable:{subject}", ActionKind.RELEASE_STABLE, dict(name))
-        yield Await(f"the old version of {subject} is let go", Condition.STABLE_RELEASED, subject)
+        yield Await(f"the old versions of {subject} are let go", Condition.STABLE_RELEASED, subject)
         yield from _freeze_autoscaler(stand, workload, stand.replicas(workload), "hand-over-")
     if not stand.is_frozen_early(workload):
         yield from _freeze(workload)
@@ -284,7 +293,9 @@ def _hand_over(stand: _Stand, workload: WorkloadPlan) -> Iterator[Operation]:
     if ratio:
         yield Act(f"adopt-stable:{subject}", ActionKind.ADOPT_STABLE, dict(name))
         yield _return_stable_fields(workload)
-    yield Await(f"no pod of the old version of {subject} is left", Condition.STABLE_AT, subject, 0)
+        yield Act(f"return-history:{subject}", ActionKind.RETURN_HISTORY, dict(name))
+    text = f"no pod of the old version of {subject} is left"
+    yield Await(text, Condition.STABLE_AT, subject, 0, HAND_OVER_SECONDS, OnTimeout.PROCEED)
     yield Act(f"unfreeze:{subject}", ActionKind.UNFREEZE_WORKLOAD, dict(name))
     yield _within(stand, f"{subject} is complete", Condition.WORKLOAD_AVAILABLE, workload)
 
@@ -335,24 +346,30 @@ def _make_stable_carry(stand: _Stand, route: RoutePlan) -> Iterator[Operation]:
 
 
 def _take_back(stand: _Stand, workload: WorkloadPlan) -> Iterator[Operation]:
+    """Unpaused before it is waited for: with its old template and without the tested pods, whatever its controller does by itself
+    ends in the old version. It makes the ReplicaSet again that a short history has cleaned away, which it never does while it is
+    paused."""
     name, subject = {"workload": workload.name}, workload.name
     if stand.has_begun(f"unfreeze:{subject}"):
         yield Act(f"freeze-again:{subject}", ActionKind.FREEZE_WORKLOAD, dict(name))
         yield Await(f"{subject} is frozen again", Condition.FROZEN, subject, 0, RESCUE_SECONDS, OnTimeout.PROCEED)
         yield from _ensure_again(stand)
+    count = stand.replicas(workload)
+    args: Facts = {**name, "replicas": count} if stand.has_begun(f"release-stable:{subject}") else {**name}
     if stand.has_begun(f"adopt-canary:{subject}"):
-        yield Act(f"release-canary:{subject}", ActionKind.RELEASE_CANARY, dict(name))
+        yield Act(f"release-canary:{subject}", ActionKind.RELEASE_CANARY, dict(args))
         text = f"the new version of {subject} is let go"
         yield Await(text, Condition.CANARY_RELEASED, subject, 0, RESCUE_SECONDS, OnTimeout.PROCEED)
-    count = stand.replicas(workload)
     if stand.route_of(workload).kind is RouterKind.POD_RATIO:
         yield from _freeze_autoscaler(stand, workload, count, "again-")
-    args: Facts = {**name, "replicas": count} if stand.has_begun(f"release-stable:{subject}") else {**name}
     yield Act(f"restore-template:{subject}", ActionKind.RESTORE_TEMPLATE, args)
     if stand.has_begun(f"release-stable:{subject}"):
         yield Act(f"adopt-stable-again:{subject}", ActionKind.ADOPT_STABLE, dict(name))
+    yield Act(f"thaw:{subject}", ActionKind.UNFREEZE_WORKLOAD, dict(name))
     text = f"the old version of {subject} is available again"
     yield Await(text, Condition.STABLE_AVAILABLE, subject, 0, RESCUE_SECONDS, OnTimeout.PROCEED)
+    if stand.has_begun(f"release-history:{subject}"):
+        yield Act(f"return-history-again:{subject}", ActionKind.RETURN_HISTORY, dict(name))
 
 
 def _ensure_again(stand: _Stand) -> Iterator[Operation]:
@@ -371,11 +388,14 @@ def _grow_stable(stand: _Stand, workload: WorkloadPlan) -> Iterator[Operation]:
     count = stand.replicas(workload)
     yield from _freeze_autoscaler(stand, workload, count, "again-")
     args: Facts = {"workload": workload.name, "replicas": count, "weight": 0}
+    history = stand.has_begun(f"release-history:{workload.name}")
     if stand.has_begun(f"release-stable:{workload.name}"):
         yield Act(f"adopt-stable-again:{workload.name}", ActionKind.ADOPT_STABLE, {"workload": workload.name})
     yield Act(f"regrow-stable:{workload.name}", ActionKind.SCALE_STABLE, args)
     text = f"the old version of {workload.name} is available again"
     yield Await(text, Condition.STABLE_AVAILABLE, workload.name, count, RESCUE_SECONDS, OnTimeout.PROCEED)
+    if history:
+        yield Act(f"return-history-again:{workload.name}", ActionKind.RETURN_HISTORY, {"workload": workload.name})
 
 
 def _restore(stand: _Stand) -> Iterator[Operation]:

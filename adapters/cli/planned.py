@@ -210,6 +210,10 @@ class _Forecast:
                 return Change(Verb.CHANGE, f"HorizontalPodAutoscaler of {name}", f"exactly {pods}")
             case ActionKind.RESTORE_AUTOSCALER:
                 return Change(Verb.CHANGE, f"HorizontalPodAutoscaler of {name}", "as it was")
+            case ActionKind.RELEASE_HISTORY:
+                return Change(Verb.CHANGE, f"ReplicaSets of the history of {name}", "let go by the Deployment")
+            case ActionKind.RETURN_HISTORY:
+                return Change(Verb.CHANGE, f"ReplicaSets of the history of {name}", "taken back by the Deployment")
             case ActionKind.RELEASE_STABLE:
                 return Change(Verb.CHANGE, old, "let go by the Deployment")
             case ActionKind.ADOPT_STABLE:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from adapters.kubernetes import errors, manifests, recording, workloads
+from adapters.kubernetes import errors, history, manifests, recording, workloads
 from adapters.kubernetes.cluster import Cluster
 from adapters.kubernetes.routing import Handler, Routers
 from adapters.kubernetes.task import Done, Task
@@ -23,6 +23,8 @@ _HANDLERS: Mapping[ActionKind, Handler] = {
     ActionKind.RESTORE_AUTOSCALER: workloads.restore_autoscaler,
     ActionKind.SCALE_CANARY: workloads.scale_canary,
     ActionKind.SCALE_STABLE: workloads.scale_stable,
+    ActionKind.RELEASE_HISTORY: history.release_history,
+    ActionKind.RETURN_HISTORY: history.return_history,
     ActionKind.RELEASE_STABLE: workloads.release_stable,
     ActionKind.ADOPT_STABLE: workloads.adopt_stable,
     ActionKind.REMOVE_TWIN: workloads.remove_twin,

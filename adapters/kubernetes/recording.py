@@ -118,7 +118,8 @@ async def _facts_of_versions(task: Task, workload: WorkloadPlan, live: JsonObjec
     name = workload.name
     owned = [one for one in await task.cluster.list_objects(REPLICA_SETS, task.namespace) if _is_owned_by(one, live)]
     stable = _stable_of(name, live, owned)
-    twin = next((one for one in owned if digest(one["spec"]["template"]) == digest(new_template)), None)
+    twins = [one["metadata"]["name"] for one in owned if digest(one["spec"]["template"]) == digest(new_template)]
+    names = sorted(one["metadata"]["name"] for one in owned if one is not stable)
     hash_value = canary_hash(new_template, task.rollout)
     return {
         f"{name}.stable_name": stable["metadata"]["name"],
@@ -127,7 +128,8 @@ async def _facts_of_versions(task: Task, workload: WorkloadPlan, live: JsonObjec
         f"{name}.stable_fields": json.dumps({"metadata": {"managedFields": stable["metadata"].get("managedFields")}}),
         f"{name}.canary_name": canary_name(name, hash_value),
         f"{name}.canary_hash": hash_value,
-        f"{name}.twin": twin["metadata"]["name"] if twin is not None else "",
+        f"{name}.twin": ",".join(sorted(twins)),
+        f"{name}.history": ",".join(one for one in names if one not in twins),
     }
 
 

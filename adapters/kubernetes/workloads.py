@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from adapters.kubernetes.paths import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, REPLICA_SETS, ResourceRef
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import (
+    REVISION_ANNOTATION,
     ROLLOUT_ANNOTATION,
     JsonObject,
     adopted_annotations,
@@ -98,10 +99,22 @@ async def adopt_stable(task: Task) -> Done:
 
 
 async def release_canary(task: Task) -> Done:
-    """Take the tested pods out of the Deployment's hands; they serve on while the old version grows back."""
+    """Take the tested pods out of the Deployment's hands; they serve on while the old version grows back.
+
+    A paused Deployment without an active ReplicaSet scales its current version's, or else the youngest that it owns, which may be
+    any. So where the old one has no pods any more, the template is put back first; where it still has, the tested pods go first,
+    because next to a complete current version the controller scales all others down.
+    """
     name = task.workload.name
+    if not await _is_stable_active(task):
+        await restore_template(task)
     note = f"the new version of {name} is let go"
     return await _relabel(task, task.fact(name, "canary_name"), own_labels(), note, owner=task.rollout)
+
+
+async def _is_stable_active(task: Task) -> bool:
+    found = await task.cluster.find(REPLICA_SETS, task.namespace, task.fact(task.workload.name, "stable_name"))
+    return found is not None and bool(found["spec"].get("replicas"))
 
 
 async def adopt_canary(task: Task) -> Done:
@@ -171,14 +184,14 @@ def _foreign_template(task: Task) -> Done:
 
 async def remove_twin(task: Task) -> Done:
     name = task.workload.name
-    twin = task.fact(name, "twin")
-    found = await task.cluster.find(REPLICA_SETS, task.namespace, twin)
-    if found is None:
-        return Done(f"ReplicaSet {twin} is gone")
-    if found["spec"].get("replicas"):
-        raise Rejected(f"ReplicaSet {twin} has the template of the new version and has pods; scale it to 0 and deploy again")
-    await task.cluster.delete(REPLICA_SETS, found)
-    return Done(f"ReplicaSet {twin}, an empty old version with the same template, is removed")
+    twins = task.fact(name, "twin").split(",")
+    for twin in twins:
+        found = await task.cluster.find(REPLICA_SETS, task.namespace, twin)
+        if found is not None and found["spec"].get("replicas"):
+            raise Rejected(f"ReplicaSet {twin} has the template of the new version and has pods; scale it to 0 and deploy again")
+        if found is not None:
+            await task.cluster.delete(REPLICA_SETS, found)
+    return Done(f"ReplicaSet {', '.join(twins)}, empty and with the template of the new version, is removed")
 
 
 async def remove_canary(task: Task) -> Done:
@@ -213,8 +226,16 @@ async def restore_workload(task: Task) -> Done:
         return Done(f"Deployment {name}, which this rollout made, is removed")
     original = task.json_fact(name, "original")
     spec = {**original["spec"], "paused": True} if found["spec"].get("paused") else original["spec"]
-    await task.cluster.restore(DEPLOYMENTS, found, {**original, "spec": spec})
+    metadata = {**original["metadata"], "annotations": _original_annotations(original, found)}
+    await task.cluster.restore(DEPLOYMENTS, found, {**original, "metadata": metadata, "spec": spec})
     return Done(f"Deployment {name} is as it was found")
+
+
+def _original_annotations(original: JsonObject, found: JsonObject) -> dict[str, str]:
+    """As they were, but for the number of the revision: its controller counts on, and would write it again at once."""
+    annotations: dict[str, str] = dict(original["metadata"].get("annotations") or {})
+    counted = (found["metadata"].get("annotations") or {}).get(REVISION_ANNOTATION)
+    return annotations | ({REVISION_ANNOTATION: counted} if counted is not None else {})
 
 
 async def return_fields(task: Task) -> Done:

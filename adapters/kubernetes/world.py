@@ -69,9 +69,9 @@ class KubernetesWorld:
         namespace, keys = spec.plan.namespace, set[ObjectKey]()
         for workload in spec.plan.workloads:
             keys.add(cluster.key(DEPLOYMENTS, namespace, workload.name))
-            for side in ("stable_name", "canary_name"):
-                if name := snapshot.facts.get(f"{workload.name}.{side}"):
-                    keys.add(cluster.key(REPLICA_SETS, namespace, str(name)))
+            names = [str(snapshot.facts.get(f"{workload.name}.{side}") or "") for side in ("stable_name", "canary_name")]
+            keys.update(cluster.key(REPLICA_SETS, namespace, name) for name in names if name)
+            keys.update(cluster.key(REPLICA_SETS, namespace, name) for name in _history(snapshot, workload.name))
         for route in spec.plan.routes:
             keys.update(self._routers.of(route).watch(cluster, spec, route, snapshot))
         wanted = frozenset(keys)
@@ -92,6 +92,9 @@ class _Reading:
         self._deployment: Deployment | None = cluster.cached_deployment(self._namespace, workload.name)
         self._stable = self._replica_set("stable_name")
         self._canary = self._replica_set("canary_name")
+        names = _history(snapshot, workload.name)
+        cached = [cluster.cached_replica_set(self._namespace, name) for name in names]
+        self._history = [one for one in cached if one is not None]
 
     def observe(self) -> WorkloadObservation:
         found, stable, canary = self._deployment, self._stable, self._canary
@@ -106,6 +109,7 @@ class _Reading:
             stable_replicas=stable.current if stable is not None else 0,
             stable_available=stable.available if stable is not None else 0,
             stable_owned=stable is not None and self._owns(stable),
+            history_owned=sum(self._owns(one) for one in self._history),
             owned_available=found.available if found is not None else 0,
             canary_exists=canary is not None,
             canary_desired=canary.replicas if canary is not None else 0,
@@ -142,6 +146,11 @@ class _Reading:
         if found is None or canary is None or not found.is_observed or not self._owns(canary):
             return False
         return found.updated == canary.current and canary.revision == found.revision
+
+
+def _history(snapshot: Snapshot, workload: str) -> list[str]:
+    """The names of the workload's older versions."""
+    return [name for name in str(snapshot.facts.get(f"{workload}.history") or "").split(",") if name]
 
 
 def _is_rolled_out(found: Deployment) -> bool:

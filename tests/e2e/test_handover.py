@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from adapters.embedded.json_objects import JsonObject
+from engine.events import CommandKind
 from engine.model import ReleaseStatus, State
 from tests.e2e.site import Site
+from tests.e2e.test_rolled_back import traces
 
 pytestmark = pytest.mark.real
 
@@ -68,3 +70,56 @@ async def test_a_pod_ratio_is_handed_over_without_a_restart(site: Site) -> None:
     site.kubectl("rollout", "undo", "deployment/web")
     site.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
     assert len(await site.pods_of("web:1")) == 4
+
+
+async def live_with_history(site: Site) -> None:
+    """web:1 is live again by `rollout undo`, so that its ReplicaSet is older than the one of web:0, which nobody wants back."""
+    await site.go_live(image="web:1")
+    await site.go_live(image="web:0")
+    site.kubectl("rollout", "undo", "deployment/web")
+    site.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+
+
+def images_that_ran(site: Site, since: int) -> set[str]:
+    """Of every pod that was made after a revision."""
+    pods = [one for one in site.recording.in_order() if one.kind == "pods"]
+    before = {one.name for one in pods if one.revision <= since}
+    return {one.object["spec"]["containers"][0]["image"] for one in pods if one.name not in before}
+
+
+@pytest.mark.parametrize("mesh", [True, False], ids=["mesh", "pod ratio"])
+@pytest.mark.parametrize("moment", ["promoted", "aborted while handing over"])
+async def test_no_version_of_the_history_comes_back(site: Site, mesh: bool, moment: str) -> None:
+    await live_with_history(site)
+    revision = int((await site.deployment())["metadata"]["resourceVersion"])
+    release = await site.deploy("web:2", [{"setWeight": {"weight": 50}}, {"pause": {"untilApproved": True}}], mesh=mesh)
+    await site.until_state(release.id, State.APPROVING)
+    await site.order(release.id, CommandKind.APPROVE)
+    if moment == "promoted":
+        assert (await site.until_ended(release.id)).status is ReleaseStatus.SUCCEEDED, await site.tell(release.id)
+        assert len(await site.pods_of("web:2")) == 4
+    else:
+        await site.until_rollout(release.id, lambda rollout: rollout.state is State.PROMOTING and "adopt" in rollout.doing)
+        await site.order(release.id, CommandKind.ABORT)
+        assert (await site.until_ended(release.id)).status is ReleaseStatus.FAILED, await site.tell(release.id)
+        assert len(await site.pods_of("web:1")) == 4
+        assert await traces(site) == []
+    assert images_that_ran(site, revision) <= {"web:1", "web:2"}
+    site.recording.check()
+    history = site.kubectl("rollout", "history", "deployment/web").split()[3::2]
+    assert history == (["2", "3", "4"] if moment == "promoted" else ["2", "3"])
+
+
+async def test_a_way_back_without_any_history(site: Site) -> None:
+    """With revisionHistoryLimit 0 the old ReplicaSet is cleaned away in the middle of the hand-over."""
+    await site.go_live()
+    await site.merge(site.path("deployments", "web"), {"spec": {"revisionHistoryLimit": 0}})
+    release = await site.deploy("web:2", [{"setWeight": {"weight": 50}}, {"pause": {"untilApproved": True}}])
+    await site.until_state(release.id, State.APPROVING)
+    await site.order(release.id, CommandKind.APPROVE)
+    await site.until_rollout(release.id, lambda rollout: rollout.state is State.FINALISING)
+    await site.order(release.id, CommandKind.ABORT)
+    assert (await site.until_ended(release.id)).status is ReleaseStatus.FAILED, await site.tell(release.id)
+    assert len(await site.pods_of("web:1")) == 4
+    assert await traces(site) == []
+    site.recording.check()

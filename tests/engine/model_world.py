@@ -28,6 +28,7 @@ class Place:
     stable: int = 3
     stable_available: int = 3
     stable_owned: bool = True
+    history_owned: int = 2
     canary: int = 0
     canary_available: int = 0
     canary_exists: bool = False
@@ -88,6 +89,7 @@ class ModelWorld:
             stable_replicas=place.stable,
             stable_available=place.stable_available,
             stable_owned=place.stable_owned,
+            history_owned=place.history_owned,
             canary_exists=place.canary_exists,
             canary_desired=place.canary,
             canary_replicas=place.canary,
@@ -177,6 +179,10 @@ class ModelWorld:
                 place.canary_available = min(place.canary_available, place.canary)
             case ActionKind.SCALE_STABLE:
                 place.desired = int(action.args["replicas"] or 0)
+            case ActionKind.RELEASE_HISTORY:
+                place.history_owned = 0
+            case ActionKind.RETURN_HISTORY:
+                place.history_owned = 2
             case ActionKind.RELEASE_STABLE:
                 place.stable_owned = False
             case ActionKind.ADOPT_STABLE:

@@ -25,6 +25,7 @@ from adapters.kubernetes.actuator import KubernetesActuator
 from adapters.kubernetes.cluster import Cluster, WatchScope, open_cluster
 from adapters.kubernetes.credentials import load_kubeconfig_content
 from adapters.kubernetes.routing import Routers
+from adapters.kubernetes.templates import REVISION_ANNOTATION
 from adapters.kubernetes.transport import open_transport
 from adapters.kubernetes.world import KubernetesWorld
 from adapters.routers.pod_ratio import PodRatioRouter
@@ -187,6 +188,9 @@ class Stage:
 
 def _without_versions(body: JsonObject) -> JsonObject:
     metadata = {k: v for k, v in body["metadata"].items() if k not in ("resourceVersion", "generation", "managedFields")}
+    if "annotations" in metadata:
+        # A version that was live again after another one has a new number in its controller's count.
+        metadata["annotations"] = {k: v for k, v in metadata["annotations"].items() if k != REVISION_ANNOTATION}
     return {**{k: v for k, v in body.items() if k != "status"}, "metadata": metadata}
 
 

@@ -17,7 +17,7 @@ from adapters.dataplane.traffic import Traffic
 from adapters.demo.picture import NEW, OLD, PodCounts, Story, draw
 from adapters.demo.scenario import CANARY_SERVICE, NAMESPACE, ROOT, Scenario, play
 from adapters.embedded.json_objects import JsonObject, metadata_of
-from adapters.embedded.replicaset_controller import is_ready
+from adapters.embedded.pod_ranking import is_ready
 from adapters.embedded.resources import PODS
 from engine.feed import EntryNews
 from engine.model import FINAL_STATUSES, Release, ReleaseStatus, Snapshot, State

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 
 from adapters.dataplane.envoy import Envoy
-from adapters.embedded.endpoint_controller import SERVICE_LABEL
+from adapters.embedded.endpoint_slices import SERVICE_LABEL
 from adapters.embedded.history import StorageEvent
 from adapters.embedded.json_objects import JsonObject, labels_of, name_of
 from adapters.embedded.known_crds import SMI_SPLIT_GROUP

@@ -35,10 +35,12 @@ async def run_control_plane(
 ) -> AsyncIterator[ControlPlane]:
     """A control plane that runs until the block ends; its pods are simulated unless a runtime is given."""
     storage = Storage(clock.now, new_uid, history)
+    replica_sets, owned_pods = OwnerIndex(storage, REPLICA_SETS), OwnerIndex(storage, PODS)
     loop = ControllerLoop(
         [
-            DeploymentController(storage, OwnerIndex(storage, REPLICA_SETS), clock.now),
-            ReplicaSetController(storage, OwnerIndex(storage, PODS), clock.now),
+            # Before the Deployments, so that these find their ReplicaSets counted.
+            ReplicaSetController(storage, owned_pods, clock.now),
+            DeploymentController(storage, replica_sets, owned_pods, clock.now),
             EndpointController(storage),
             AutoscalerController(storage),
             GarbageCollector(storage),

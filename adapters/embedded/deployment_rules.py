@@ -1,43 +1,45 @@
 """The arithmetic and the comparisons of the Deployment controller, as pure functions.
 
-Source of the rules: the behaviour of kube-controller-manager's deployment controller, as documented and as observed.
+Source of the rules: the behaviour of kube-controller-manager's deployment controller, as documented and as observed on a real one
+(tests/conformance/test_controllers_*.py).
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 
+from adapters.embedded.deployment_revisions import DESIRED, MOST, count_in
 from adapters.embedded.json_objects import JsonObject, copy_json, encode_json, metadata_of, name_of
 
 HASH_LABEL = "pod-template-hash"
-REVISION = "deployment.kubernetes.io/revision"
-REVISION_HISTORY = "deployment.kubernetes.io/revision-history"
-DESIRED = "deployment.kubernetes.io/desired-replicas"
-MOST = "deployment.kubernetes.io/max-replicas"
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+LONGEST_NAME = 253
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+_MAPS = frozenset({"labels", "annotations", "nodeSelector", "matchLabels", "limits", "requests", "resources"})
+"""Where an empty object means the same as none. Elsewhere (`securityContext: {}`, `emptyDir: {}`) it does not."""
 
 
 def template_key(template: JsonObject) -> bytes:
-    """Equal for templates that are the same version: the hash label does not count."""
+    """Equal for templates that are the same version: the hash label does not count, and nothing is the same as empty."""
     metadata = template.get("metadata") or {}
     labels = {key: value for key, value in (metadata.get("labels") or {}).items() if key != HASH_LABEL}
-    rest = {key: value for key, value in metadata.items() if key not in ("labels", "creationTimestamp") and value}
-    return _ordered({"labels": labels, "metadata": rest, "spec": template["spec"]})
+    rest = {key: value for key, value in metadata.items() if key not in ("labels", "creationTimestamp")}
+    return encode_json(_canonical({"labels": labels, "metadata": rest, "spec": template["spec"]}))
 
 
-def _ordered(value: object) -> bytes:
-    return encode_json(_sorted(value))
-
-
-def _sorted(value: object) -> object:
+def _canonical(value: object) -> object:
+    """Keys in order, and without empty lists and maps: the real comparison calls them equal to absent ones."""
     if isinstance(value, dict):
-        return {key: _sorted(value[key]) for key in sorted(value)}
+        return {key: _canonical(value[key]) for key in sorted(value) if not _is_nothing(key, value[key])}
     if isinstance(value, list):
-        return [_sorted(one) for one in value]
+        return [_canonical(one) for one in value]
     return value
+
+
+def _is_nothing(key: str, value: object) -> bool:
+    return value is None or value == [] or (value == {} and key in _MAPS)
 
 
 def template_hash(template: JsonObject, collisions: int) -> str:
@@ -59,20 +61,19 @@ def status_count(obj: JsonObject, name: str) -> int:
     return count
 
 
-def annotation(obj: JsonObject, name: str, otherwise: int = 0) -> int:
-    text = (metadata_of(obj).get("annotations") or {}).get(name, "")
-    return int(text) if text.isdigit() else otherwise
+def is_recreated(deployment: JsonObject) -> bool:
+    return bool((deployment["spec"].get("strategy") or {}).get("type") == "Recreate")
 
 
 def limits(deployment: JsonObject) -> tuple[int, int]:
     """(maxSurge, maxUnavailable) in pods: surge rounded up, unavailable down, and not both 0."""
-    strategy = deployment["spec"].get("strategy") or {}
-    if strategy.get("type") == "Recreate":
-        return 0, wanted(deployment)
-    rolling = strategy.get("rollingUpdate") or {}
-    surge = _share(rolling.get("maxSurge", "25%"), wanted(deployment), up=True)
-    unavailable = _share(rolling.get("maxUnavailable", "25%"), wanted(deployment), up=False)
-    return surge, 1 if surge == 0 and unavailable == 0 else min(unavailable, wanted(deployment))
+    count = wanted(deployment)
+    if is_recreated(deployment):
+        return 0, 0
+    rolling = (deployment["spec"].get("strategy") or {}).get("rollingUpdate") or {}
+    surge = _share(rolling.get("maxSurge", "25%"), count, up=True)
+    unavailable = _share(rolling.get("maxUnavailable", "25%"), count, up=False)
+    return surge, min(1 if surge == 0 and unavailable == 0 else unavailable, count)
 
 
 def _share(value: int | str, total: int, *, up: bool) -> int:
@@ -86,65 +87,104 @@ def age_order(replica_set: JsonObject) -> tuple[str, str]:
     return metadata_of(replica_set)["creationTimestamp"], name_of(replica_set)
 
 
-def new_replica_set_of(deployment: JsonObject, owned: list[JsonObject]) -> JsonObject | None:
+def active(replica_sets: Sequence[JsonObject]) -> list[JsonObject]:
+    return [one for one in replica_sets if wanted(one) > 0]
+
+
+def new_replica_set_of(deployment: JsonObject, owned: Sequence[JsonObject]) -> JsonObject | None:
     """The oldest of its ReplicaSets that has its template."""
     key = template_key(deployment["spec"]["template"])
     return next((one for one in sorted(owned, key=age_order) if template_key(one["spec"]["template"]) == key), None)
 
 
-def only_one_to_scale(new: JsonObject | None, old: list[JsonObject]) -> JsonObject | None:
+def only_one_to_scale(new: JsonObject | None, old: Sequence[JsonObject]) -> JsonObject | None:
     """The one active ReplicaSet, or the newest when none is; None when several are active."""
-    everyone = [*old, new] if new is not None else old
-    active = [one for one in everyone if wanted(one) > 0]
-    if len(active) == 1:
-        return active[0]
-    if active:
+    serving = active([*old, new] if new is not None else old)
+    if len(serving) == 1:
+        return serving[0]
+    if serving:
         return None
     return new if new is not None else max(old, key=age_order, default=None)
 
 
 def is_saturated(deployment: JsonObject, new: JsonObject | None) -> bool:
+    """Whether the new version is all that is asked for, and was meant to be: then old ones go at once, even in a pause."""
     if new is None:
         return False
     count = wanted(deployment)
-    return wanted(new) == count and annotation(new, DESIRED, -1) == count and status_count(new, "availableReplicas") == count
+    return wanted(new) == count and count_in(new, DESIRED) == count and status_count(new, "availableReplicas") == count
 
 
-def proportional_sizes(deployment: JsonObject, active: list[JsonObject]) -> dict[str, int]:
+def was_scaled(deployment: JsonObject, owned: Sequence[JsonObject]) -> bool:
+    """Whether some version was last sized for another number of replicas. One without a note says nothing."""
+    return any(count_in(one, DESIRED) not in (None, wanted(deployment)) for one in active(owned))
+
+
+def proportional_sizes(deployment: JsonObject, serving: Sequence[JsonObject]) -> dict[str, int]:
     """New sizes by name when the Deployment is scaled in mid-roll-out: each keeps its proportion."""
     count = wanted(deployment)
     allowed = count + limits(deployment)[0] if count > 0 else 0
-    to_add = allowed - sum(wanted(one) for one in active)
-    newest_first = sorted(active, key=age_order, reverse=to_add > 0)
-    ordered = sorted(newest_first, key=wanted, reverse=True)
-    sizes, added = {name_of(one): wanted(one) for one in ordered}, 0
-    for one in ordered:
-        share = _proportion(deployment, one, to_add, added, allowed)
+    to_add = allowed - sum(wanted(one) for one in serving)
+    by_age = sorted(serving, key=age_order, reverse=to_add > 0)
+    largest_first = sorted(by_age, key=wanted, reverse=True)
+    sizes, added = {name_of(one): wanted(one) for one in largest_first}, 0
+    for one in largest_first:
+        share = _proportion(deployment, one, to_add, added)
         sizes[name_of(one)] += share
         added += share
-    if ordered and to_add != 0:
-        sizes[name_of(ordered[0])] = max(sizes[name_of(ordered[0])] + to_add - added, 0)
+    if largest_first and to_add != 0:
+        first = name_of(largest_first[0])
+        sizes[first] = max(sizes[first] + to_add - added, 0)
     return sizes
 
 
-def _proportion(deployment: JsonObject, one: JsonObject, to_add: int, added: int, allowed: int) -> int:
-    if wanted(one) == 0 or to_add in (0, added):
+def _proportion(deployment: JsonObject, one: JsonObject, to_add: int, added: int) -> int:
+    if to_add in (0, added):
         return 0
-    if wanted(deployment) == 0:
-        return max(-wanted(one), to_add - added)
-    before = annotation(one, MOST, 0) or status_count(deployment, "replicas") or wanted(one)
-    share = math.floor(wanted(one) * allowed / before + 0.5) - wanted(one)
-    left = to_add - added
+    share, left = _fraction(deployment, one), to_add - added
     return min(share, left) if to_add > 0 else max(share, left)
 
 
+def _fraction(deployment: JsonObject, one: JsonObject) -> int:
+    if wanted(deployment) == 0:
+        return -wanted(one)
+    before = count_in(one, MOST) or status_count(deployment, "replicas")
+    if not before:
+        return 0
+    size = wanted(one) * (wanted(deployment) + limits(deployment)[0]) / before
+    return math.floor(size + 0.5) - wanted(one)
+
+
 def next_size_of_new(deployment: JsonObject, new: JsonObject | None, total: int) -> int:
-    """How many pods the new version may have next: up to the surge."""
+    """How many pods the new version may have next, with `total` pods asked for in all: up to the surge."""
     count, there = wanted(deployment), wanted(new) if new is not None else 0
-    if (deployment["spec"].get("strategy") or {}).get("type") == "Recreate":
+    if is_recreated(deployment):
         return count
     room = count + limits(deployment)[0] - total
     return there if room <= 0 else there + min(room, count - there)
+
+
+def shrunk_sizes(deployment: JsonObject, new: JsonObject, old: Sequence[JsonObject]) -> dict[str, int]:
+    """Sizes by name of old versions after the next step down: pods that do not serve first, nobody will miss them."""
+    everyone = [*old, new]
+    least = wanted(deployment) - limits(deployment)[1]
+    unavailable = wanted(new) - status_count(new, "availableReplicas")
+    spare = sum(wanted(one) for one in everyone) - least - unavailable
+    sizes = {name_of(one): wanted(one) for one in old}
+    if spare <= 0:
+        return sizes
+    for one in sorted(old, key=age_order):
+        unhealthy = max(wanted(one) - status_count(one, "availableReplicas"), 0)
+        gone = min(spare, unhealthy)
+        sizes[name_of(one)] -= gone
+        spare -= gone
+    # Counts of what is available may be older than the sizes; `spare` does not rest on them.
+    surplus = min(spare, sum(status_count(one, "availableReplicas") for one in everyone) - least)
+    for one in sorted(old, key=age_order):
+        gone = min(max(surplus, 0), sizes[name_of(one)])
+        sizes[name_of(one)] -= gone
+        surplus -= gone
+    return sizes
 
 
 def replica_set_of(deployment: JsonObject, hash_value: str, replicas: int) -> JsonObject:
@@ -160,7 +200,7 @@ def replica_set_of(deployment: JsonObject, hash_value: str, replicas: int) -> Js
         "apiVersion": "apps/v1",
         "kind": "ReplicaSet",
         "metadata": {
-            "name": f"{name_of(deployment)}-{hash_value}",
+            "name": f"{name_of(deployment)[: LONGEST_NAME - 1 - len(hash_value)]}-{hash_value}",
             "namespace": metadata_of(deployment)["namespace"],
             "labels": labels,
         },

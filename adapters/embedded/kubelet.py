@@ -1,6 +1,7 @@
 """The one node of the embedded cluster: schedules every pod at once, runs it, and writes its status as a kubelet does.
 
-A pod that is deleted is not ready first, so that it leaves the endpoints; then it is given time to end; then it is removed.
+A pod that is deleted stays as it is while it is given time to end (the endpoints leave it out by its deletionTimestamp); then its
+containers are reported as ended, and it is removed. Whatever goes wrong with one pod stays with that pod.
 """
 
 from __future__ import annotations
@@ -11,19 +12,20 @@ from datetime import datetime
 
 import anyio
 import anyio.abc
+import structlog
 
 from adapters.embedded.errors import ApiError
 from adapters.embedded.history import EventType, StorageEvent
-from adapters.embedded.json_objects import JsonObject, format_time, metadata_of, name_of, namespace_of
-from adapters.embedded.pods import PREFIX, PodPhase, PodReport, PodRuntime
+from adapters.embedded.json_objects import JsonObject, metadata_of, name_of, namespace_of
+from adapters.embedded.pod_status import pod_status
+from adapters.embedded.pods import PREFIX, PodPhase, PodReport, PodRuntime, run_guarded, stop_guarded
 from adapters.embedded.resources import PODS
 from adapters.embedded.storage import Storage
 
-NODE = "embedded"
-NODE_IP = "10.0.0.1"
-PORTS_ANNOTATION = f"{PREFIX}ports"
+log = structlog.get_logger()
 
-_CONDITIONS = ("PodScheduled", "Initialized", "ContainersReady", "Ready")
+NODE = "embedded"
+PORTS_ANNOTATION = f"{PREFIX}ports"
 
 
 class Kubelet:
@@ -57,15 +59,15 @@ class Kubelet:
 
     async def _run(self, pod: JsonObject, scope: anyio.CancelScope) -> None:
         with scope:
-            await self._runtime.run(pod, lambda report: self._report(pod, report))
+            await run_guarded(self._runtime, pod, lambda report: self._report(pod, report))
 
     async def _terminate(self, pod: JsonObject) -> None:
         uid, namespace, name = metadata_of(pod)["uid"], namespace_of(pod), name_of(pod)
-        self._report(pod, PodReport(PodPhase.UNREADY, pod.get("status", {}).get("podIP", "")))
-        grace = metadata_of(pod).get("deletionGracePeriodSeconds", 30)
-        with anyio.move_on_after(grace):
-            await self._runtime.stop(pod)
+        with anyio.move_on_after(metadata_of(pod).get("deletionGracePeriodSeconds", 30)) as grace:
+            await stop_guarded(self._runtime, pod)
         self._end(uid)
+        ending = PodPhase.KILLED if grace.cancelled_caught else PodPhase.ENDED
+        self._report(pod, PodReport(ending, pod.get("status", {}).get("podIP", "")))
         try:
             self._storage.delete(PODS, namespace, name, uid=uid, grace_period_seconds=0)
         except ApiError:
@@ -78,8 +80,12 @@ class Kubelet:
 
     def _report(self, pod: JsonObject, report: PodReport) -> None:
         there = self._storage.peek(PODS, namespace_of(pod), name_of(pod))
-        if there is not None and metadata_of(there)["uid"] == metadata_of(pod)["uid"]:
+        if there is None or metadata_of(there)["uid"] != metadata_of(pod)["uid"]:
+            return
+        try:
             self._write(there, report)
+        except ApiError as error:
+            log.warning("embedded.pod_status_refused", pod=name_of(pod), namespace=namespace_of(pod), why=str(error))
 
     def _write(self, pod: JsonObject, report: PodReport) -> None:
         changed = {**pod, "spec": {**pod["spec"], "nodeName": NODE}}
@@ -92,49 +98,3 @@ class Kubelet:
         status = pod_status(pod, report, self._now())
         if pod.get("status") != status:
             self._storage.update(PODS, {**pod, "status": status}, subresource="status", manager="kubelet")
-
-
-def pod_status(pod: JsonObject, report: PodReport, now: datetime) -> JsonObject:
-    before: JsonObject = pod.get("status") or {}
-    ready = report.phase is PodPhase.READY
-    truth = {"PodScheduled": True, "Initialized": True, "ContainersReady": ready, "Ready": ready}
-    status: JsonObject = {
-        "phase": "Running" if report.phase in (PodPhase.READY, PodPhase.UNREADY, PodPhase.CRASHED) else "Pending",
-        "conditions": [_condition(before, kind, truth[kind], now) for kind in _CONDITIONS],
-        "containerStatuses": [_container(before, one, report, now) for one in pod["spec"]["containers"]],
-        "hostIP": NODE_IP,
-        "startTime": before.get("startTime") or format_time(now),
-        "qosClass": before.get("qosClass", "BestEffort"),
-    }
-    if report.ip:
-        status |= {"podIP": report.ip, "podIPs": [{"ip": report.ip}]}
-    return status
-
-
-def _condition(before: JsonObject, kind: str, value: bool, now: datetime) -> JsonObject:
-    there: JsonObject = next((one for one in before.get("conditions") or () if one["type"] == kind), {})
-    if there.get("status") == str(value):
-        return there
-    return {"type": kind, "status": str(value), "lastProbeTime": None, "lastTransitionTime": format_time(now)}
-
-
-def _container(before: JsonObject, container: JsonObject, report: PodReport, now: datetime) -> JsonObject:
-    name = container["name"]
-    there: JsonObject = next((one for one in before.get("containerStatuses") or () if one["name"] == name), {})
-    restarts = there.get("restartCount", 0) + (report.phase is PodPhase.CRASHED and bool(there))
-    waiting = {
-        PodPhase.STARTING: {"reason": "ContainerCreating"},
-        PodPhase.CRASHED: {"reason": "CrashLoopBackOff", "message": report.message},
-        PodPhase.IMAGE_MISSING: {"reason": "ImagePullBackOff", "message": report.message},
-    }.get(report.phase)
-    running = there.get("state", {}).get("running") or {"startedAt": format_time(now)}
-    return {
-        "name": name,
-        "image": container["image"],
-        "imageID": "",
-        "ready": report.phase is PodPhase.READY,
-        "started": report.phase in (PodPhase.READY, PodPhase.UNREADY),
-        "restartCount": restarts,
-        "state": {"waiting": waiting} if waiting else {"running": running},
-        "lastState": {},
-    }

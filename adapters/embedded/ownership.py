@@ -7,7 +7,7 @@ matches. The index follows the storage's changes, so that no reconciliation ever
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from adapters.embedded.errors import Conflict, NotFound
 from adapters.embedded.history import EventType, StorageEvent
@@ -109,23 +109,27 @@ class Claims:
         self._owned = owned
         self._owning = owning
 
-    def claim(self, owner: JsonObject) -> list[JsonObject]:
-        """What belongs to the owner after adoptions and releases. Shared objects: not to be changed."""
-        return list(self._claim(owner))
+    def claim(self, owner: JsonObject, living: Callable[[JsonObject], bool] = lambda _: True) -> list[JsonObject]:
+        """What belongs to the owner after adoptions and releases, of those that are `living`: nobody cares for the others.
 
-    def _claim(self, owner: JsonObject) -> Iterator[JsonObject]:
+        Shared objects: not to be changed. An owner that is being deleted keeps what it has, and takes nothing.
+        """
+        return list(self._claim(owner, living))
+
+    def _claim(self, owner: JsonObject, living: Callable[[JsonObject], bool]) -> Iterator[JsonObject]:
         selector, uid = owner["spec"].get("selector") or {}, metadata_of(owner)["uid"]
-        for obj in self._index.owned_by(uid):
+        ending = bool(metadata_of(owner).get("deletionTimestamp"))
+        for obj in filter(living, self._index.owned_by(uid)):
             if matches(selector, labels_of(obj)):
                 yield obj
-            elif not metadata_of(obj).get("deletionTimestamp"):
+            elif not ending:
                 self._set_owners(obj, [one for one in metadata_of(obj)["ownerReferences"] if one.get("uid") != uid])
-        if metadata_of(owner).get("deletionTimestamp"):
+        if ending:
             return
-        for obj in self._index.free_in(namespace_of(owner)):
+        for obj in filter(living, self._index.free_in(namespace_of(owner))):
             if metadata_of(obj).get("deletionTimestamp") or not matches(selector, labels_of(obj)):
                 continue
-            others = metadata_of(obj).get("ownerReferences") or []
+            others = [one for one in metadata_of(obj).get("ownerReferences") or () if one.get("uid") != uid]
             adopted = self._set_owners(obj, [*others, owner_reference(self._owning, owner)])
             if adopted is not None:
                 yield adopted

@@ -44,6 +44,7 @@ class PodPhase(StrEnum):
     MISCONFIGURED = "misconfigured"
     BROKEN = "broken"
     ENDED = "ended"
+    KILLED = "killed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from adapters.embedded.history import StorageEvent
 from adapters.embedded.json_objects import JsonObject, labels_of, metadata_of, name_of, namespace_of
 from adapters.embedded.known_crds import SMI_SPLIT_GROUP
 from adapters.embedded.ownership import controller_of
+from adapters.embedded.pod_ranking import is_ready
 from adapters.embedded.pods import seconds
-from adapters.embedded.replicaset_controller import is_ready
 from adapters.embedded.resources import PODS, SERVICES
 from adapters.embedded.storage import Storage
 

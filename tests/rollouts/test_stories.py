@@ -10,8 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from adapters.embedded.json_objects import JsonObject
+from adapters.embedded.pod_ranking import is_ready
 from adapters.embedded.pods import PREFIX
-from adapters.embedded.replicaset_controller import is_ready
 from adapters.embedded.resources import (
     CONFIG_MAPS,
     DEPLOYMENTS,

@@ -16,11 +16,14 @@ from pathlib import Path
 import aiohttp
 import anyio
 import anyio.abc
+import structlog
 
 from adapters.embedded.json_objects import JsonObject, metadata_of
-from adapters.embedded.kubelet import pod_status
-from adapters.embedded.pods import PodPhase, PodReport, SimulatedPodRuntime
+from adapters.embedded.pod_status import pod_status
+from adapters.embedded.pods import PodPhase, PodReport, SimulatedPodRuntime, run_guarded, stop_guarded
 from engine.clock import SystemClock
+
+log = structlog.get_logger()
 
 NODE = "simulated"
 MERGE = {"Content-Type": "application/merge-patch+json"}
@@ -49,9 +52,8 @@ class SimulatedNode:
                 async with self._session.get("/api/v1/pods") as answer:
                     answer.raise_for_status()
                     listed = await answer.json()
-                for pod in listed["items"]:
-                    self._notice(pod)
-                started.touch()
+                self._notice_all(listed["items"])
+                await anyio.Path(started).touch()
                 await self._watch(listed["metadata"]["resourceVersion"])
             except (aiohttp.ClientError, OSError, ValueError):
                 await anyio.sleep(AGAIN_SECONDS)
@@ -68,6 +70,12 @@ class SimulatedNode:
                     self._forget(metadata_of(event["object"])["uid"])
                 else:
                     self._notice(event["object"])
+
+    def _notice_all(self, pods: list[JsonObject]) -> None:
+        for uid in self._pods.keys() - {metadata_of(pod)["uid"] for pod in pods}:
+            self._forget(uid)
+        for pod in pods:
+            self._notice(pod)
 
     def _notice(self, pod: JsonObject) -> None:
         uid = metadata_of(pod)["uid"]
@@ -89,7 +97,7 @@ class SimulatedNode:
         send, receive = anyio.create_memory_object_stream[PodReport](1000)
         with scope, send, receive:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._runtime.run, pod, send.send_nowait)
+                tasks.start_soon(run_guarded, self._runtime, pod, send.send_nowait)
                 await self._bind(pod)
                 async for report in receive:
                     await self._report(pod, report)
@@ -109,8 +117,12 @@ class SimulatedNode:
 
     async def _terminate(self, pod: JsonObject) -> None:
         uid = metadata_of(pod)["uid"]
-        await self._report(pod, PodReport(PodPhase.UNREADY, pod.get("status", {}).get("podIP", "")))
-        await self._runtime.stop(pod)
+        with anyio.move_on_after(metadata_of(pod).get("deletionGracePeriodSeconds", 30)) as grace:
+            await stop_guarded(self._runtime, pod)
+        if (scope := self._pods.get(uid)) is not None:
+            scope.cancel()
+        ending = PodPhase.KILLED if grace.cancelled_caught else PodPhase.ENDED
+        await self._report(pod, PodReport(ending, pod.get("status", {}).get("podIP", "")))
         gone = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0, "preconditions": {"uid": uid}}
         await self._insist("DELETE", _path(pod), gone)
 
@@ -120,7 +132,9 @@ class SimulatedNode:
         while True:
             try:
                 async with self._session.request(method, path, json=body, headers=headers) as answer:
-                    if answer.status < 500 and answer.status != 429:
+                    if answer.status < 500 and answer.status not in (401, 403, 429):
+                        if answer.status >= 400 and answer.status not in (404, 409):
+                            log.warning("kubelet.refused", path=path, answer=await answer.text())
                         return
             except (aiohttp.ClientError, OSError):
                 pass
@@ -132,7 +146,7 @@ def _path(pod: JsonObject) -> str:
 
 
 async def main(kubeconfig: Path, started: Path) -> None:
-    content = json.loads(kubeconfig.read_text("utf-8"))
+    content = json.loads(await anyio.Path(kubeconfig).read_text("utf-8"))
     cluster, user = content["clusters"][0]["cluster"], content["users"][0]["user"]
     context = ssl.create_default_context(cafile=cluster["certificate-authority"])
     headers = {"Authorization": f"Bearer {user['token']}"}

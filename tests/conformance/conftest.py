@@ -17,6 +17,7 @@ from adapters.embedded.json_objects import JsonObject
 from adapters.kubernetes.credentials import load_kubeconfig_content
 from adapters.kubernetes.transport import Transport, open_transport
 from engine.clock import SystemClock
+from tests.conformance.stand import Stand
 from tests.e2e.controlplane.running import RealControlPlane
 
 
@@ -46,7 +47,7 @@ async def plane(request: pytest.FixtureRequest) -> AsyncIterator[Plane]:
             opened.set_result(plane)
             await ended.wait()
 
-    # The set-up and the tear-down of a fixture are tasks of their own, and a task group has to be left by the task that entered it.
+    # Set-up and tear-down of a fixture are tasks of their own, and a task group has to be left by the task that entered it.
     holder = asyncio.create_task(hold())
     await asyncio.wait((holder, opened), return_when=asyncio.FIRST_COMPLETED)
     try:
@@ -55,6 +56,12 @@ async def plane(request: pytest.FixtureRequest) -> AsyncIterator[Plane]:
     finally:
         ended.set()
         await holder
+
+
+@pytest.fixture
+def stand(plane: Plane) -> Stand:
+    """The plane, in the words of stories about controllers."""
+    return Stand(plane)
 
 
 @asynccontextmanager

@@ -29,16 +29,22 @@ Requests = Counter[tuple[str, str]]
 
 
 def count_requests(plane: RealControlPlane, namespace: str) -> Requests:
-    """All answered requests of the namespace's daemon. A watch is in it when it has ended; a dry run is a verb of its own. What
-    was refused because the object had moved on is left out, as it changed nothing and depends on the controllers' haste."""
+    """All answered requests of the namespace's daemon. A watch is in it when it has ended; a dry run is a verb of its own.
+
+    A write that was refused because the object had moved on is left out, with the look before it: how many there are depends
+    on the controllers' haste."""
     counted: Requests = Counter()
     user = f"system:serviceaccount:{namespace}:{SERVICE_ACCOUNT}"
     for line in plane.audit_log.read_text("utf-8").splitlines():
         event = json.loads(line)
-        if event["user"]["username"] != user or event["responseStatus"]["code"] == 409:
+        if event["user"]["username"] != user:
+            continue
+        resource = event.get("objectRef", {}).get("resource", event["requestURI"])
+        if event["responseStatus"]["code"] == 409:
+            counted[("get", resource)] -= 1
             continue
         verb = "dry run" if "dryRun=All" in event["requestURI"] else event["verb"]
-        counted[(verb, event.get("objectRef", {}).get("resource", event["requestURI"]))] += 1
+        counted[(verb, resource)] += 1
     return counted
 
 

@@ -33,6 +33,8 @@ from tests.e2e.roles import role_of_headgate
 
 SERVICE_ACCOUNT = "headgate"
 TOKEN_SECONDS = 3_600.0
+LEEWAY = timedelta(minutes=1)
+"""The API server takes a token for this much longer than the token says, so one is dated back by it."""
 APPLY = {"Content-Type": "application/apply-patch+yaml"}
 MERGE = {"Content-Type": "application/merge-patch+json"}
 CORE = "/api/v1"
@@ -131,19 +133,28 @@ class Site:
     # --- the daemon ----------------------------------------------------------------------------------------------------
 
     async def log_in(self, lifetime: float = TOKEN_SECONDS) -> None:
-        """Write a new token for the daemon, good for `lifetime` seconds."""
+        """Write a new token for the daemon, taken for `lifetime` seconds from now on."""
         account = await self.get(self.path("serviceaccounts", SERVICE_ACCOUNT))
         token = sign_token(
             self.plane.certificates,
             namespace=self.namespace,
             name=SERVICE_ACCOUNT,
             uid=account["metadata"]["uid"],
-            now=datetime.now(UTC),
+            now=datetime.now(UTC) - LEEWAY,
             lifetime=timedelta(seconds=lifetime),
         )
         fresh = self.token_file.with_suffix(".new")
         fresh.write_text(token, "utf-8")
         fresh.replace(self.token_file)
+
+    async def until_refused(self, token: str) -> None:
+        """Until the API server takes the token no more; it remembers for some seconds what it has accepted."""
+
+        async def is_refused() -> bool:
+            async with self.http.get("/version", headers={"Authorization": f"Bearer {token}"}) as answer:
+                return answer.status == 401
+
+        await self.until(is_refused)
 
     def configure(self, **more: object) -> None:
         login = kubeconfig(self.server, self.plane.certificates.authority, {"tokenFile": str(self.token_file)})

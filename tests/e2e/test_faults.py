@@ -146,12 +146,12 @@ async def test_watches_that_are_cut_in_the_middle_go_on_where_they_were(site: Si
 
 async def test_a_token_that_expires_is_read_again_from_its_file(site: Site) -> None:
     await site.kill_daemon()
-    await site.log_in(lifetime=4)
+    await site.log_in(lifetime=8)
     await site.start_daemon()
     await site.go_live()
     release = await site.deploy("web:2", STEPS)
     await site.until_state(release.id, State.APPROVING)
-    await anyio.sleep(5)
+    await site.until_refused(site.token_file.read_text("utf-8"))
     await site.order(release.id, CommandKind.APPROVE)
     await site.until_rollout(release.id, lambda rollout: "retry" in rollout.timers)
     assert (await site.detail(release.id)).rollouts[0].state is State.PROMOTING

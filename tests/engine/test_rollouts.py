@@ -369,7 +369,7 @@ def test_a_workload_is_rolled_out_by_one_release_at_a_time_whatever_the_applicat
         stage = Stage()
         async with stage.daemon() as engine:
             await engine.submit(release_plan(target_plan([Approval()])), by="a test", source="test")
-            with pytest.raises(Conflict, match="Deployment web in namespace shop .* is being rolled out by release r1"):
+            with pytest.raises(Conflict, match=r"Deployment web in namespace shop .* is being rolled out by release r1"):
                 await engine.submit(release_plan(target_plan([]), application="typo"), by="a test", source="test")
             await stage.until_state(State.APPROVING)
             await engine.command("r1", order(CommandKind.APPROVE))

@@ -22,6 +22,7 @@ from adapters.cli.composition import EMBEDDED_PROVIDER, EmbeddedOptions
 from adapters.cli.errors import ClusterUnreachable
 from adapters.embedded.rehearsal import Rehearsal, RehearsalImpossible, rehearse
 from adapters.hooks.templates import TemplateError, render_query
+from adapters.kubernetes.access import AccessReviews
 from adapters.kubernetes.actuator import KubernetesActuator
 from adapters.kubernetes.cluster import Cluster, WatchScope, open_cluster
 from adapters.kubernetes.credentials import Credentials, load_in_cluster, load_kubeconfig, load_kubeconfig_content
@@ -104,7 +105,7 @@ async def connect(
             else:
                 await _open_account(stack, account, found, clusters, bus, clock)
         providers = await _open_providers(stack, settings, rehearsal, session, clock)
-        yield _join(clusters, frozenset(accounts) | frozenset(rehearsal.clusters), providers, bus)
+        yield _join(clusters, frozenset(accounts) | frozenset(rehearsal.clusters), providers, bus, clock)
 
 
 @asynccontextmanager
@@ -117,14 +118,14 @@ async def connect_clusters(
         for account, kubeconfig in kubeconfigs.items():
             credentials = await load_kubeconfig_content(kubeconfig)
             clusters[account] = await _open(stack, account, credentials, bus, clock, WatchScope.CLUSTER)
-        yield _join(clusters, frozenset(clusters), providers, bus)
+        yield _join(clusters, frozenset(clusters), providers, bus, clock)
 
 
 def _join(
-    clusters: Mapping[str, Cluster], accounts: frozenset[str], providers: Providers, bus: Bus
+    clusters: Mapping[str, Cluster], accounts: frozenset[str], providers: Providers, bus: Bus, clock: Clock
 ) -> tuple[World, Actuator]:
     known = routers()
-    actuator = _Actuator(KubernetesActuator(clusters, known, accounts), Measurer(providers, _render))
+    actuator = _Actuator(KubernetesActuator(clusters, known, AccessReviews(clock), accounts), Measurer(providers, _render))
     return KubernetesWorld(clusters, known, bus), actuator
 
 

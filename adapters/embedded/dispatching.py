@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from adapters.embedded import deleting, discovery, openapi, reading, scaling, writing
-from adapters.embedded.errors import ApiError, BadRequest, MethodNotAllowed, UnknownPath
+from adapters.embedded.access import USER, Access
+from adapters.embedded.errors import ApiError, BadRequest, Forbidden, MethodNotAllowed, UnknownPath
 from adapters.embedded.history import StoredObject
 from adapters.embedded.json_objects import JsonObject, encode_json, format_time, value_at
 from adapters.embedded.options import deletion_options, read_options, write_options
@@ -65,8 +66,9 @@ def _json_answer(body: JsonObject, status: int = 200) -> Answer:
 class Dispatcher:
     """Answers the requests to one storage."""
 
-    def __init__(self, storage: Storage, server_address: Callable[[], str]) -> None:
+    def __init__(self, storage: Storage, access: Access, server_address: Callable[[], str]) -> None:
         self._storage = storage
+        self._access = access
         self._server_address = server_address
 
     async def answer(self, request: Request) -> Answer:
@@ -127,7 +129,7 @@ class Dispatcher:
                 presenter, writing.patch(self._storage, target, request.body, media_type, options)
             )
         options = write_options(request.query, request.user_agent)
-        obj = writing.decode_object(target, request.body, media_type)
+        obj = writing.decode_object(self._storage.registry, target, request.body, media_type)
         write = writing.create if target.verb is Verb.CREATE else writing.update
         return _written(presenter, write(self._storage, target, obj, options))
 
@@ -180,8 +182,10 @@ class Dispatcher:
             raise UnknownPath() from None
 
     def _review(self, request: Request, plural: str) -> Answer:
+        if not self._access.answers_reviews:
+            raise Forbidden(f'{plural}.authorization.k8s.io is forbidden: User "{USER}" cannot create resource "{plural}"')
         review = writing.decode_body(request.body, request.media_type)
-        answered = answer_review(plural, review if isinstance(review, dict) else {})
+        answered = answer_review(plural, review if isinstance(review, dict) else {}, self._access)
         if answered is None:
             raise UnknownPath()
         return _json_answer(answered, 201)

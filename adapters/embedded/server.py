@@ -16,6 +16,7 @@ from typing import Self
 
 from aiohttp import web
 
+from adapters.embedded.access import Access
 from adapters.embedded.audit import Audit, AuditedRequest
 from adapters.embedded.dispatching import JSON, Answer, Dispatcher, Request, error_answer
 from adapters.embedded.errors import ApiError, Expired, InternalError, RequestTooLarge, Unauthorized
@@ -56,11 +57,12 @@ class ApiServer:
     ) -> None:
         self.storage = storage
         self.audit = Audit()
+        self.access = Access()
         self.faults = Faults(expire_history=storage.forget_history)
         self._wanted_port = port
         self._token = token
         self._bookmark_seconds = bookmark_seconds
-        self._dispatcher = Dispatcher(storage, lambda: f"127.0.0.1:{self.port}")
+        self._dispatcher = Dispatcher(storage, self.access, lambda: f"127.0.0.1:{self.port}")
         self._hub = WatchHub(storage)
         self.faults.connect_watches(self._hub.cut)
         self._socket: socket.socket | None = None
@@ -153,7 +155,9 @@ class ApiServer:
         parts = [part for part in path.split("/") if part]
         if len(parts) <= (2 if parts[0] == "api" else 3) or parts[1:2] in (["authorization.k8s.io"], ["authentication.k8s.io"]):
             return None
-        return find_target(self.storage.registry, method, path, query)
+        target = find_target(self.storage.registry, method, path, query)
+        self.access.check(target)
+        return target
 
     async def _answer(
         self, received: web.BaseRequest, path: str, query: Mapping[str, str], target: Target | None, body: bytes

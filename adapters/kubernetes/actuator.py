@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from adapters.kubernetes import errors, history, manifests, recording, workloads
+from adapters.kubernetes.access import AccessReviews, AccessUnknown, required_permissions
 from adapters.kubernetes.cluster import Cluster
+from adapters.kubernetes.permissions import Permission
 from adapters.kubernetes.routing import Handler, Routers
 from adapters.kubernetes.task import Done, Task
 from engine.errors import Doubtful, Rejected, Retryable
@@ -36,6 +38,7 @@ _HANDLERS: Mapping[ActionKind, Handler] = {
     ActionKind.RETURN_FIELDS: workloads.return_fields,
 }
 
+_MOST_NAMED = 5
 _LOOKS = 4
 """How often a handler looks and writes before a conflict is called one."""
 
@@ -44,11 +47,16 @@ class KubernetesActuator:
     """Implements `engine.ports.Actuator` for everything that happens in a cluster."""
 
     def __init__(
-        self, clusters: Mapping[str, Cluster], routers: Routers, accounts: Collection[str] | None = None
+        self,
+        clusters: Mapping[str, Cluster],
+        routers: Routers,
+        access: AccessReviews,
+        accounts: Collection[str] | None = None,
     ) -> None:
         """`clusters` may grow; `accounts` are all that there ever will be, those that are not logged in yet among them."""
         self._clusters = clusters
         self._routers = routers
+        self._access = access
         self._accounts = frozenset(accounts) if accounts is not None else frozenset(clusters)
 
     async def perform(self, spec: RolloutSpec, snapshot: Snapshot, action: Action) -> ActionSucceeded:
@@ -81,11 +89,36 @@ class KubernetesActuator:
     async def _handle(self, task: Task) -> Done:
         kind = task.action.kind
         if kind is ActionKind.RECORD:
-            if "manifests" in task.action.args:
-                return await manifests.record_manifests(task)
-            return await recording.record_workload(task, self._routers)
+            unknown = await self._check_access(task)
+            done = await self._record(task)
+            return Done(f"{done.note}; {unknown}", done.facts) if unknown else done
         handler = _HANDLERS.get(kind) or self._routers.of(task.route).handlers()[kind]
         return await handler(task)
+
+
+    async def _record(self, task: Task) -> Done:
+        if "manifests" in task.action.args:
+            return await manifests.record_manifests(task)
+        return await recording.record_workload(task, self._routers)
+
+    async def _check_access(self, task: Task) -> str:
+        """Raise `Doubtful` for a right that the account lacks; what cannot be found out is returned in words, for the journal."""
+        account, plan = task.cluster.account, task.spec.plan
+        wanted = await required_permissions(task.cluster, plan, self._routers)
+        try:
+            missing = await self._access.missing(task.cluster, wanted)
+        except AccessUnknown as error:
+            return f"the rights of account {account} could not be looked up ({error})"
+        if missing:
+            raise Doubtful(_lacking(account, missing))
+        return ""
+
+
+def _lacking(account: str, missing: Sequence[Permission]) -> str:
+    named = "; ".join(str(one) for one in missing[:_MOST_NAMED])
+    more = f"; and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
+    advice = "give it the rights (headgate doctor --print-role prints the Role that the file needs) and deploy again"
+    return f"account {account} may not {named}{more}. Nothing was changed: {advice}"
 
 
 def unknown_account(account: str, known: Collection[str]) -> str:

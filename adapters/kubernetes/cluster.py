@@ -62,7 +62,7 @@ class Cluster:
         self._bus = bus
         self._clock = clock
         self._random = random
-        self._scope = scope
+        self.scope = scope
         self._tasks = tasks
         self._informers: dict[tuple[ResourceRef, str | None], Informer[Any]] = {}
         self._relists = anyio.Semaphore(_RELISTS_AT_ONCE)
@@ -204,7 +204,7 @@ class Cluster:
 
     def watch(self, resource: ResourceRef, namespace: str) -> Informer[Any]:
         """The shared cache of this kind for this namespace, started when it is first asked for."""
-        scope = namespace if self._scope is WatchScope.NAMESPACE else None
+        scope = namespace if self.scope is WatchScope.NAMESPACE else None
         informer = self._informers.get((resource, scope))
         if informer is None:
 
@@ -237,7 +237,7 @@ class Cluster:
         """Whether the caches of these objects are complete and have delivered our own writes."""
         by_name = {(informer.resource.full_name, scope): informer for (_, scope), informer in self._informers.items()}
         for _, resource, namespace, name in keys:
-            scope = namespace if self._scope is WatchScope.NAMESPACE else None
+            scope = namespace if self.scope is WatchScope.NAMESPACE else None
             informer = by_name.get((resource, scope))
             if informer is None or not informer.is_current((namespace, name)):
                 return False
@@ -268,7 +268,7 @@ class Cluster:
             self._tasks.start_soon(informer.dispel_doubt, key, version, name=f"doubt {informer.what}")
 
     def _informer_of(self, resource: ResourceRef, namespace: str) -> Informer[Any] | None:
-        return self._informers.get((resource, namespace if self._scope is WatchScope.NAMESPACE else None))
+        return self._informers.get((resource, namespace if self.scope is WatchScope.NAMESPACE else None))
 
     def _on_change(
         self, resource: ResourceRef, key: wire.Key, before: wire.Item | None, after: wire.Item | None

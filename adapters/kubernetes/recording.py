@@ -30,6 +30,7 @@ async def record_workload(task: Task, routers: Routers) -> Done:
     workload = task.workload
     declared = json.loads(workload.manifest)
     live = await task.cluster.find(DEPLOYMENTS, task.namespace, workload.name)
+    _check_expected(workload, live)
     if live is None and _brings_its_namespace(task):
         facts: Facts = {f"{workload.name}.mode": "create", f"{workload.name}.replicas": 0}
         return Done(f"Deployment {workload.name} is new, and its namespace may be: both are applied", facts)
@@ -47,6 +48,16 @@ async def record_workload(task: Task, routers: Routers) -> Done:
             facts.update(await routers.of(route).record(task, route, live, new_template))
     replicas = facts[f"{workload.name}.replicas"]
     return Done(f"Deployment {workload.name} has {replicas} pods of its current version", facts)
+
+
+def _check_expected(workload: WorkloadPlan, live: JsonObject | None) -> None:
+    if not workload.expects or (live is not None and digest(live["spec"]["template"]) == workload.expects):
+        return
+    found = "was removed" if live is None else "no longer has the template that the release left which is to be taken back"
+    raise Rejected(
+        f"Deployment {workload.name} {found}: somebody else has changed it since. Look at what runs there now; what is to go "
+        "all the same is taken back with --force"
+    )
 
 
 def _brings_its_namespace(task: Task) -> bool:

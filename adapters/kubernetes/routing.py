@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeAlias
 
 from adapters.kubernetes.cluster import Cluster, ObjectKey
+from adapters.kubernetes.permissions import Needs, Permission
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import JsonObject
 from engine.errors import Rejected
@@ -16,6 +17,9 @@ Handler: TypeAlias = Callable[[Task], Awaitable[Done]]
 
 
 class Router(Protocol):
+    def permissions(self, route: RoutePlan, needs: Needs) -> set[Permission]:
+        """What the route needs beside what its workload needs."""
+
     async def record(self, task: Task, route: RoutePlan, live: JsonObject, new_template: JsonObject) -> Facts:
         """Look whether the route can be made, before anything is changed. Raises `Rejected` with what stands in the way."""
 

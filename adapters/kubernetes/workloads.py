@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from adapters.kubernetes.paths import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, REPLICA_SETS, ResourceRef
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import (
+    MANAGER,
     REVISION_ANNOTATION,
     ROLLOUT_ANNOTATION,
     JsonObject,
@@ -209,10 +210,21 @@ async def apply_workload(task: Task) -> Done:
     """Everything that the user declared of the Deployment. With an autoscaler, the number of replicas stays the autoscaler's."""
     workload = task.workload
     body = json.loads(workload.manifest)
-    if task.snapshot.facts.get(f"{workload.name}.autoscaled"):
+    is_kept = workload.keeps_count and task.fact(workload.name, "mode") != "create"
+    if is_kept or task.snapshot.facts.get(f"{workload.name}.autoscaled"):
         body["spec"].pop("replicas", None)
+        _keep_count(body, await task.cluster.find(DEPLOYMENTS, task.namespace, workload.name))
     await task.cluster.apply(DEPLOYMENTS, body)
     return Done(f"Deployment {workload.name} is as declared")
+
+
+def _keep_count(body: JsonObject, found: JsonObject | None) -> None:
+    """A field that we applied before and leave out now is removed, and a Deployment without a number of replicas has one."""
+    entries = found["metadata"].get("managedFields") or [] if found is not None else []
+    applied = [one for one in entries if one.get("manager") == MANAGER and one.get("operation") == "Apply"]
+    if found is not None and any("f:replicas" in one["fieldsV1"].get("f:spec", {}) for one in applied):
+        body["spec"]["replicas"] = found["spec"]["replicas"]
+        body["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
 
 
 async def restore_workload(task: Task) -> Done:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from adapters.kubernetes.cluster import Cluster, ObjectKey
+from adapters.kubernetes.paths import HORIZONTAL_POD_AUTOSCALERS
+from adapters.kubernetes.permissions import Needs, Permission, Verb
 from adapters.kubernetes.routing import Handler
 from adapters.kubernetes.task import Task
 from adapters.kubernetes.templates import JsonObject
@@ -19,6 +21,9 @@ from engine.observation import RouteObservation
 
 class PodRatioRouter:
     """Implements `adapters.kubernetes.routing.Router`."""
+
+    def permissions(self, route: RoutePlan, needs: Needs) -> set[Permission]:
+        return needs.all(HORIZONTAL_POD_AUTOSCALERS, Verb.GET, Verb.PATCH)
 
     async def record(self, task: Task, route: RoutePlan, live: JsonObject, new_template: JsonObject) -> Facts:
         return {}

@@ -12,12 +12,21 @@ from collections.abc import Mapping
 
 from adapters.kubernetes.cluster import Cluster
 from adapters.kubernetes.paths import REPLICA_SETS, SERVICES
+from adapters.kubernetes.permissions import Needs, Permission, Verb
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import HASH_LABEL, MANAGED_BY_LABEL, MANAGER, ROLLOUT_ANNOTATION, JsonObject, selects
 from engine.errors import Rejected
 from engine.model import UNDOING_STATES, ActionKind, Facts, RolloutSpec, RoutePlan, Snapshot, State
 
 _PORT_FIELDS = ("name", "port", "protocol", "targetPort", "appProtocol")
+
+
+def permissions(route: RoutePlan, needs: Needs) -> set[Permission]:
+    """The stable Service may have to follow a version that took the found one's place, and so be edited."""
+    found = needs.watch(SERVICES) | needs.named(SERVICES, route.root_service, Verb.GET)
+    found |= needs.named(SERVICES, route.stable_service, Verb.GET, Verb.CREATE, Verb.PATCH, Verb.DELETE)
+    found |= needs.named(SERVICES, route.canary_service, Verb.GET, Verb.CREATE, Verb.DELETE)
+    return found | (needs.named(SERVICES, route.canary_service, Verb.PATCH) if route.adopts_canary_service else set())
 
 
 async def record_services(task: Task, route: RoutePlan, live: JsonObject, new_template: JsonObject) -> Facts:

@@ -13,6 +13,7 @@ from decimal import Decimal
 
 from adapters.kubernetes.cluster import Cluster, ObjectKey
 from adapters.kubernetes.paths import SERVICES, ResourceRef
+from adapters.kubernetes.permissions import Needs, Permission, Verb
 from adapters.kubernetes.routing import Handler
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import MANAGED_BY_LABEL, MANAGER, ROLLOUT_ANNOTATION, JsonObject
@@ -33,6 +34,12 @@ def split_resource(version: str) -> ResourceRef:
 
 class SmiRouter:
     """Implements `adapters.kubernetes.routing.Router`."""
+
+    def permissions(self, route: RoutePlan, needs: Needs) -> set[Permission]:
+        split = split_resource(VERSIONS[0])
+        found = needs.watch(split) | needs.look_through(split)
+        found |= needs.named(split, route.split, Verb.GET, Verb.CREATE, Verb.PATCH, Verb.DELETE)
+        return found | services.permissions(route, needs)
 
     async def record(self, task: Task, route: RoutePlan, live: JsonObject, new_template: JsonObject) -> Facts:
         served = await task.cluster.served_versions(GROUP)

@@ -1,24 +1,25 @@
-"""What Headgate may do in a namespace of these stories."""
+"""What Headgate may do in a namespace of these stories: exactly what it says itself that it needs."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from adapters.embedded.json_objects import JsonObject
-
-_RULES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("apps", "deployments", ("get", "list", "watch", "create", "patch", "update", "delete")),
-    ("apps", "replicasets", ("get", "list", "watch", "create", "patch", "delete")),
-    ("", "pods", ("get", "list", "watch")),
-    ("", "services", ("get", "list", "watch", "create", "patch", "update", "delete")),
-    ("", "configmaps", ("get", "list", "watch", "create", "patch", "update", "delete")),
-    ("autoscaling", "horizontalpodautoscalers", ("get", "list", "watch", "patch")),
-    ("split.smi-spec.io", "trafficsplits", ("get", "list", "watch", "create", "patch", "delete")),
-)
+from adapters.kubernetes.permissions import Needs, Permission, permissions_of, roles_of
+from adapters.routers.pod_ratio import PodRatioRouter
+from adapters.routers.smi import SmiRouter
+from tests.builders import pod_ratio_route, smi_route, target_plan
 
 
-def role_of_headgate(name: str, *, without: tuple[str, str] | None = None) -> JsonObject:
-    """`without`: a (resource, verb) that is left out."""
-    rules = [
-        {"apiGroups": [group], "resources": [resource], "verbs": [verb for verb in verbs if (resource, verb) != without]}
-        for group, resource, verbs in _RULES
-    ]
-    return {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": name}, "rules": rules}
+def role_of_headgate(name: str, namespace: str, applications: Sequence[str], *, without: Permission | None = None) -> JsonObject:
+    """For applications that are shifted by a mesh or by the ratio of their pods."""
+    needs = Needs(namespace, watches_all=False)
+    needed = set[Permission]()
+    for application in applications:
+        mesh, ratio = smi_route(application), pod_ratio_route(application)
+        plan = target_plan(namespace=namespace, workload=application)
+        of_routes = SmiRouter().permissions(mesh, needs) | PodRatioRouter().permissions(ratio, needs)
+        needed.update(permissions_of(plan, [], needs, of_routes))
+    assert without is None or without in needed, f"{without} is not needed anyway"
+    (role,) = roles_of(needed - {without}, name)
+    return role

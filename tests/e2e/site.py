@@ -10,7 +10,7 @@ import json
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -287,14 +287,16 @@ class Site:
 
 
 @asynccontextmanager
-async def open_site(plane: RealControlPlane, folder: Path) -> AsyncIterator[Site]:
-    """A namespace with a limited account for a daemon that is not started yet."""
+async def open_site(
+    plane: RealControlPlane, folder: Path, applications: Sequence[str] = ("web",)
+) -> AsyncIterator[Site]:
+    """A namespace with an account that may roll these out and no more, for a daemon that is not started yet."""
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(_open_http(plane))
         site = Site(plane, http, f"e2e-{uuid4().hex[:8]}", folder)
         await site.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": site.namespace}})
         stack.push_async_callback(site.delete, f"/api/v1/namespaces/{site.namespace}")
-        for plural, body in account_objects(site.namespace):
+        for plural, body in account_objects(site.namespace, applications):
             await site.create(site.path(plural), body)
         await site.log_in()
         site.configure()
@@ -314,13 +316,13 @@ def _open_http(plane: RealControlPlane) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(cluster["server"], connector=connector, headers=headers, read_bufsize=4 * 2**20)
 
 
-def account_objects(namespace: str) -> list[tuple[str, JsonObject]]:
+def account_objects(namespace: str, applications: Sequence[str]) -> list[tuple[str, JsonObject]]:
     subject = {"kind": "ServiceAccount", "name": SERVICE_ACCOUNT, "namespace": namespace}
     reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": SERVICE_ACCOUNT}
     binding = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": SERVICE_ACCOUNT}}
     return [
         ("serviceaccounts", {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": SERVICE_ACCOUNT}}),
-        ("roles", role_of_headgate(SERVICE_ACCOUNT)),
+        ("roles", role_of_headgate(SERVICE_ACCOUNT, namespace, applications)),
         ("rolebindings", {**binding, "subjects": [subject], "roleRef": reference}),
     ]
 

@@ -24,6 +24,7 @@ import anyio
 import msgspec
 import structlog
 
+from adapters.kubernetes.access import AccessReviews
 from adapters.kubernetes.actuator import KubernetesActuator
 from adapters.kubernetes.cluster import open_cluster
 from adapters.kubernetes.credentials import load_kubeconfig
@@ -116,7 +117,7 @@ async def live(kubeconfig: Path, path: Path, deaths: Deaths, plans: list[Release
                 clock=clock,
                 strategy=CanaryStrategy(),
                 world=KubernetesWorld({"embedded": cluster}, ROUTERS, bus),
-                actuator=MortalActuator(KubernetesActuator({"embedded": cluster}, ROUTERS), deaths),
+                actuator=MortalActuator(KubernetesActuator({"embedded": cluster}, ROUTERS, AccessReviews(clock)), deaths),
                 new_id=iter(plan.application for plan in plans if plan.application not in known).__next__,
                 new_secret=lambda: "secret",
             )

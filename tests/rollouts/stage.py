@@ -21,6 +21,7 @@ from adapters.embedded.resources import (
     SERVICES,
     Resource,
 )
+from adapters.kubernetes.access import AccessReviews
 from adapters.kubernetes.actuator import KubernetesActuator
 from adapters.kubernetes.cluster import Cluster, WatchScope, open_cluster
 from adapters.kubernetes.credentials import load_kubeconfig_content
@@ -52,6 +53,7 @@ from store.sqlite import open_store
 from strategies.canary import CanaryStrategy
 from tests.builders import Names, deployment, service
 from tests.invariants import Journal
+from tests.rollouts.rights import Rights
 from tests.rollouts.traffic_watch import TrafficWatch
 
 
@@ -105,6 +107,7 @@ class Stage:
         self.cluster = cluster
         self.error_rate: dict[str, float] = {}
         self.traffic = TrafficWatch(embedded.storage, journal)
+        self.rights = Rights(embedded, ROUTERS, watches_all=cluster.scope is WatchScope.CLUSTER)
 
     async def until(self, condition: Callable[[], bool], within: float = 20.0) -> None:
         """Woken by every commit of the engine and, as nothing tells of the cluster here, every few milliseconds."""
@@ -138,6 +141,7 @@ class Stage:
         return "\n".join(lines)
 
     async def submit(self, plan: ReleasePlan) -> Release:
+        self.rights.grant(plan.targets)
         return await self.engine.submit(plan, by="a test", source="test")
 
     async def roll_out(self, plan: ReleasePlan) -> ReleaseStatus:
@@ -216,7 +220,7 @@ async def stage(
         cluster = await stack.enter_async_context(
             open_cluster("embedded", transport, bus, clock=clock, random=Random(1), scope=scope)
         )
-        actuator = MeasuredActuator(KubernetesActuator({"embedded": cluster}, ROUTERS), journal)
+        actuator = MeasuredActuator(KubernetesActuator({"embedded": cluster}, ROUTERS, AccessReviews(clock)), journal)
         checked: Store = CheckedStore(store, journal)  # type: ignore[assignment]
         engine = await stack.enter_async_context(
             start_engine(

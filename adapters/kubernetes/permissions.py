@@ -1,0 +1,145 @@
+"""What an account must be allowed for one target of a deploy file, on every path that its rollout may take. Pure.
+
+The way back counts as much as the way forward: a right that is missing only when traffic has to return is missed at the worst
+moment. Names are part of a permission wherever they are known beforehand, so that the Role which follows is the smallest one.
+RBAC cannot tie `create`, `list` and `watch` to a name, so these are for all objects of their kind.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from adapters.kubernetes.paths import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, PODS, REPLICA_SETS, ResourceRef
+from adapters.kubernetes.templates import JsonObject
+from engine.model import TargetPlan
+
+RBAC_VERSION = "rbac.authorization.k8s.io/v1"
+
+
+class Verb(StrEnum):
+    """In the order in which people write them."""
+
+    GET = "get"
+    LIST = "list"
+    WATCH = "watch"
+    CREATE = "create"
+    PATCH = "patch"
+    UPDATE = "update"
+    DELETE = "delete"
+
+
+_ORDER = {verb: number for number, verb in enumerate(Verb)}
+_EVERYTHING = (Verb.GET, Verb.CREATE, Verb.PATCH, Verb.UPDATE, Verb.DELETE)
+"""For what is applied as declared, and put back as it was found or removed again."""
+_NAMELESS = frozenset({Verb.LIST, Verb.WATCH, Verb.CREATE})
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Permission:
+    group: str
+    """Empty for the core group."""
+    plural: str
+    verb: Verb
+    namespace: str = ""
+    """Empty: in all namespaces, or for a kind that has none."""
+    name: str = ""
+    """Empty: all objects of the kind."""
+
+    def __str__(self) -> str:
+        kind = f"{self.plural}.{self.group}" if self.group else self.plural
+        what = f"{kind} {self.name}" if self.name else kind
+        return f"{self.verb} {what} {f'in namespace {self.namespace}' if self.namespace else 'in all namespaces'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Writes down what one target needs. `watches_all`: its account watches all namespaces at once."""
+
+    namespace: str
+    watches_all: bool
+
+    def watch(self, resource: ResourceRef) -> set[Permission]:
+        namespace = "" if self.watches_all else self.namespace
+        return {Permission(resource.group, resource.plural, verb, namespace) for verb in (Verb.LIST, Verb.WATCH)}
+
+    def look_through(self, resource: ResourceRef) -> set[Permission]:
+        return self.all(resource, Verb.LIST)
+
+    def all(self, resource: ResourceRef, *verbs: Verb) -> set[Permission]:
+        return {self._permission(resource, verb, "") for verb in verbs}
+
+    def named(self, resource: ResourceRef, name: str, *verbs: Verb) -> set[Permission]:
+        return {self._permission(resource, verb, "" if verb in _NAMELESS else name) for verb in verbs}
+
+    def _permission(self, resource: ResourceRef, verb: Verb, name: str) -> Permission:
+        return Permission(resource.group, resource.plural, verb, self.namespace if resource.namespaced else "", name)
+
+
+def permissions_of(
+    plan: TargetPlan, placed: Sequence[tuple[ResourceRef, JsonObject]], needs: Needs, of_routes: Iterable[Permission]
+) -> list[Permission]:
+    """In order, each once. `placed`: the plan's manifests, each with its kind; `of_routes`: what the plan's routers need."""
+    found = set(of_routes)
+    for workload in plan.workloads:
+        found |= _of_workload(workload.name, needs)
+    for kind, body in placed:
+        there = replace(needs, namespace=body["metadata"].get("namespace", plan.namespace))
+        found |= there.named(kind, body["metadata"]["name"], *_EVERYTHING)
+    return sorted(_without_covered(found), key=_readable)
+
+
+def _of_workload(name: str, needs: Needs) -> set[Permission]:
+    found = needs.watch(DEPLOYMENTS) | needs.watch(REPLICA_SETS) | needs.watch(PODS)
+    # The first look tries the new template out, by a dry run under another name, and a dry run needs the right in earnest.
+    found |= needs.named(DEPLOYMENTS, name, *_EVERYTHING)
+    # The names of ReplicaSets contain hashes that are not known beforehand.
+    found |= needs.all(REPLICA_SETS, Verb.GET, Verb.LIST, Verb.CREATE, Verb.PATCH, Verb.DELETE)
+    return found | needs.look_through(HORIZONTAL_POD_AUTOSCALERS)
+
+
+def _without_covered(found: set[Permission]) -> set[Permission]:
+    """Without what follows from another of them: all namespaces contain each, and all objects contain each."""
+    return {one for one in found if not any(one != other and _covers(other, one) for other in found)}
+
+
+def _covers(wider: Permission, one: Permission) -> bool:
+    same = (wider.group, wider.plural, wider.verb) == (one.group, one.plural, one.verb)
+    return same and wider.namespace in ("", one.namespace) and wider.name in ("", one.name)
+
+
+def _readable(one: Permission) -> tuple[str, str, str, int, str]:
+    return one.namespace, one.group, one.plural, _ORDER[one.verb], one.name
+
+
+# --- roles -------------------------------------------------------------------------------------------------------------
+
+
+def roles_of(permissions: Iterable[Permission], name: str) -> list[JsonObject]:
+    """The smallest Role for each namespace, and a ClusterRole for what is asked in all of them, all of one name."""
+    by_namespace: dict[str, list[Permission]] = defaultdict(list)
+    for one in sorted(permissions, key=_readable):
+        by_namespace[one.namespace].append(one)
+    return [_role(name, namespace, found) for namespace, found in by_namespace.items()]
+
+
+def _role(name: str, namespace: str, permissions: list[Permission]) -> JsonObject:
+    metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+    kind = "Role" if namespace else "ClusterRole"
+    return {"apiVersion": RBAC_VERSION, "kind": kind, "metadata": metadata, "rules": _rules(permissions)}
+
+
+def _rules(permissions: list[Permission]) -> list[JsonObject]:
+    """One rule for each kind and set of names."""
+    verbs: dict[tuple[str, str, Verb], set[str]] = defaultdict(set)
+    for one in permissions:
+        verbs[one.group, one.plural, one.verb].add(one.name)
+    rules: dict[tuple[str, str, tuple[str, ...]], list[str]] = defaultdict(list)
+    for (group, plural, verb), names in verbs.items():
+        rules[group, plural, tuple(sorted(names - {""}))].append(verb.value)
+    return [
+        {"apiGroups": [group], "resources": [plural]} | ({"resourceNames": list(names)} if names else {}) | {"verbs": found}
+        for (group, plural, names), found in rules.items()
+    ]

@@ -10,11 +10,14 @@ import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, TypeAlias, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
+
+if TYPE_CHECKING:
+    from adapters.metrics.placeholders import JsonValue
 
 SENTENCE = "headgate_sentence"
 """The type of the errors whose message is ours from the first word to the last."""
@@ -78,9 +81,76 @@ def _require_name(value: str) -> str:
     return value
 
 
+def _require_datadog_site(value: str) -> str:
+    if re.fullmatch(r"(?!app\.|api\.)[a-z0-9-]+(?:\.[a-z0-9-]+)+", value) is None:
+        raise _sentence(
+            'is not a site of Datadog; expected for instance "datadoghq.com", "us3.datadoghq.com" or "datadoghq.eu", '
+            'without "app." or "api." in front'
+        )
+    return value
+
+
+def _require_address_template(value: str) -> str:
+    from adapters.metrics.placeholders import TemplateInvalid, check_address  # as for the expression
+
+    try:
+        check_address(value)
+    except TemplateInvalid as error:
+        raise _sentence(str(error)) from None
+    return value
+
+
+def _require_body_template(value: object) -> object:
+    from adapters.metrics.placeholders import TemplateInvalid, check_body  # as for the expression
+
+    if value is not None and not isinstance(value, dict | list):
+        raise _sentence("is not a mapping or a list; write it as YAML, it is sent as JSON")
+    try:
+        check_body(value)
+    except TemplateInvalid as error:
+        raise _sentence(str(error)) from None
+    return value
+
+
+def _require_expression(value: str | None) -> str | None:
+    # What only some settings need is not loaded for every command.
+    from adapters.metrics.json_expression import JsonExpression, JsonExpressionError
+
+    try:
+        if value is not None:
+            JsonExpression(value)
+    except JsonExpressionError as error:
+        text = str(error)
+        raise _sentence(text if text.startswith(("is ", "has ")) else f"is an expression that {text}") from None
+    return value
+
+
+def _require_header(value: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", value) is None:
+        raise _sentence("is not the name of a header")
+    if value.lower() in ("content-type", "content-length", "transfer-encoding", "host"):
+        raise _sentence("is a header that is set by itself; remove it")
+    return value
+
+
+def _require_plain_header(value: str) -> str:
+    if value.lower() in ("authorization", "cookie"):
+        raise _sentence('is a header with a secret; use "bearer" or "basic", or put it into "secretHeaders"')
+    return _require_header(value)
+
+
+def _require_header_text(value: str) -> str:
+    if not (value.isprintable() and value.isascii()):
+        raise _sentence("has characters that a header cannot have")
+    return value
+
+
 Url: TypeAlias = Annotated[str, AfterValidator(_require_url)]
 Sha256: TypeAlias = Annotated[str, AfterValidator(_require_hash)]
 Name: TypeAlias = Annotated[str, AfterValidator(_require_name)]
+Header: TypeAlias = Annotated[str, AfterValidator(_require_header)]
+PlainHeader: TypeAlias = Annotated[str, AfterValidator(_require_plain_header)]
+HeaderText: TypeAlias = Annotated[str, AfterValidator(_require_header_text)]
 Seconds: TypeAlias = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 
@@ -92,6 +162,13 @@ class SecretReference(SettingsModel):
 
     file: Path | None = None
     env: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_secrets(cls, value: object) -> object:
+        if not isinstance(value, dict | SecretReference):
+            raise _sentence("has to say where the secret is: {file: PATH} or {env: NAME}; secrets themselves are never here")
+        return value
 
     @model_validator(mode="after")
     def _require_one(self) -> SecretReference:
@@ -151,11 +228,14 @@ class AccountSettings(SettingsModel):
         return self
 
 
-class _ProviderSettings(SettingsModel):
-    basic: BasicLogin | None = None
-    bearer: SecretReference | None = None
+class _SourceSettings(SettingsModel):
     tls: TlsSettings | None = None
     timeout: Seconds = 10.0
+
+
+class _ProviderSettings(_SourceSettings):
+    basic: BasicLogin | None = None
+    bearer: SecretReference | None = None
 
     @model_validator(mode="after")
     def _require_one_login(self) -> _ProviderSettings:
@@ -177,7 +257,98 @@ class ScrapeSettings(_ProviderSettings):
     interval: Seconds = 5.0
 
 
-ProviderSettings: TypeAlias = Annotated[PrometheusSettings | ScrapeSettings, Field(discriminator="type")]
+class DatadogVersion(StrEnum):
+    V1 = "v1"
+    """Points of a window, of which one number is made here."""
+    V2 = "v2"
+    """One number, which Datadog makes of the window."""
+
+
+class DatadogAggregator(StrEnum):
+    LAST = "last"
+    AVERAGE = "avg"
+    SUM = "sum"
+    MINIMUM = "min"
+    MAXIMUM = "max"
+
+
+class DatadogSettings(_SourceSettings):
+    type: Literal["datadog"]
+    site: Annotated[str, AfterValidator(_require_datadog_site)] = "datadoghq.com"
+    url: Url | None = None
+    """The API's root, where it is not that of a site."""
+    api_key: SecretReference
+    application_key: SecretReference
+    api: DatadogVersion = DatadogVersion.V1
+    aggregator: DatadogAggregator = DatadogAggregator.LAST
+
+    @model_validator(mode="after")
+    def _require_one_place(self) -> DatadogSettings:
+        if self.url is not None and "site" in self.model_fields_set:
+            raise _sentence('has both "site" and "url"; keep one of them')
+        return self
+
+
+class NewRelicRegion(StrEnum):
+    US = "us"
+    EU = "eu"
+
+
+class NewRelicSettings(_SourceSettings):
+    type: Literal["newrelic"]
+    account_id: Annotated[int, Field(gt=0, le=2**31 - 1)]
+    api_key: SecretReference
+    """A user key."""
+    region: NewRelicRegion = NewRelicRegion.US
+    url: Url | None = None
+    """NerdGraph's address, where it is not that of a region."""
+
+    @model_validator(mode="after")
+    def _require_one_place(self) -> NewRelicSettings:
+        if self.url is not None and "region" in self.model_fields_set:
+            raise _sentence('has both "region" and "url"; keep one of them')
+        return self
+
+
+class JsonMethod(StrEnum):
+    GET = "GET"
+    POST = "POST"
+    PUT = "PUT"
+
+
+class JsonSettings(_ProviderSettings):
+    """Anything that answers HTTP with JSON."""
+
+    type: Literal["json"]
+    url: Annotated[str, AfterValidator(_require_address_template)]
+    method: JsonMethod = JsonMethod.GET
+    headers: dict[PlainHeader, HeaderText] = {}
+    secret_headers: dict[Header, SecretReference] = {}
+    body: Annotated[object, AfterValidator(_require_body_template)] = None
+    """Sent as JSON."""
+    value: Annotated[str | None, AfterValidator(_require_expression)] = None
+    """The JMESPath expression that picks the number; without one, queries are expressions."""
+
+    @model_validator(mode="after")
+    def _require_use_of_queries(self) -> JsonSettings:
+        from adapters.metrics.placeholders import uses_query  # as for the expression
+
+        asks = uses_query(self.url, cast("JsonValue", self.body))
+        if asks and self.value is None:
+            raise _sentence('has {{query}} in its request and no "value"; add the JMESPath expression that picks the number')
+        if self.value is not None and not asks:
+            raise _sentence(
+                'has a "value", but {{query}} is neither in "url" nor in "body", so that all queries would be the same; '
+                'put it there, or remove "value" and write the expressions as queries'
+            )
+        if self.body is not None and self.method is JsonMethod.GET:
+            raise _sentence('has a "body", which GET does not send; add "method: POST"')
+        return self
+
+
+ProviderSettings: TypeAlias = Annotated[
+    PrometheusSettings | ScrapeSettings | DatadogSettings | NewRelicSettings | JsonSettings, Field(discriminator="type")
+]
 
 
 class LogLevel(StrEnum):
@@ -301,17 +472,20 @@ def _place_secret(secret: SecretReference, absolute: Callable[[Path], Path]) -> 
     return secret if secret.file is None else secret.model_copy(update={"file": absolute(secret.file)})
 
 
-def _place_provider(
-    provider: PrometheusSettings | ScrapeSettings, absolute: Callable[[Path], Path]
-) -> PrometheusSettings | ScrapeSettings:
+def _place_provider(provider: ProviderSettings, absolute: Callable[[Path], Path]) -> ProviderSettings:
+    """The provider with absolute paths, in whichever of its fields secrets and files are."""
     placed: dict[str, object] = {}
-    if provider.basic is not None:
-        password = _place_secret(provider.basic.password, absolute)
-        placed["basic"] = provider.basic.model_copy(update={"password": password})
-    if provider.bearer is not None:
-        placed["bearer"] = _place_secret(provider.bearer, absolute)
-    if provider.tls is not None:
-        files = ("ca_file", "certificate_file", "key_file")
-        named = {name: absolute(path) for name in files if (path := getattr(provider.tls, name)) is not None}
-        placed["tls"] = provider.tls.model_copy(update=named)
+    for name in type(provider).model_fields:
+        match getattr(provider, name):
+            case SecretReference() as secret:
+                placed[name] = _place_secret(secret, absolute)
+            case BasicLogin() as login:
+                placed[name] = login.model_copy(update={"password": _place_secret(login.password, absolute)})
+            case TlsSettings() as tls:
+                files = ("ca_file", "certificate_file", "key_file")
+                named = {file: absolute(path) for file in files if (path := getattr(tls, file)) is not None}
+                placed[name] = tls.model_copy(update=named)
+    if isinstance(provider, JsonSettings):
+        headers = {name: _place_secret(secret, absolute) for name, secret in provider.secret_headers.items()}
+        placed["secret_headers"] = headers
     return provider.model_copy(update=placed)

@@ -16,7 +16,10 @@ from pydantic_core import ErrorDetails
 
 from adapters.settings import (
     SENTENCE,
+    DatadogSettings,
     FileSettings,
+    JsonSettings,
+    NewRelicSettings,
     PrometheusSettings,
     ScrapeSettings,
     Settings,
@@ -33,7 +36,13 @@ from strategies.yaml_scalars import Dialect
 
 CONFIG_VARIABLE = "HEADGATE_CONFIG"
 LIMITS = Limits(bytes=1 << 20, values=20_000)
-_PROVIDERS: Mapping[str, type[BaseModel]] = {"prometheus": PrometheusSettings, "scrape": ScrapeSettings}
+_PROVIDERS: Mapping[str, type[BaseModel]] = {
+    "prometheus": PrometheusSettings,
+    "scrape": ScrapeSettings,
+    "datadog": DatadogSettings,
+    "newrelic": NewRelicSettings,
+    "json": JsonSettings,
+}
 
 _EXPECTED = {
     "string_type": "text",

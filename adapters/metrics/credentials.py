@@ -100,13 +100,23 @@ async def authorize(authentication: Authentication) -> Authorization:
     if authentication is None:
         return Authorization()
     if isinstance(authentication, BearerAuthentication):
-        token = await authentication.token.read()
-        if not token.isascii():
-            raise CredentialsError("the bearer token contains characters outside of ASCII")
+        token = checked_key(await authentication.token.read(), "the bearer token")
         return Authorization(f"Bearer {token}", (token,))
     password = await authentication.password.read()
     encoded = base64.b64encode(f"{authentication.username}:{password}".encode()).decode("ascii")
     return Authorization(f"Basic {encoded}", (encoded, password))
+
+
+def checked_key(text: str, where: str) -> str:
+    """The secret, if it can be a header as it is. Raises CredentialsError."""
+    if not text.isascii():
+        raise CredentialsError(f"{where} contains characters outside of ASCII")
+    return checked_secret(text, where)
+
+
+async def read_keys(secret_headers: Mapping[str, Secret]) -> dict[str, str]:
+    """The headers whose whole value is a secret, as it is now. Raises CredentialsError."""
+    return {name: checked_key(await secret.read(), f"the secret for {name}") for name, secret in secret_headers.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +173,15 @@ def build_context(files: TlsFiles) -> ssl.SSLContext:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Everything that a source's address is asked with. `timeout_s` bounds one whole question, repetitions included."""
+    """Everything that a source's address is asked with. `timeout_s` bounds one whole question, repetitions included.
+
+    `secret_headers` are read at each use. `hidden` are further texts that no message may show, such as a key in the
+    address' query.
+    """
 
     authentication: Authentication = None
     tls: TlsFiles | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout_s: float = 10.0
+    secret_headers: Mapping[str, Secret] = field(default_factory=dict, repr=False)
+    hidden: tuple[str, ...] = field(default=(), repr=False)

@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 import aiohttp
 from yarl import URL
 
-from adapters.metrics.credentials import Access, CredentialsError, TlsContext, authorize
+from adapters.metrics.credentials import Access, CredentialsError, TlsContext, authorize, read_keys
 from engine.errors import HeadgateError
 
 MAX_SHOWN = 300
 CHUNK_BYTES = 64 * 1024
+JSON = "application/json"
 MIN_HEADER_SECRET = 8
 """Header values from this length on may be keys and are never shown; shorter ones are tenant names and the like."""
 
@@ -68,7 +69,7 @@ class Reply:
 
     def quote(self, text: str) -> str:
         """A foreign text for a message: on one line, without our secrets, and not too long."""
-        for secret in self.secrets:
+        for secret in sorted(self.secrets, key=len, reverse=True):
             text = text.replace(secret, "***")
         return shorten(text)
 
@@ -78,19 +79,26 @@ class HttpSource:
 
     def __init__(self, session: aiohttp.ClientSession, access: Access) -> None:
         """Raises SourceMisconfigured when a header could not be sent."""
-        for name, value in access.headers.items():
+        for name, value in [*access.headers.items(), *((name, "") for name in access.secret_headers)]:
             if not all(character.isprintable() and character.isascii() for character in name + value):
                 raise SourceMisconfigured(f"the header {name!r} contains characters that a header cannot have")
         self._session = session
         self._access = access
-        self._header_secrets = tuple(value for value in access.headers.values() if len(value) >= MIN_HEADER_SECRET)
+        self._hidden = tuple(value for value in access.headers.values() if len(value) >= MIN_HEADER_SECRET) + access.hidden
         self._tls = TlsContext(access.tls) if access.tls is not None else None
 
     @asynccontextmanager
     async def ask(
-        self, method: str, url: URL, *, timeout_s: float, accept: str, form: Mapping[str, str] | None = None
+        self,
+        method: str,
+        url: URL,
+        *,
+        timeout_s: float,
+        accept: str,
+        form: Mapping[str, str] | None = None,
+        json_body: bytes | None = None,
     ) -> AsyncIterator[Reply]:
-        """Send a request.
+        """Send a request, with a form or a JSON text as its body.
 
         Everything that goes wrong until the block ends, also while its body reads, is an HttpFailure.
         """
@@ -99,19 +107,22 @@ class HttpSource:
             raise HttpFailure(f"{address} was not asked: the HTTP session is closed", passing=False)
         try:
             authorization = await authorize(self._access.authentication)
-            headers = {**self._access.headers, "Accept": accept}
+            keys = await read_keys(self._access.secret_headers)
+            headers = {"Accept": accept, **self._access.headers, **keys}
+            if json_body is not None:
+                headers["Content-Type"] = JSON
             if authorization.header is not None:
                 headers["Authorization"] = authorization.header
             async with self._session.request(
                 method,
                 url,
-                data=form,
+                data=form if json_body is None else json_body,
                 headers=headers,
                 ssl=True if self._tls is None else await self._tls.current(),
                 timeout=aiohttp.ClientTimeout(total=timeout_s),
                 allow_redirects=False,
             ) as response:
-                secrets = authorization.secrets + self._header_secrets
+                secrets = (*authorization.secrets, *keys.values(), *self._hidden)
                 yield Reply(response.status, response.headers, address, response, secrets)
         except CredentialsError as error:
             raise HttpFailure(f"{address} was not asked: {error}", passing=False) from error

@@ -7,20 +7,17 @@ fetched.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable
 from http import HTTPStatus
 
 import msgspec
 from msgspec import Struct
 
 from adapters.metrics.outcome import Outcome, OutcomeKind
+from adapters.metrics.refusal import Quote, failed, is_web_page, refused, said, said_by_page, with_remarks
 
 SHOWN_SERIES = 3
-SHOWN_REMARKS = 3
 RESULT = "the result"
-Quote = Callable[[str], str]
-"""Makes a foreign text fit for a message: no credentials, one line, not too long."""
+NAME = "Prometheus"
 
 
 class VectorSample(Struct):
@@ -53,7 +50,7 @@ def read_success(body: bytes, quote: Quote) -> Outcome:
         return failed(
             f"the answer is not one of Prometheus' query API: {quote(str(error))}. Is the URL Prometheus' root?"
         )
-    return with_remarks(outcome, answer, quote)
+    return with_remarks(outcome, NAME, answer.warnings + answer.infos, quote)
 
 
 def read_data(data: Data, quote: Quote) -> Outcome:
@@ -103,25 +100,9 @@ def show_labels(labels: dict[str, str], quote: Quote) -> str:
     return quote(f"{name}{{{pairs}}}" if pairs or not name else name)
 
 
-def with_remarks(outcome: Outcome, answer: Answer, quote: Quote) -> Outcome:
-    """Prometheus' own doubts about the query belong to the answer, whatever it is."""
-    remarks = answer.warnings + answer.infos
-    if not remarks:
-        return outcome
-    shown = "; ".join(quote(remark) for remark in remarks[:SHOWN_REMARKS])
-    more = f" (and {len(remarks) - SHOWN_REMARKS} more)" if len(remarks) > SHOWN_REMARKS else ""
-    return Outcome(outcome.kind, outcome.value, f"{outcome.detail}. Prometheus remarks: {shown}{more}")
-
-
 def read_refusal(status: int, content_type: str, body: bytes, quote: Quote) -> Outcome:
     """The outcome of an answer with any other status: what it says, and what to do."""
-    said = read_reason(content_type, body, quote)
-    advice = ADVICE.get(status, "")
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        advice = "it or a proxy in front of it is in trouble"
-    elif HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        advice = "it redirects, and redirects are not followed: is there a login in front, or is it https?"
-    return failed(". ".join(part for part in (f"Prometheus answered {status}", advice, said) if part))
+    return refused(NAME, status, ADVICE, read_reason(content_type, body, quote))
 
 
 ADVICE: dict[int, str] = {
@@ -138,25 +119,9 @@ ADVICE: dict[int, str] = {
 def read_reason(content_type: str, body: bytes, quote: Quote) -> str:
     """What a refusal says in its body. Prometheus' own errors hold the position, as in `1:10: parse error: ...`."""
     if is_web_page(content_type, body):
-        title = quote(page_title(body))
-        shown = f" ({title})" if title else ""
-        return f"It sent a web page{shown}: it is not Prometheus' API that answers at this URL"
+        return said_by_page(body, quote, "Prometheus' API")
     try:
         answer = msgspec.json.decode(body, type=Answer)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        text = body.decode("utf-8", errors="replace")
-        return f"It says: {quote(text)}" if text.strip() else ""
-    return f"It says: {quote(f'{answer.error_type}: {answer.error}')}"
-
-
-def is_web_page(content_type: str, body: bytes) -> bool:
-    return content_type == "text/html" or body[:64].lstrip().lower().startswith((b"<!doctype", b"<html"))
-
-
-def page_title(body: bytes) -> str:
-    title = re.search(rb"<title[^>]{0,100}>([^<]{1,200})", body[:10_000], re.IGNORECASE)
-    return title[1].decode("utf-8", errors="replace") if title else ""
-
-
-def failed(detail: str) -> Outcome:
-    return Outcome(OutcomeKind.ERROR, None, detail)
+        return said(body.decode("utf-8", errors="replace"), quote)
+    return said(f"{answer.error_type}: {answer.error}", quote)

@@ -97,7 +97,7 @@ def test_the_commented_file_is_the_defaults_and_right_when_its_comments_are_take
     text = "\n".join(lines)
     found = parse_settings(text.encode(), "headgate.yaml")
     assert set(found.accounts) == {"prod-west", "here"}
-    assert set(found.metric_providers) == {"prometheus", "pages"}
+    assert set(found.metric_providers) == {"prometheus", "pages", "datadog", "newrelic", "service"}
     assert set(found.secrets) == {"ci-token", "chat-hook"}
     assert [token.access for token in found.tokens] == [Access.FULL, Access.FULL, Access.READ]
     assert found.model_fields_set == set(type(found).model_fields)
@@ -164,8 +164,14 @@ def test_where_things_are_by_default() -> None:
         ("accounts:\n  prod:", "2:3: accounts.prod is empty; give it a value, or remove the key"),
         ("accounts: {a: {inCluster: true, context: x}}", 'accounts.a is "inCluster" and names a kubeconfig or context'),
         ("accounts: {a: {watch: all}}", 'a.watch is the text "all"; expected cluster or namespace'),
-        ("metricProviders: {a: {url: x}}", 'metricProviders.a has no "type"; add one: prometheus or scrape'),
-        ("metricProviders: {a: {type: promethus}}", 'a.type is the text "promethus"; expected prometheus or scrape'),
+        (
+            "metricProviders: {a: {url: x}}",
+            'metricProviders.a has no "type"; add one: datadog, json, newrelic, prometheus or scrape',
+        ),
+        (
+            "metricProviders: {a: {type: promethus}}",
+            'a.type is the text "promethus"; expected datadog, json, newrelic, prometheus or scrape',
+        ),
         ("metricProviders: {a: {type: prometheus}}", 'metricProviders.a has no "url"; add it'),
         ("metricProviders: {a: {type: scrape, urls: []}}", "a.urls is a list; expected at least one entry"),
         (

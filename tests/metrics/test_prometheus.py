@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from adapters.metrics.credentials import Access
 from adapters.metrics.outcome import Outcome, OutcomeKind, Query
-from adapters.metrics.prometheus import PrometheusProvider, retry_after_s
+from adapters.metrics.prometheus import PrometheusProvider
 from adapters.metrics.prometheus_answer import read_refusal, read_success
+from adapters.metrics.repeating import retry_after_s
 from tests.metrics.scripted import START, Handler, HurriedClock, serving
 
 QUERY = Query("sum(rate(requests_total[1m]))", START, START + timedelta(seconds=60))

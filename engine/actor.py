@@ -27,6 +27,7 @@ from engine.events import (
     WorldChanged,
 )
 from engine.model import FINAL_STATES, UNDOING_STATES, Action, JournalEntry, RolloutSpec, Snapshot, TimerName
+from engine.observation import Observation
 from engine.orders import refuse
 from engine.ports import Actuator, Commit, Store, Strategy, World
 from engine.timers import Timers
@@ -167,7 +168,7 @@ class Actor:
     def _decide(self, event: Event) -> Decision | None:
         now = self._clock.now()
         try:
-            observation = self._world.observe(self.spec, self.snapshot)
+            observation = self._observe(event)
             return decide(self.spec, self.snapshot, event, observation, now, self._strategy)
         except Exception as error:
             # A defect of ours must neither advance nor undo a rollout, nor touch its siblings: it parks this one.
@@ -175,6 +176,16 @@ class Actor:
             if self.snapshot.state in UNDOING_STATES:
                 raise _DefectWhileUndoing from error
             return park(self.spec, self.snapshot, f"{type(error).__name__}: {error}", now)
+
+    def _observe(self, event: Event) -> Observation:
+        """An order, and the way back, need no observation: neither may be held up by what cannot be read."""
+        try:
+            return self._world.observe(self.spec, self.snapshot)
+        except Exception:
+            if not isinstance(event, Command) and self.snapshot.state not in UNDOING_STATES:
+                raise
+            log.exception("rollout.unreadable", rollout=self.spec.id, state=self.snapshot.state)
+            return Observation(current=False)
 
     # --- timers and actions --------------------------------------------------------------------------------------------
 

@@ -134,6 +134,7 @@ class Engine:
             created_by=by,
             source=source,
             rollouts=tuple(one.spec.id for one in stored),
+            rollback_of=plan.rollback_of,
         )
         return release, stored
 
@@ -251,14 +252,20 @@ class Engine:
 
     def _start_ready(self, release_id: str) -> None:
         siblings = self.rollouts(release_id)
-        for actor in self._members[release_id]:
+        for actor in self._members.get(release_id, ()):
             if actor.snapshot.state is not State.WAITING:
                 continue
             if may_start(actor.spec, siblings):
-                actor.post(Started())
+                actor.post(Started(self._beginning(release_id)))
             elif blocker := is_blocked_by(actor.spec, siblings):
                 reason = f"target {blocker}, which it depends on, did not succeed"
                 actor.post(Command(CommandKind.ABORT, by="headgate", reason=reason))
+
+    def _beginning(self, release_id: str) -> str:
+        """A rollback is an order by somebody, and belongs into the journal like every other one."""
+        release = self._releases[release_id]
+        because = f": {release.description}" if release.description else ""
+        return f"rollback of {release.rollback_of} by {release.created_by}{because}" if release.rollback_of else ""
 
     async def _update_status(self, release_id: str) -> None:
         release = self._releases.get(release_id)
@@ -269,22 +276,25 @@ class Engine:
             return
         changed = replace(release, status=status, reason=reason)
         self._releases[release_id] = changed
-        await self._keep(changed)
+        if not await self._keep(changed):
+            return
         if status in FINAL_STATUSES:
             # The application is free for its next release only once this end is on disk.
             self._releases.pop(release_id, None)
             self._members.pop(release_id, None)
         self.feed.publish(ReleaseNews(changed))
 
-    async def _keep(self, release: Release) -> None:
-        while True:
+    async def _keep(self, release: Release) -> bool:
+        """Write it down, for as long as it is the newest; what was written after it must not be written over."""
+        while self._releases.get(release.id) is release:
             try:
                 await self._store.update_release(release)
             except StoreError as error:
                 log.warning("store.update_failed", release=release.id, error=str(error))
                 await self._clock.sleep(PATIENCE_SECONDS)
             else:
-                return
+                return True
+        return False
 
 
 @asynccontextmanager

@@ -65,6 +65,8 @@ from engine.ports import Strategy
 
 RETRY_FIRST_SECONDS = 0.5
 RETRY_MOST_SECONDS = 30.0
+RETRY_AFTER_MOST_SECONDS = 300.0
+"""Whoever stands in the way may say anything; and on the way back nobody is waited for longer than by our own measure."""
 DOUBTS = 5
 """How often a doubtful refusal is asked again: for 8 to 16 seconds in all."""
 _NO_STABLE = "no pod of the old version"
@@ -112,6 +114,8 @@ class _Turn:
         match event:
             case Started():
                 self.may_start = True
+                if event.note and self.at.state is State.WAITING:
+                    self.story.append(event.note)
             case Recovered():
                 self._absorb_recovery()
             case TimerFired():
@@ -171,7 +175,8 @@ class _Turn:
 
     def _retry_later(self, action: Action, event: ActionFailed) -> None:
         failures = self.at.failures + 1
-        wait = max(_backoff(self.spec.id, action.number, failures), event.retry_after_seconds or 0.0)
+        most = RETRY_MOST_SECONDS if self.at.state in UNDOING_STATES else RETRY_AFTER_MOST_SECONDS
+        wait = max(_backoff(self.spec.id, action.number, failures), min(event.retry_after_seconds or 0.0, most))
         timers = {**self.at.timers, TimerName.RETRY: self.now + timedelta(seconds=wait)}
         self.at = replace(self.at, failures=failures, failure=event.message, timers=timers)
         self.story.append(f"{action.name} failed (attempt {failures}), again in {wait:.1f} s: {event.message}")
@@ -658,7 +663,7 @@ def park(spec: RolloutSpec, snapshot: Snapshot, error: str, now: datetime) -> De
         state=fire(snapshot.state, Trigger.PARK),
         seq=snapshot.seq + 1,
         action=None,
-        timers={},
+        timers={name: at for name, at in snapshot.timers.items() if name is not TimerName.RETRY},
         parked=Parked(snapshot.state, error),
     )
     text = f"parked, traffic stays where it is: {error}"

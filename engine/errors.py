@@ -56,3 +56,11 @@ class NotFound(HeadgateError):
 
 class CommandRefused(HeadgateError):
     """An operator's command does not fit where the rollout stands; nothing was changed."""
+
+
+class RollbackRefused(CommandRefused):
+    """A release cannot be taken back; the message says why and what can be done instead. Nothing was started."""
+
+
+class ClusterUnreachable(HeadgateError):
+    """A cluster of the settings cannot be reached or logged in to."""

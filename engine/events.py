@@ -13,6 +13,9 @@ from engine.model import Facts, TimerName, Verdict
 class Started(Struct, frozen=True, tag="started"):
     """The rollout may begin: its release was accepted and the targets it depends on have succeeded."""
 
+    note: str = ""
+    """What kind of beginning this is, for the journal; empty for the usual one."""
+
 
 class Recovered(Struct, frozen=True, tag="recovered"):
     """The daemon came up again and found this rollout unfinished."""

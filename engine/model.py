@@ -193,6 +193,10 @@ class WorkloadPlan(Struct, frozen=True):
     name: str
     manifest: str
     """The Deployment as the user wrote it, as JSON."""
+    expects: str = ""
+    """The digest of the version that has to be live for this one to take its place; empty: whatever is live."""
+    keeps_count: bool = False
+    """The live number of replicas stays, whatever the manifest says; it says how many there are if nothing is live."""
 
 
 class ManifestPlan(Struct, frozen=True):
@@ -247,6 +251,8 @@ class ReleasePlan(Struct, frozen=True):
     description: str = ""
     concurrency: ConcurrencyPolicy = ConcurrencyPolicy.REJECT
     warnings: tuple[str, ...] = ()
+    rollback_of: str = ""
+    """The release that this one takes back."""
 
 
 # --- operations: a state's procedure, expanded by the strategy ---------------------------------------------------------
@@ -474,6 +480,8 @@ class Release(Struct, frozen=True):
     created_at: datetime
     created_by: str
     source: str
-    """The deploy file's name as it was submitted."""
+    """The deploy file's name as it was submitted, or which release this one takes back."""
     reason: str = ""
     rollouts: tuple[str, ...] = ()
+    rollback_of: str = ""
+    """The release that this one takes back; empty for one that brings a version of its own."""

@@ -161,7 +161,23 @@ def _text(at: datetime) -> str:
 
 
 def _encode(value: object) -> bytes:
-    return msgspec.json.encode(value)
+    """Texts come from everywhere, and some hold what is no character (half of a surrogate pair, for a byte that was not read):
+    it becomes a question mark, because no text may keep a rollout from being written down."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_readable(msgspec.to_builtins(value)))
+
+
+def _readable(value: object) -> object:
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode("utf-8")
+        case dict():
+            return {_readable(key): _readable(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_readable(one) for one in value]
+    return value
 
 
 def _decode(data: bytes, kind: type[T]) -> T:

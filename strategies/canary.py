@@ -12,7 +12,7 @@ Facts that the look at a workload (`record:<workload>`) leaves behind, and that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from engine.model import (
     FULL_WEIGHT,
@@ -316,25 +316,29 @@ def _finalise(stand: _Stand) -> Iterator[Operation]:
 
 def _abort(stand: _Stand) -> Iterator[Operation]:
     """Traffic back to the stable version. What was begun may have been done, so it is undone; the weight falls first, unless
-    the stable side has to grow before it can carry anything.
+    the stable side has to grow before it can carry anything: up to the adoption it has all of its pods.
 
     After the hand-over the stable side has no pods. Then, in mirror image: the tested pods are let go (they serve on), the old
     template is put back, the old ReplicaSet grows, and only then the traffic moves.
     """
+    routes = [route for route in stand.routes() if stand.has_begun(f"ensure-route:{route.name}")]
+    adopted = [route for route in routes if stand.has_begun(f"adopt-canary:{route.workload}")]
+    yield from _move_back(stand, [route for route in routes if route not in adopted])
     for workload in stand.canaried():
         if stand.has_begun(f"replace-template:{workload.name}"):
             yield from _take_back(stand, workload)
         elif stand.route_of(workload).kind is RouterKind.POD_RATIO and stand.has_begun(f"freeze:{workload.name}"):
             yield from _grow_stable(stand, workload)
-    for route in stand.routes():
-        if stand.has_begun(f"ensure-route:{route.name}"):
-            yield from _make_stable_carry(stand, route)
-    for route in stand.routes():
-        if stand.has_begun(f"ensure-route:{route.name}"):
-            yield Act(f"abort-weight:{route.name}", ActionKind.SET_WEIGHT, {"route": route.name, "weight": 0})
-    for route in stand.routes():
-        if stand.has_begun(f"ensure-route:{route.name}"):
-            yield Await(f"{route.name} sends nothing to the new version", Condition.NO_WEIGHT, route.name)
+    yield from _move_back(stand, adopted)
+
+
+def _move_back(stand: _Stand, routes: Sequence[RoutePlan]) -> Iterator[Operation]:
+    for route in routes:
+        yield from _make_stable_carry(stand, route)
+    for route in routes:
+        yield Act(f"abort-weight:{route.name}", ActionKind.SET_WEIGHT, {"route": route.name, "weight": 0})
+    for route in routes:
+        yield Await(f"{route.name} sends nothing to the new version", Condition.NO_WEIGHT, route.name)
 
 
 def _make_stable_carry(stand: _Stand, route: RoutePlan) -> Iterator[Operation]:

@@ -19,7 +19,6 @@ import anyio
 import structlog
 
 from adapters.cli.composition import EMBEDDED_PROVIDER, EmbeddedOptions
-from adapters.cli.errors import ClusterUnreachable
 from adapters.embedded.rehearsal import Rehearsal, RehearsalImpossible, rehearse
 from adapters.hooks.templates import TemplateError, render_query
 from adapters.kubernetes.access import AccessReviews
@@ -31,26 +30,18 @@ from adapters.kubernetes.routing import Routers
 from adapters.kubernetes.templates import JsonObject
 from adapters.kubernetes.transport import open_transport
 from adapters.kubernetes.world import KubernetesWorld
-from adapters.metrics.credentials import (
-    Access,
-    Authentication,
-    BasicAuthentication,
-    BearerAuthentication,
-    CredentialsError,
-    TlsFiles,
-)
+from adapters.metrics.configured import access_of, build_provider
 from adapters.metrics.endpoint import Endpoint
 from adapters.metrics.measuring import Measurer, QueryNotRendered
 from adapters.metrics.outcome import MetricProvider
-from adapters.metrics.prometheus import PrometheusProvider
 from adapters.metrics.sampler import EndpointSource
 from adapters.metrics.scrape import ScrapeProvider
 from adapters.routers.pod_ratio import PodRatioRouter
 from adapters.routers.smi import SmiRouter
-from adapters.secrets import SecretUnreadable, read_secret
-from adapters.settings import AccountSettings, BasicLogin, PrometheusSettings, SecretReference, Settings
+from adapters.settings import AccountSettings, ScrapeSettings, Settings
 from engine.bus import Bus
 from engine.clock import Clock
+from engine.errors import ClusterUnreachable
 from engine.events import ActionSucceeded, Measurements
 from engine.model import Action, ActionKind, Analysis, RolloutSpec, RouterKind, Snapshot
 from engine.ports import Actuator, World
@@ -156,6 +147,18 @@ async def _login(account: str, settings: AccountSettings) -> Credentials:
     return await load_kubeconfig(settings.kubeconfig, settings.context)
 
 
+@asynccontextmanager
+async def open_account(account: str, settings: AccountSettings, clock: Clock) -> AsyncIterator[Cluster]:
+    """One account alone, logged in and not asked anything yet. Raises `ClusterUnreachable`."""
+    async with AsyncExitStack() as stack:
+        try:
+            credentials = await _login(account, settings)
+            cluster = await _open(stack, account, credentials, Bus(), clock, WatchScope(settings.watch))
+        except ApiError as error:
+            raise ClusterUnreachable(f"account {account}: {error}") from error
+        yield cluster
+
+
 async def _open_account(
     stack: AsyncExitStack,
     account: str,
@@ -176,15 +179,14 @@ async def _open_account(
 async def _keep_trying(
     account: str, settings: AccountSettings, clusters: dict[str, Cluster], bus: Bus, clock: Clock
 ) -> None:
-    while True:
-        try:
-            credentials = await _login(account, settings)
-            break
-        except ApiError as error:
-            log.warning("account.unreachable", account=account, error=str(error), again_in_s=PATIENCE_SECONDS)
-            await clock.sleep(PATIENCE_SECONDS)
     async with AsyncExitStack() as stack:
-        clusters[account] = await _open(stack, account, credentials, bus, clock, WatchScope(settings.watch))
+        while account not in clusters:
+            try:
+                credentials = await _login(account, settings)
+                clusters[account] = await _open(stack, account, credentials, bus, clock, WatchScope(settings.watch))
+            except ApiError as error:
+                log.warning("account.unreachable", account=account, error=str(error), again_in_s=PATIENCE_SECONDS)
+                await clock.sleep(PATIENCE_SECONDS)
         bus.publish_to_all()
         await anyio.sleep_forever()
 
@@ -197,17 +199,11 @@ async def _open_providers(
 ) -> Providers:
     providers: dict[str, MetricProvider] = {}
     for name, found in settings.metric_providers.items():
-        access = Access(
-            authentication=_authentication(found.basic, found.bearer),
-            tls=TlsFiles(found.tls.ca_file, found.tls.certificate_file, found.tls.key_file, found.tls.insecure)
-            if found.tls is not None
-            else None,
-            timeout_s=found.timeout,
-        )
-        if isinstance(found, PrometheusSettings):
-            providers[name] = PrometheusProvider(session, found.url, clock, access)
+        if not isinstance(found, ScrapeSettings):
+            providers[name] = build_provider(found, session, clock, os.environ)
             continue
         pages = tuple(Endpoint(url) for url in found.urls)
+        access = access_of(found, os.environ)
         scraper = ScrapeProvider(session, _fixed(pages), clock, interval_s=found.interval, access=access)
         providers[name] = await stack.enter_async_context(scraper)
     if rehearsal.metrics_urls:
@@ -219,27 +215,6 @@ async def _open_providers(
 
 def _fixed(endpoints: tuple[Endpoint, ...]) -> EndpointSource:
     return lambda: endpoints
-
-
-class _ReferredSecret:
-    """Implements `adapters.metrics.credentials.Secret` by a reference of the settings."""
-
-    def __init__(self, reference: SecretReference) -> None:
-        self._reference = reference
-
-    async def read(self) -> str:
-        try:
-            return await read_secret(self._reference, os.environ)
-        except SecretUnreadable as error:
-            raise CredentialsError(str(error)) from None
-
-
-def _authentication(basic: BasicLogin | None, bearer: SecretReference | None) -> Authentication:
-    if bearer is not None:
-        return BearerAuthentication(_ReferredSecret(bearer))
-    if basic is not None:
-        return BasicAuthentication(basic.username, _ReferredSecret(basic.password))
-    return None
 
 
 def _render(

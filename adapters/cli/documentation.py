@@ -21,7 +21,7 @@ _INTRODUCTION = """\
 Generated from the commands by `python -m adapters.cli.documentation`; a test keeps it current.
 
 `validate`, `plan` and `schema` ask nobody. `run` carries a deploy file out by itself. `deploy`, `list`, `status`,
-`history` and the orders speak to a daemon (`serve`), over its Unix socket or, with a token, over TCP.
+`history`, the orders and `rollback` speak to a daemon (`serve`), over its Unix socket or, with a token, over TCP.
 
 ## Output
 
@@ -46,16 +46,25 @@ Wherever an ID is asked for, its beginning is enough if it is unique, and the na
 newest release. Steps are counted from 1. With `--expect-step N` an order is refused when the rollout is at another
 step by now, so that a late answer never applies to something else; the commands that `status` suggests carry it.
 
+## Taking a release back
+
+`abort` puts back what is still under way. `rollback ID` brings back what ran before a release that was completed, by a new
+release without steps: it is watched, aborted and, if need be, taken back as any other. The live number of replicas stays.
+Objects that the release made, and that were not there before, stay and are named. It is refused (exit code 3) when a later
+release changed the same workload, and when there was no version before. When somebody else has changed the live version
+since, the new release ends as REJECTED before anything is touched; `--force` takes what runs there back all the same.
+
 ## Interrupts
 
-Ctrl-C in `deploy --watch` and `status --watch` only ends the watching. In `run`, what the first one does depends on
-the store: without `--store` nobody could take the rollout up again, so everything is put back as it was before the
-command ends; with `--store` the rollout stays where it is, and `headgate serve --store PATH` carries on. A second
-Ctrl-C ends at once; a temporary store is then kept, and its path is said. SIGTERM and SIGHUP count as a first Ctrl-C.
+Ctrl-C in `deploy --watch`, `rollback --watch` and `status --watch` only ends the watching. In `run`, what the first
+one does depends on the store: without `--store` nobody could take the rollout up again, so everything is put back as it
+was before the command ends; with `--store` the rollout stays where it is, and `headgate serve --store PATH` carries on.
+A second Ctrl-C ends at once; a temporary store is then kept, and its path is said. SIGTERM and SIGHUP count as a first
+Ctrl-C.
 
 ## GitHub Actions
 
-Where `GITHUB_OUTPUT` is set, `run` and `deploy` append `DEPLOYMENT_ID`, `LINK` and `RUN_RESULT`.
+Where `GITHUB_OUTPUT` is set, `run`, `deploy` and `rollback` append `DEPLOYMENT_ID`, `LINK` and `RUN_RESULT`.
 
 ## Environment
 

@@ -16,10 +16,6 @@ class InputInvalid(HeadgateError):
         self.problems = tuple(problems)
 
 
-class ClusterUnreachable(HeadgateError):
-    """A cluster of the settings cannot be reached or logged in to (exit code 4)."""
-
-
 class StoreUnusable(HeadgateError):
     """There can be no store where one is named (exit code 2)."""
 

@@ -11,6 +11,7 @@ import typer
 from adapters.cli.exit_codes import ExitCode
 from adapters.cli.output import Document, OutputFormat, Printer, ReaderGone, printable
 from engine.errors import (
+    ClusterUnreachable,
     CommandRefused,
     Conflict,
     HeadgateError,
@@ -96,7 +97,7 @@ def _explain_usage(error: typer.TyperException) -> Explanation:
 
 
 def _explain_ours(error: HeadgateError) -> Explanation:
-    from adapters.cli.errors import ClusterUnreachable, InputInvalid, Interrupted
+    from adapters.cli.errors import InputInvalid, Interrupted
     from adapters.http.client_errors import DaemonRefused, DaemonUnreachable
     from adapters.settings_reader import SettingsInvalid
 

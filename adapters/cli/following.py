@@ -109,7 +109,8 @@ def describe_result(detail: ReleaseDetail, advise: Callable[[str], str] | None) 
     lines = [f"{release.status}: release {release.id} of {release.application}"]
     for rollout in detail.rollouts:
         reason = f": {rollout.reason}" if rollout.reason else ""
-        lines.append(f"  {rollout.target} {_END_WORDS.get(rollout.state, str(rollout.state))}{reason}")
+        words = _BACK_WORDS if release.rollback_of else _END_WORDS
+        lines.append(f"  {rollout.target} {words.get(rollout.state, str(rollout.state))}{reason}")
     if advise is not None and release.status is not ReleaseStatus.SUCCEEDED:
         lines.append(f"The whole story: {advise(f'history {release.id}')}")
     return printable("\n".join(lines))
@@ -121,3 +122,4 @@ _END_WORDS = {
     State.CANCELLED: "was not begun",
     State.REJECTED: "was not changed",
 }
+_BACK_WORDS = _END_WORDS | {State.SUCCEEDED: "runs the version before"}

@@ -27,6 +27,7 @@ from adapters.cli.options import (
     StepOption,
     TargetOption,
     TargetsOption,
+    WaitOption,
     WatchOption,
 )
 from adapters.cli.output import OutputFormat, Printer
@@ -86,6 +87,28 @@ def schema(output: OutputOption = OutputFormat.TEXT) -> None:
     from adapters.cli import files
 
     _end(files.print_schema(_printer(output)))
+
+
+@app.command()
+def doctor(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="The deploy file; without it, the accounts alone.")
+    ] = None,
+    print_role: Annotated[
+        bool, typer.Option("--print-role", help="Only print the smallest Role that the file needs, for kubectl apply.")
+    ] = False,
+    target: TargetsOption = None,
+    application: ApplicationOption = None,
+    context: ContextOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Look for what stands in the way of a rollout: login, versions, rights, routers, meshes. Changes nothing."""
+    from adapters.cli.doctor import DoctorOptions, examine
+    from adapters.cli.surroundings import read_settings
+
+    options = DoctorOptions(file, _choices(target, application, context), print_role)
+    _end(_wait(examine(options, read_settings(config), _printer(output))))
 
 
 # --- carrying out ------------------------------------------------------------------------------------------------------
@@ -277,6 +300,27 @@ def abort(
 ) -> None:
     """Put everything back as it was."""
     _order("abort", release, target, expect_step, reason, _daemon(server, config), output)
+
+
+@app.command()
+def rollback(
+    release: ReleaseArgument,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where somebody else has changed the live version since.")
+    ] = False,
+    watch: WaitOption = False,
+    target: TargetsOption = None,
+    reason: ReasonOption = "",
+    server: ServerOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Bring the version before a completed release back, by a release of its own: straight, without steps."""
+    from adapters.cli import orders
+    from adapters.http.bodies import RollbackBody
+
+    body = RollbackBody(force, target or [], reason)
+    _end(_wait(orders.roll_back(release, body, _daemon(server, config), _printer(output), watch=watch)))
 
 
 # --- the rest ----------------------------------------------------------------------------------------------------------

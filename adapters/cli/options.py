@@ -59,6 +59,9 @@ ContextOption = Annotated[
     typer.Option("--context", metavar="KEY=VALUE", help="A variable of templates, over the file's; may be repeated."),
 ]
 WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Stay until the release has ended.")]
+WaitOption = Annotated[
+    bool, typer.Option("--watch", "--wait", "-w", help="Stay until the version before is back.")
+]
 TargetOption = Annotated[
     str | None, typer.Option("--target", "-t", metavar="NAME", help="Only this target; without it, every one that can.")
 ]

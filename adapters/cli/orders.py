@@ -1,4 +1,4 @@
-"""The commands that ask a daemon: deploy, list, status, history, and the orders to a release."""
+"""The commands that ask a daemon: deploy, rollback, list, status, history, and the orders to a release."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from adapters.cli.github import write_outputs
 from adapters.cli.output import Printer, plain
 from adapters.cli.progress import PlainProgress, Progress
 from adapters.cli.surroundings import Daemon
-from adapters.http.bodies import Accepted, CommandBody, ReleaseDetail, SourceBody, SubmitBody
+from adapters.http.bodies import Accepted, CommandBody, ReleaseDetail, RollbackBody, SourceBody, SubmitBody
 from adapters.http.client import DaemonClient
 from engine.clock import SystemClock
 from engine.events import CommandKind
@@ -42,23 +42,43 @@ async def deploy(path: Path, choices: Choices, daemon: Daemon, printer: Printer,
     compile_plan(loaded, choices)
     async with DaemonClient(daemon.place) as client:
         accepted = await client.submit(bundle(loaded, choices))
-        for warning in accepted.warnings:
-            printer.warn(f"warning: {warning}")
-        if watch:
-            printer.say(f"Release {accepted.release.id} of {accepted.release.application} begins.")
-            detail = await follow(client, accepted.release.id, daemon, printer)
-            write_outputs(detail.release, os.environ)
-            return print_result(detail, printer, daemon.advise)
-        write_outputs(accepted.release, os.environ)
-        printer.document(plain(accepted), lambda: _describe_accepted(accepted, daemon))
-        return ExitCode.SUCCESS
+        return await _begun(accepted, client, daemon, printer, watch=watch)
+
+
+async def roll_back(
+    release: str, body: RollbackBody, daemon: Daemon, printer: Printer, *, watch: bool
+) -> ExitCode:
+    async with DaemonClient(daemon.place) as client:
+        accepted = await client.roll_back(release, body)
+        return await _begun(accepted, client, daemon, printer, watch=watch)
+
+
+async def _begun(
+    accepted: Accepted, client: DaemonClient, daemon: Daemon, printer: Printer, *, watch: bool
+) -> ExitCode:
+    for warning in accepted.warnings:
+        printer.warn(f"warning: {warning}")
+    if watch:
+        printer.say(f"{_describe(accepted)} begins.")
+        detail = await follow(client, accepted.release.id, daemon, printer)
+        write_outputs(detail.release, os.environ)
+        return print_result(detail, printer, daemon.advise)
+    write_outputs(accepted.release, os.environ)
+    printer.document(plain(accepted), lambda: _describe_accepted(accepted, daemon))
+    return ExitCode.SUCCESS
+
+
+def _describe(accepted: Accepted) -> str:
+    release = accepted.release
+    origin = f", which takes {release.rollback_of} back," if release.rollback_of else ""
+    return f"Release {release.id} of {release.application}{origin}"
 
 
 def _describe_accepted(accepted: Accepted, daemon: Daemon) -> str:
     release = accepted.release
     link = f"\nSee it at {release.link}" if release.link else ""
     return (
-        f"Release {release.id} of {release.application} is accepted.{link}\n"
+        f"{_describe(accepted)} is accepted.{link}\n"
         f"Watch it with: {daemon.advise(f'status {release.id} --watch')}"
     )
 

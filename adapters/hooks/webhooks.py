@@ -167,7 +167,8 @@ def _address(step: Webhook, text: str) -> URL:
 def _describe_answer(response: aiohttp.ClientResponse) -> str:
     if 300 <= response.status < 400:
         return f"answered {response.status}, a redirect, which is not followed; name the final address"
-    return f"answered {response.status} {(response.reason or '')[:60]}".rstrip()
+    reason = "".join(letter if letter.isprintable() else "?" for letter in (response.reason or "")[:60])
+    return f"answered {response.status} {reason}".rstrip()
 
 
 def _describe_error(error: aiohttp.ClientError | OSError) -> str:

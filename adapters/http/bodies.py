@@ -59,6 +59,16 @@ class CommandBody(Request, frozen=True):
     reason: str = ""
 
 
+class RollbackBody(Request, frozen=True):
+    """Bring the version before a completed release back."""
+
+    force: bool = False
+    """Also where somebody else has changed the live version since."""
+    targets: list[str] = []
+    """Only these; empty means all that the release completed."""
+    reason: str = ""
+
+
 class CallbackBody(Struct, frozen=True, rename="camel"):
     """What a called side reports. Fields that we do not know are the caller's business."""
 
@@ -118,6 +128,8 @@ class ReleaseBody(Body, frozen=True):
     targets: tuple[str, ...]
     link: str
     """Where the release can be seen; empty when the daemon was not told how it is reached."""
+    rollback_of: str = ""
+    """The release that this one takes back; empty for one that brings a version of its own."""
 
 
 class Accepted(Body, frozen=True):

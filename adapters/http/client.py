@@ -23,6 +23,7 @@ from adapters.http.bodies import (
     JournalBody,
     ReleaseDetail,
     ReleaseList,
+    RollbackBody,
     SubmitBody,
     WatchLine,
     encode,
@@ -113,6 +114,9 @@ class DaemonClient:
 
     async def command(self, release: str, body: CommandBody) -> CommandTaken:
         return await self._ask("POST", f"/v1/releases/{quote(release, safe='')}/commands", CommandTaken, body)
+
+    async def roll_back(self, release: str, body: RollbackBody) -> Accepted:
+        return await self._ask("POST", f"/v1/releases/{quote(release, safe='')}/rollback", Accepted, body)
 
     async def watch(self, release: str) -> AsyncGenerator[WatchLine]:
         """The lines of one watch, until the daemon ends it. A lost connection is `DaemonUnreachable`."""

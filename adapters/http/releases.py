@@ -14,16 +14,20 @@ from adapters.http.bodies import (
     ErrorCode,
     JournalBody,
     ReleaseList,
+    RollbackBody,
     SubmitBody,
 )
 from adapters.http.failures import ApiFailure, json_answer
 from adapters.http.identity import CALLER
 from adapters.http.requests import read_body, read_limit
+from adapters.http.rollback import plan_rollback
 from adapters.http.service import MOST_SEARCHED, Service
 from adapters.http.submission import compile_submission
 from adapters.http.views import entry_body
 from engine.errors import Conflict
 from engine.events import Command
+from engine.model import ReleasePlan
+from strategies.rollback import source_of
 
 log = structlog.get_logger()
 
@@ -42,19 +46,30 @@ class Releases:
             web.get("/v1/releases/{release}", self.show),
             web.get("/v1/releases/{release}/journal", self.journal),
             web.post("/v1/releases/{release}/commands", self.command),
+            web.post("/v1/releases/{release}/rollback", self.roll_back),
         ]
 
     async def submit(self, request: web.Request) -> web.Response:
         body = await read_body(request, SubmitBody)
         _require_printable(body.name, "name")
         plan = await compile_submission(body, self._service.accounts, self._service.providers)
-        caller = request[CALLER]
+        return await self._begin(plan, by=request[CALLER].name, source=body.name)
+
+    async def roll_back(self, request: web.Request) -> web.Response:
+        """A release of its own, so that it is watched, aborted and taken back as any other."""
+        body = await read_body(request, RollbackBody)
+        _require_printable(body.reason, "reason")
+        release = await self._service.find(request.match_info["release"])
+        plan = await plan_rollback(self._service, release, body)
+        return await self._begin(plan, by=request[CALLER].name, source=source_of(plan))
+
+    async def _begin(self, plan: ReleasePlan, *, by: str, source: str) -> web.Response:
         try:
-            release = await self._service.engine.submit(plan, by=caller.name, source=body.name)
+            release = await self._service.engine.submit(plan, by=by, source=source)
         except Conflict as error:
             running = await self._service.running(plan.application)
             raise ApiFailure(ErrorCode.CONFLICT, str(error), release=running.id if running else "") from error
-        log.info("api.submitted", release=release.id, application=release.application, by=caller.name)
+        log.info("api.submitted", release=release.id, application=release.application, source=source, by=by)
         answer = Accepted(release=self._service.body(release), warnings=plan.warnings)
         return json_answer(answer, HTTPStatus.ACCEPTED)
 

@@ -57,6 +57,7 @@ def release_body(release: Release, public_url: str | None) -> ReleaseBody:
         reason=release.reason,
         targets=tuple(rollout.removeprefix(f"{release.id}.") for rollout in release.rollouts),
         link=f"{public_url}/v1/releases/{release.id}" if public_url is not None else "",
+        rollback_of=release.rollback_of,
     )
 
 

@@ -34,6 +34,8 @@ _DECODERS: dict[ResourceRef, Callable[[msgspec.Raw], Any]] = {
     PODS: wire.decode_pod,
 }
 _RELISTS_AT_ONCE = 2
+_OF_ONE_OBJECT = frozenset({"uid", "creationTimestamp", "generation", "selfLink", "managedFields"})
+"""What an object has from the server, and another one of its name has not."""
 
 
 class WatchScope(StrEnum):
@@ -137,7 +139,10 @@ class Cluster:
     async def restore(self, resource: ResourceRef, found: JsonObject, original: JsonObject) -> JsonObject:
         """Put the whole object back as it was when it was first seen, and give its fields back to who owned them."""
         metadata = found["metadata"]
-        body = {**original, "metadata": {**original["metadata"], "resourceVersion": metadata["resourceVersion"]}}
+        kept = original["metadata"]
+        if kept.get("uid") != metadata["uid"]:  # Somebody has made it anew, and it is no longer the object that was found.
+            kept = {key: value for key, value in kept.items() if key not in _OF_ONE_OBJECT}
+        body = {**original, "metadata": {**kept, "resourceVersion": metadata["resourceVersion"]}}
         body.pop("status", None)
         what = f"PUT {resource.full_name} {_place(metadata.get('namespace'), metadata['name'])}"
         path = resource.item(metadata.get("namespace"), metadata["name"])

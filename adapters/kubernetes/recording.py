@@ -53,10 +53,11 @@ async def record_workload(task: Task, routers: Routers) -> Done:
 def _check_expected(workload: WorkloadPlan, live: JsonObject | None) -> None:
     if not workload.expects or (live is not None and digest(live["spec"]["template"]) == workload.expects):
         return
-    found = "was removed" if live is None else "no longer has the template that the release left which is to be taken back"
+    name = workload.name
+    found = "is gone" if live is None else "no longer has the template of the release that is to be taken back"
     raise Rejected(
-        f"Deployment {workload.name} {found}: somebody else has changed it since. Look at what runs there now; what is to go "
-        "all the same is taken back with --force"
+        f"Deployment {name} {found}: somebody else has changed it since. See what runs there now (kubectl get deployment {name} "
+        "-o yaml); to put the version before in its place all the same, roll back again with --force"
     )
 
 

@@ -11,11 +11,11 @@ import json
 from collections.abc import Mapping
 
 from adapters.kubernetes.cluster import Cluster
-from adapters.kubernetes.paths import REPLICA_SETS, SERVICES
+from adapters.kubernetes.paths import DEPLOYMENTS, REPLICA_SETS, SERVICES
 from adapters.kubernetes.permissions import Needs, Permission, Verb
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import HASH_LABEL, MANAGED_BY_LABEL, MANAGER, ROLLOUT_ANNOTATION, JsonObject, selects
-from engine.errors import Rejected
+from engine.errors import Rejected, Retryable
 from engine.model import UNDOING_STATES, ActionKind, Facts, RolloutSpec, RoutePlan, Snapshot, State
 
 _PORT_FIELDS = ("name", "port", "protocol", "targetPort", "appProtocol")
@@ -123,10 +123,12 @@ def drift(route: RoutePlan, snapshot: Snapshot, there: Mapping[str, JsonObject])
 async def follow_stable(task: Task) -> Done:
     """The stable Service, on the pods of the version that was found; or, if those are gone, on the Deployment's current ones."""
     route = task.route
-    chosen = await _serving_version(task)
-    if chosen is None:
+    serving = await _serving_versions(task)
+    if not serving or task.fact(route.workload, "stable_name") in serving:
+        if not serving and not task.is_undoing:
+            raise Retryable(f"Deployment {route.workload} has no version yet that the stable Service could follow")
         return await ensure_stable_service(task)
-    name, hash_value = chosen
+    name, hash_value = next(iter(serving.items()))
     facts: Facts = {f"{route.workload}.stable_name": name, f"{route.workload}.stable_hash": hash_value}
     found = await task.cluster.find(SERVICES, task.namespace, route.stable_service)
     if found is None:
@@ -137,18 +139,20 @@ async def follow_stable(task: Task) -> Done:
     return Done(done.note, facts)
 
 
-async def _serving_version(task: Task) -> tuple[str, str] | None:
-    """Name and hash of the Deployment's ReplicaSet with the most available pods, where the one that was found has none."""
+async def _serving_versions(task: Task) -> dict[str, str]:
+    """Names and hashes of the ReplicaSets with available pods, the most first: the Deployment's as it is now, which may have been
+    made anew, and the one that was found. Never the canary."""
     workload = task.route.workload
-    recorded = task.fact(workload, "stable_name")
-    uid = task.json_fact(workload, "original")["metadata"]["uid"]
-    serving = [one for one in await task.cluster.list_objects(REPLICA_SETS, task.namespace) if _available(one)]
-    if any(one["metadata"]["name"] == recorded for one in serving):
-        return None
-    others = [one for one in serving if _is_controlled_by(one, uid) and HASH_LABEL in (one["metadata"].get("labels") or {})]
-    others = [one for one in others if one["metadata"]["name"] != task.fact(workload, "canary_name")]
-    best = max(others, key=_available, default=None)
-    return (best["metadata"]["name"], best["metadata"]["labels"][HASH_LABEL]) if best is not None else None
+    recorded, canary = task.fact(workload, "stable_name"), task.fact(workload, "canary_name")
+    live = await task.cluster.find(DEPLOYMENTS, task.namespace, workload)
+    uid = live["metadata"]["uid"] if live is not None else ""
+    found: list[JsonObject] = []
+    for one in await task.cluster.list_objects(REPLICA_SETS, task.namespace):
+        name, labels = one["metadata"]["name"], one["metadata"].get("labels") or {}
+        if name == recorded or (_is_controlled_by(one, uid) and name != canary and HASH_LABEL in labels):
+            found.append(one)
+    serving = sorted((one for one in found if _available(one)), key=_available, reverse=True)
+    return {one["metadata"]["name"]: (one["metadata"].get("labels") or {}).get(HASH_LABEL, "") for one in serving}
 
 
 def _is_controlled_by(found: JsonObject, uid: str) -> bool:
@@ -176,7 +180,7 @@ async def ensure_canary_service(task: Task) -> Done:
 async def _ensure(task: Task, name: str, hash_value: str) -> Done:
     found = await task.cluster.find(SERVICES, task.namespace, name)
     if found is not None:
-        if not task.is_ours(found):
+        if not _is_made_by(task, found) and not task.is_undoing:
             raise Rejected(taken("Service", found))
         return Done(f"Service {name} is there")
     root = await task.cluster.find(SERVICES, task.namespace, task.route.root_service)
@@ -186,6 +190,14 @@ async def _ensure(task: Task, name: str, hash_value: str) -> Done:
         raise Rejected(f"the root Service {task.route.root_service} was removed by somebody else during the rollout")
     await task.cluster.create(SERVICES, _pinned(root, name, hash_value, task.rollout))
     return Done(f"Service {name} selects the pods of version {hash_value}")
+
+
+def _is_made_by(task: Task, found: JsonObject) -> bool:
+    """Also where somebody replaced it and our mark was lost: its name was free, and nobody else pins a Service on our versions."""
+    if ROLLOUT_ANNOTATION in (found["metadata"].get("annotations") or {}):
+        return task.is_ours(found)
+    versions = {task.fact(task.route.workload, f"{side}_hash") for side in ("stable", "canary")} - {""}
+    return (found["spec"].get("selector") or {}).get(HASH_LABEL) in versions
 
 
 def _pinned(root: JsonObject, name: str, hash_value: str, rollout: str) -> JsonObject:
@@ -218,7 +230,7 @@ async def _remove(task: Task, name: str) -> Done:
     found = await task.cluster.find(SERVICES, task.namespace, name)
     if found is None:
         return Done(f"Service {name} is gone")
-    if not task.is_ours(found):
+    if not _is_made_by(task, found):
         return Done(f"Service {name} was not made by this rollout and is left as it is")
     await task.cluster.delete(SERVICES, found)
     return Done(f"Service {name} is removed")
@@ -226,6 +238,8 @@ async def _remove(task: Task, name: str) -> Done:
 
 async def _select(task: Task, name: str, selector: dict[str, str]) -> Done:
     found = await task.cluster.find(SERVICES, task.namespace, name)
+    if found is None and (task.is_undoing or task.action.kind is ActionKind.REMOVE_CANARY_SERVICE):
+        return Done(f"Service {name}, which the deploy file names, is gone; there is nothing to give back")
     if found is None:
         raise Rejected(f"Service {name}, which the deploy file names, was removed by somebody else during the rollout")
     if (found["spec"].get("selector") or {}) != selector:

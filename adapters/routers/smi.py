@@ -50,7 +50,7 @@ class SmiRouter:
                 "leave trafficManagement out to shift by the ratio of pods"
             )
         for split in await task.cluster.list_objects(split_resource(version), task.namespace):
-            name, root = split["metadata"]["name"], split["spec"].get("service", "").split(".")[0]
+            name, root = split["metadata"]["name"], _spec(split).get("service", "").split(".")[0]
             if task.is_ours(split):
                 continue
             if name == route.split:
@@ -108,14 +108,18 @@ async def _ensure_route(task: Task) -> Done:
 
 async def _set_weight(task: Task) -> Done:
     route, weight = task.route, task.number("weight")
-    found = await _find(task)
+    found = await _find(task, ours_only=not task.is_undoing)
+    if found is not None and task.is_undoing and not _is_made_by(task, found):
+        return Done(f"TrafficSplit {route.split} was replaced by somebody else's, whose weights are left as they are")
     if found is None:
         if weight == 0:
             return Done(f"TrafficSplit {route.split} is not there, so it sends nothing to the new version")
         raise Rejected(f"TrafficSplit {route.split} was removed by somebody else during the rollout")
     wanted = _backends(route, weight)
-    if found["spec"].get("backends") != wanted:
-        change = {"op": "add", "path": "/spec/backends", "value": wanted}
+    if _spec(found).get("backends") != wanted:
+        spec = {**_spec(found), "service": route.root_service, "backends": wanted}
+        path, value = ("/spec/backends", wanted) if _spec(found).get("service") else ("/spec", spec)
+        change = {"op": "add", "path": path, "value": value}
         await task.cluster.patch(_resource(task), found, [change])
     return Done(f"TrafficSplit {route.split}: {_words(weight)}")
 
@@ -125,7 +129,7 @@ async def _remove_route(task: Task) -> Done:
     name = task.route.split
     if found is None:
         return Done(f"TrafficSplit {name} is gone")
-    if not task.is_ours(found):
+    if not _is_made_by(task, found):
         return Done(f"TrafficSplit {name} was not made by this rollout and is left as it is")
     await task.cluster.delete(_resource(task), found)
     return Done(f"TrafficSplit {name} is removed")
@@ -137,9 +141,18 @@ def _resource(task: Task) -> ResourceRef:
 
 async def _find(task: Task, *, ours_only: bool = True) -> JsonObject | None:
     found = await task.cluster.find(_resource(task), task.namespace, task.route.split)
-    if found is not None and ours_only and not task.is_ours(found):
+    if found is not None and ours_only and not _is_made_by(task, found):
         raise Rejected(f"TrafficSplit {task.route.split} was replaced by somebody else's during the rollout")
     return found
+
+
+def _is_made_by(task: Task, found: JsonObject) -> bool:
+    """Also where somebody replaced it and our mark was lost: its name was free, and its backends are our Services."""
+    if ROLLOUT_ANNOTATION in (found["metadata"].get("annotations") or {}):
+        return task.is_ours(found)
+    names = {backend.get("service") for backend in _spec(found).get("backends") or []}
+    root = str(_spec(found).get("service", "")).split(".")[0]
+    return root == task.route.root_service and names == {task.route.stable_service, task.route.canary_service}
 
 
 def _split(task: Task, weight: int) -> JsonObject:
@@ -165,10 +178,16 @@ def _backends(route: RoutePlan, weight: int) -> list[JsonObject]:
     ]
 
 
+def _spec(split: JsonObject) -> JsonObject:
+    """Somebody may have taken it out; no definition of the kind demands it."""
+    spec: JsonObject = split.get("spec") or {}
+    return spec
+
+
 def read_weight(route: RoutePlan, split: JsonObject) -> int | None:
     """The canary's share of all backends in basis points, as the object says it; None where it says nothing usable."""
     canary = total = Decimal(0)
-    for backend in split["spec"].get("backends") or []:
+    for backend in _spec(split).get("backends") or []:
         weight = parse_weight(backend.get("weight"))
         if weight is None:
             return None
@@ -188,7 +207,7 @@ def _drift(route: RoutePlan, snapshot: Snapshot, split: JsonObject | None, weigh
     advice = "put it back and resume, or abort"
     if split is None:
         return f"TrafficSplit {route.split} was removed by somebody else, so {route.root_service} reaches all pods; {advice}"
-    names = {backend.get("service") for backend in split["spec"].get("backends") or []}
+    names = {backend.get("service") for backend in _spec(split).get("backends") or []}
     if weight is None or names != {route.stable_service, route.canary_service}:
         return f"the backends of TrafficSplit {route.split} were edited by somebody else; {advice}"
     if weight != snapshot.weight:

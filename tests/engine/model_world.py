@@ -60,6 +60,8 @@ class ModelWorld:
         self.journal = journal or Journal()
         self.error_rate: dict[str, list[Measured | float]] = {}
         self.faults: dict[str, list[Exception | str]] = {}
+        self.defects = 0
+        """How many looks at the world fail, as by a defect of ours."""
         self.canary_starts = True
         self.performed: list[str] = []
         self.hooks: list[Callable[[str, Action], None]] = []
@@ -79,6 +81,9 @@ class ModelWorld:
         self._wakes.pop(spec.id, None)
 
     def observe(self, spec: RolloutSpec, snapshot: Snapshot) -> Observation:
+        if self.defects > 0:
+            self.defects -= 1
+            raise KeyError("a defect of ours")
         place, name = self.places[spec.id], spec.plan.workloads[0].name
         seen = WorkloadObservation(
             exists=True,
@@ -144,7 +149,7 @@ class ModelWorld:
         place, name = self.places[spec.id], spec.plan.workloads[0].name
         match action.kind:
             case ActionKind.RECORD:
-                return {f"{name}.mode": "canary", f"{name}.replicas": place.desired, f"{name}.autoscaled": False}
+                return self._record(spec, name, place)
             case ActionKind.APPLY_MANIFEST:
                 place.manifests.add(action.name)
             case ActionKind.RESTORE_MANIFEST:
@@ -171,6 +176,17 @@ class ModelWorld:
                 self._apply_to_pods(spec.id, place, action)
         self._later(spec.id)
         return {}
+
+    def _record(self, spec: RolloutSpec, name: str, place: Place) -> dict[str, str | int | float | bool | None]:
+        """The version before is the one that is rolled out, for want of another; supporting objects are new."""
+        return {
+            f"{name}.mode": "canary",
+            f"{name}.replicas": place.desired,
+            f"{name}.autoscaled": False,
+            f"{name}.original": spec.plan.workloads[0].manifest,
+            f"{name}.new_digest": "new",
+            **{f"manifest.{manifest.key}": "" for manifest in spec.plan.manifests},
+        }
 
     def _apply_to_pods(self, rollout: str, place: Place, action: Action) -> None:
         match action.kind:

@@ -6,9 +6,9 @@ import anyio
 import pytest
 
 from engine.decide import DOUBTS
-from engine.errors import CommandRefused, Conflict, Doubtful, Rejected, Retryable
+from engine.errors import CommandRefused, Conflict, Doubtful, Rejected, Retryable, StoreError
 from engine.events import CommandKind, Measured, MeasureOutcome
-from engine.model import Analysis, Approval, NoDataPolicy, Pause, Query, ReleaseStatus, State, Step
+from engine.model import Analysis, Approval, NoDataPolicy, Pause, Query, Release, ReleaseStatus, State, Step
 from tests.builders import error_rate, percent, pod_ratio_route, release_plan, target_plan
 from tests.clocks import run_in_virtual_time
 from tests.engine.stage import Stage, order
@@ -377,3 +377,82 @@ def test_a_workload_is_rolled_out_by_one_release_at_a_time_whatever_the_applicat
             await engine.submit(release_plan(target_plan([]), application="typo"), by="a test", source="test")
 
     run_in_virtual_time(story)
+
+
+@pytest.mark.parametrize(
+    ("step", "state", "ends"),
+    [
+        (Pause(60.0), State.PAUSING, ReleaseStatus.SUCCEEDED),
+        (Approval(expires_seconds=100.0), State.APPROVING, ReleaseStatus.FAILED),
+        (error_rate(runs=2, interval=10.0), State.ANALYSING, ReleaseStatus.SUCCEEDED),
+    ],
+)
+def test_a_rollout_that_was_parked_keeps_its_deadlines(step: Step, state: State, ends: ReleaseStatus) -> None:
+    async def story() -> ReleaseStatus:
+        stage = Stage()
+        async with stage.daemon() as engine:
+            await engine.submit(release_plan(target_plan([percent(25), step])), by="a test", source="test")
+            await stage.until_state(state)
+            stage.world.defects = 1
+            stage.world.wake("r1.production")
+            await stage.until_state(State.PARKED)
+            await engine.command("r1", order(CommandKind.RESUME))
+            return (await stage.until_ended()).status
+
+    assert run_in_virtual_time(story) is ends
+
+
+def test_what_cannot_be_read_stops_no_abort() -> None:
+    async def story() -> tuple[ReleaseStatus, int]:
+        stage = Stage()
+        async with stage.daemon() as engine:
+            await engine.submit(release_plan(target_plan([percent(25), Approval()])), by="a test", source="test")
+            await stage.until_state(State.APPROVING)
+            stage.world.defects = 1_000_000
+            stage.world.wake("r1.production")
+            await stage.until_state(State.PARKED)
+            await engine.command("r1", order(CommandKind.ABORT))
+            await stage.until(lambda: stage.snapshot().weight == 0)
+            stage.world.defects = 0
+            return (await stage.until_ended()).status, stage.snapshot().weight
+
+    assert run_in_virtual_time(story) == (ReleaseStatus.FAILED, 0)
+
+
+def test_nobody_holds_up_an_abort_by_asking_for_an_hour() -> None:
+    async def story() -> float:
+        stage = Stage()
+        async with stage.daemon() as engine:
+            await engine.submit(release_plan(target_plan([percent(25), Approval()])), by="a test", source="test")
+            await stage.until_state(State.APPROVING)
+            stage.world.faults["abort-weight:web"] = [Retryable("too many requests", 3_600.0)]
+            began = stage.clock.monotonic()
+            await engine.command("r1", order(CommandKind.ABORT))
+            await stage.until_ended()
+            return stage.clock.monotonic() - began
+
+    assert run_in_virtual_time(story) < 60.0
+
+
+def test_an_older_status_never_replaces_a_newer_one() -> None:
+    async def story() -> ReleaseStatus:
+        stage = Stage()
+        real, refused = stage.store.update_release, list[Release]()
+
+        async def update_release(release: Release) -> None:
+            if release.status is ReleaseStatus.AWAITING_APPROVAL and not refused:
+                refused.append(release)
+                raise StoreError("the disk is full for a moment")
+            await real(release)
+
+        stage.store.update_release = update_release  # type: ignore[method-assign]
+        async with stage.daemon() as engine:
+            await engine.submit(release_plan(target_plan([percent(25), Approval()], settle=0.0)), by="a test", source="test")
+            await stage.until_state(State.APPROVING)
+            await engine.command("r1", order(CommandKind.ABORT))
+            await stage.until_ended()
+            await stage.clock.sleep(60.0)
+            assert refused
+            return (await stage.store.release("r1")).status  # type: ignore[union-attr]
+
+    assert run_in_virtual_time(story) is ReleaseStatus.FAILED

@@ -204,3 +204,15 @@ def test_what_was_acknowledged_survives_sigkill(tmp_path: Path) -> None:
     snapshot, entries = anyio.run(read)
     assert acknowledged <= snapshot.seq <= acknowledged + 1
     assert entries == snapshot.seq
+
+
+async def test_a_text_that_is_none_is_kept_with_question_marks_and_harms_nobody(tmp_path: Path) -> None:
+    """Half of a surrogate pair stands for a byte that could not be read, such as one in a called side's answer."""
+    first = stored()
+    async with open_store(tmp_path / "headgate.db") as store:
+        await store.add_release(release(), [first], START)
+        await store.commit(decision(first, text="answered 500 Erreur intern\udce9", failure="intern\udce9"))
+        (entry,) = await store.journal("r1")
+        assert entry.text == "answered 500 Erreur intern?"
+        (kept,) = await store.rollouts("r1")
+        assert kept.snapshot.failure == "intern?"

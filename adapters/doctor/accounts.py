@@ -1,0 +1,67 @@
+"""One account: does its cluster answer, which version is it, as whom does it know us, and which traffic routers does it serve?"""
+
+from __future__ import annotations
+
+import re
+
+from adapters.doctor.findings import Finding, note, ok, problem, warning
+from adapters.kubernetes.cluster import Cluster
+from adapters.kubernetes.errors import ApiError
+from adapters.kubernetes.templates import JsonObject
+from adapters.routers.smi import GROUP, VERSIONS
+
+OLDEST_MINOR = 23
+"""Kubernetes 1.23 is the first with autoscaling/v2, which is read at the first look."""
+
+_ROUTERS = (
+    (GROUP, "SMI TrafficSplit", True),
+    ("networking.istio.io", "Istio VirtualService", False),
+    ("gateway.networking.k8s.io", "Gateway API routes", False),
+)
+"""Group, name, and whether this Headgate can use it."""
+
+
+async def examine_account(cluster: Cluster) -> list[Finding]:
+    try:
+        version = await cluster.transport.request("GET", "/version", what="GET /version")
+    except ApiError as error:
+        return [problem(f"the cluster does not answer: {error}; see that its address and login in the settings are right")]
+    return [_of_version(version), await _of_user(cluster), *await _of_routers(cluster)]
+
+
+def _of_version(version: JsonObject) -> Finding:
+    name = str(version.get("gitVersion", "unknown"))
+    minor = re.match(r"\d+", str(version.get("minor", "")))
+    if minor is None or int(version.get("major", "1")) > 1:
+        return note(f"Kubernetes {name} answers; its version says nothing to this Headgate")
+    if int(minor[0]) < OLDEST_MINOR:
+        return problem(f"Kubernetes {name} is too old: autoscaling/v2 is needed; upgrade to 1.{OLDEST_MINOR} or newer")
+    return ok(f"Kubernetes {name} answers")
+
+
+async def _of_user(cluster: Cluster) -> Finding:
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview", "metadata": {}}
+    path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+    try:
+        review = await cluster.transport.request("POST", path, what="asking who we are", body=body)
+        return ok(f"the login is accepted: {review['status']['userInfo']['username']}")
+    except (ApiError, KeyError) as error:
+        return note(f"the cluster does not say as whom it knows this account ({error})")
+
+
+async def _of_routers(cluster: Cluster) -> list[Finding]:
+    findings = []
+    for group, name, is_usable in _ROUTERS:
+        try:
+            served = await cluster.served_versions(group)
+        except ApiError as error:
+            findings.append(warning(f"whether it serves {name} is not known: {error}"))
+            continue
+        versions = ", ".join(served)
+        if is_usable and not any(one in VERSIONS for one in served):
+            findings.append(note(f"serves no {name}: traffic can only be shifted by the ratio of pods"))
+        elif is_usable:
+            findings.append(ok(f"serves {name} ({versions})"))
+        elif served:
+            findings.append(note(f"serves {name} ({versions}), which this Headgate does not use yet"))
+    return findings

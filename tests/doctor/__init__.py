@@ -1,0 +1,1 @@
+"""The examination of clusters before a rollout."""

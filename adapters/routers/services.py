@@ -193,7 +193,7 @@ async def _ensure(task: Task, name: str, hash_value: str) -> Done:
 
 
 def _is_made_by(task: Task, found: JsonObject) -> bool:
-    """Also where somebody replaced it and our mark was lost: its name was free, and nobody else pins a Service on our versions."""
+    """Also where somebody replaced it and our mark was lost: its name was free, and nobody else pins one on our versions."""
     if ROLLOUT_ANNOTATION in (found["metadata"].get("annotations") or {}):
         return task.is_ours(found)
     versions = {task.fact(task.route.workload, f"{side}_hash") for side in ("stable", "canary")} - {""}

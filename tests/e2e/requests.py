@@ -129,6 +129,9 @@ What one rollout of one Deployment with one Service costs the API server (Kubern
 rollouts there are, and waiting is done on them alone, so that a rollout that pauses, analyses or waits for an approval
 asks for nothing.
 
+Nor is the question for the account's rights in it (SelfSubjectRulesReview), which is asked once a minute and namespace at
+most, before a first look.
+
 {chr(10).join(lines)}
 
 A change is one look and one write: the look makes it safe to repeat after a crash. When a controller writes to the same

@@ -162,6 +162,10 @@ class Actor:
                 await self._clock.sleep(PATIENCE_SECONDS)
             except _DefectWhileUndoing:
                 await self._clock.sleep(PATIENCE_SECONDS)
+            except Exception:
+                # Whatever it is, it must not take the other rollouts down with this one.
+                log.exception("rollout.commit_defect", rollout=self.spec.id, state=self.snapshot.state)
+                await self._clock.sleep(PATIENCE_SECONDS)
             else:
                 return decision
 
@@ -214,15 +218,15 @@ class Actor:
             try:
                 self.post(await self._actuator.perform(self.spec, snapshot, action))
             except Retryable as error:
-                failure = ActionFailed(action.number, FailureKind.RETRY, str(error), error.retry_after_seconds)
+                failure = ActionFailed(action.number, FailureKind.RETRY, _readable(error), error.retry_after_seconds)
                 self.post(failure)
             except Doubtful as error:
-                self.post(ActionFailed(action.number, FailureKind.DOUBTFUL, str(error)))
+                self.post(ActionFailed(action.number, FailureKind.DOUBTFUL, _readable(error)))
             except Rejected as error:
-                self.post(ActionFailed(action.number, FailureKind.REJECTED, str(error)))
+                self.post(ActionFailed(action.number, FailureKind.REJECTED, _readable(error)))
             except Exception as error:
                 log.exception("action.defect", rollout=self.spec.id, action=action.name)
-                self.post(ActionFailed(action.number, FailureKind.UNKNOWN, f"{type(error).__name__}: {error}"))
+                self.post(ActionFailed(action.number, FailureKind.UNKNOWN, f"{type(error).__name__}: {_readable(error)}"))
         effect.ended.set()
 
 
@@ -237,6 +241,11 @@ class _Effect:
     async def stop(self) -> None:
         self.scope.cancel()
         await self.ended.wait()
+
+
+def _readable(error: Exception) -> str:
+    """Its text as one that can be written down and shown: others' answers are in it, and not all of them are UTF-8."""
+    return str(error).encode("utf-8", "replace").decode("utf-8")
 
 
 def _key(action: Action) -> tuple[int, int]:

@@ -189,12 +189,20 @@ class RoutePlan(Struct, frozen=True):
     """The canary Service was named by the user: it is theirs, so it is edited and put back, never deleted."""
 
 
+class ExpectedVersion(Struct, frozen=True):
+    """What a release has left, as far as the one that takes it back relies on it."""
+
+    release: str
+    digest: str
+    """Of the template, in the words of whoever looked at it."""
+
+
 class WorkloadPlan(Struct, frozen=True):
     name: str
     manifest: str
     """The Deployment as the user wrote it, as JSON."""
-    expects: str = ""
-    """The digest of the version that has to be live for this one to take its place; empty: whatever is live."""
+    expects: ExpectedVersion | None = None
+    """What has to be live for this version to take its place; None: whatever is live."""
     keeps_count: bool = False
     """The live number of replicas stays, whatever the manifest says; it says how many there are if nothing is live."""
 

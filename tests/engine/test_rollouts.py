@@ -9,6 +9,7 @@ from engine.decide import DOUBTS
 from engine.errors import CommandRefused, Conflict, Doubtful, Rejected, Retryable, StoreError
 from engine.events import CommandKind, Measured, MeasureOutcome
 from engine.model import Analysis, Approval, NoDataPolicy, Pause, Query, Release, ReleaseStatus, State, Step
+from engine.ports import Commit
 from tests.builders import error_rate, percent, pod_ratio_route, release_plan, target_plan
 from tests.clocks import run_in_virtual_time
 from tests.engine.stage import Stage, order
@@ -456,3 +457,32 @@ def test_an_older_status_never_replaces_a_newer_one() -> None:
             return (await stage.store.release("r1")).status  # type: ignore[union-attr]
 
     assert run_in_virtual_time(story) is ReleaseStatus.FAILED
+
+
+def test_a_text_that_nobody_can_write_down_harms_neither_its_rollout_nor_the_others() -> None:
+    async def story() -> tuple[ReleaseStatus, str]:
+        stage = Stage()
+        stage.world.faults["set-weight:web:2500"] = [Rejected("answered 500 Erreur intern\udce9")]
+        status = await stage.roll_out(release_plan(target_plan([percent(25)])))
+        return status, stage.snapshot().reason
+
+    assert run_in_virtual_time(story) == (ReleaseStatus.FAILED, "set-weight:web:2500: answered 500 Erreur intern?")
+
+
+def test_a_commit_that_fails_in_an_unforeseen_way_is_tried_again_and_ends_no_daemon() -> None:
+    async def story() -> ReleaseStatus:
+        stage = Stage()
+        real, failed = stage.store.commit, list[Commit]()
+
+        async def commit(one: Commit) -> None:
+            if len(failed) < 3:
+                failed.append(one)
+                raise OverflowError("a defect of ours")
+            await real(one)
+
+        stage.store.commit = commit  # type: ignore[assignment, method-assign]
+        status = await stage.roll_out(release_plan(target_plan([percent(25)])))
+        assert len(failed) == 3
+        return status
+
+    assert run_in_virtual_time(story) is ReleaseStatus.SUCCEEDED

@@ -18,6 +18,7 @@ from engine.errors import NotFound, RollbackRefused
 from engine.model import (
     FINAL_STATUSES,
     PLAN_VERSION,
+    ExpectedVersion,
     ManifestPlan,
     Release,
     ReleasePlan,
@@ -56,8 +57,8 @@ class StoredRelease:
         return [one for one in self.rollouts if one.snapshot.state is State.SUCCEEDED]
 
 
-def check_completed(taken: StoredRelease) -> None:
-    """Raises `RollbackRefused` unless there is a promoted version to take back."""
+def check_completed(taken: StoredRelease, live: Release | None = None) -> None:
+    """Raises `RollbackRefused` unless there is a promoted version to take back. `live`: the newest release that succeeded."""
     release = taken.release
     if release.status not in FINAL_STATUSES:
         raise RollbackRefused(
@@ -65,9 +66,10 @@ def check_completed(taken: StoredRelease) -> None:
             f"(headgate abort {release.id})"
         )
     if not taken.completed:
+        instead = f"; the newest that succeeded is taken back with: headgate rollback {live.id}" if live is not None else ""
         raise RollbackRefused(
             f"{taken.name} did not succeed, it is {release.status}: what it found is still there or was put back, so there is "
-            "nothing to take back"
+            f"nothing to take back{instead}"
         )
 
 
@@ -149,7 +151,8 @@ def _compile_workload(taken: StoredRelease, stored: StoredRollout, workload: Wor
     declared = as_declared(parse_recorded(str(original)))
     # A pause is how a Deployment is handled, not which version it runs: that of back then is over.
     declared["spec"] = {key: value for key, value in declared["spec"].items() if key != "paused"}
-    return WorkloadPlan(name, _to_json(declared), expects="" if force else str(left), keeps_count=True)
+    expects = None if force else ExpectedVersion(taken.release.id, str(left))
+    return WorkloadPlan(name, _to_json(declared), expects, keeps_count=True)
 
 
 # --- supporting objects -----------------------------------------------------------------------------------------------
@@ -180,8 +183,8 @@ def _warnings(taken: StoredRelease) -> Iterator[str]:
             continue
         made = [one.key for one in stored.spec.plan.manifests if not _original(stored, one)]
         if made:
-            names = ", ".join(made)
-            yield f"target {target}: {names} stays; {taken.name} made it, and nothing was there before that could be put back"
+            names, (verb, it) = ", ".join(made), ("stays", "it") if len(made) == 1 else ("stay", "them")
+            yield f"target {target}: {names} {verb}; {taken.name} made {it}, and nothing was there before that could be put back"
 
 
 def _to_json(body: JsonObject) -> str:

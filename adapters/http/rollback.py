@@ -3,18 +3,21 @@ before this daemon was started. What follows from them is `strategies.rollback`'
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 from adapters.http.bodies import ErrorCode, RollbackBody
 from adapters.http.failures import ApiFailure
 from adapters.http.service import MOST_SEARCHED, Service
-from engine.model import Release, ReleasePlan
+from engine.model import Release, ReleasePlan, ReleaseStatus
 from strategies.rollback import StoredRelease, check_completed, check_not_overtaken, compile_rollback
 
 
 async def plan_rollback(service: Service, release: Release, body: RollbackBody) -> ReleasePlan:
     """Raises `RollbackRefused`, `NotFound`, and `ApiFailure` for an account that the settings do not name any more."""
     taken = StoredRelease(release, await service.rollouts(release.id)).only(body.targets)
-    check_completed(taken)
-    for later in await _later(service, release):
+    newest = await service.store.releases(application=release.application, limit=MOST_SEARCHED)
+    check_completed(taken, next((one for one in newest if one.status is ReleaseStatus.SUCCEEDED), None))
+    for later in takewhile(lambda one: one.id != release.id, newest):
         check_not_overtaken(taken, StoredRelease(later, await service.rollouts(later.id)))
     plan = compile_rollback(taken, force=body.force, reason=body.reason)
     for target in plan.targets:
@@ -25,10 +28,3 @@ async def plan_rollback(service: Service, release: Release, body: RollbackBody) 
             )
             raise ApiFailure(ErrorCode.REFUSED, message)
     return plan
-
-
-async def _later(service: Service, release: Release) -> list[Release]:
-    """The releases of its application that came after it, the newest first."""
-    newest = await service.store.releases(application=release.application, limit=MOST_SEARCHED)
-    ids = [one.id for one in newest]
-    return newest[: ids.index(release.id)] if release.id in ids else newest

@@ -51,13 +51,13 @@ async def record_workload(task: Task, routers: Routers) -> Done:
 
 
 def _check_expected(workload: WorkloadPlan, live: JsonObject | None) -> None:
-    if not workload.expects or (live is not None and digest(live["spec"]["template"]) == workload.expects):
+    name, expected = workload.name, workload.expects
+    if expected is None or (live is not None and digest(live["spec"]["template"]) == expected.digest):
         return
-    name = workload.name
-    found = "is gone" if live is None else "no longer has the template of the release that is to be taken back"
+    found = "is gone" if live is None else f"no longer has the template that release {expected.release} left"
     raise Rejected(
         f"Deployment {name} {found}: somebody else has changed it since. See what runs there now (kubectl get deployment {name} "
-        "-o yaml); to put the version before in its place all the same, roll back again with --force"
+        f"-o yaml); the version before takes its place all the same with: headgate rollback {expected.release} --force"
     )
 
 

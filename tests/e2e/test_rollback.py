@@ -96,3 +96,26 @@ async def test_the_size_and_the_edits_of_somebody_else_are_respected(site: Site)
     assert await template(site) == old
     assert (len(await site.pods_of("web:1")), (await site.deployment())["spec"]["replicas"]) == (6, 6)
     site.recording.check()
+
+
+@pytest.mark.parametrize("mesh", [True, False], ids=["mesh", "pod ratio"])
+async def test_an_autoscaler_that_came_since_keeps_its_bounds_and_its_count(site: Site, mesh: bool) -> None:
+    """The release has declared the number of pods. An apply that leaves it out would make it 1."""
+    await site.go_live(replicas=2)
+    release = await promote(site, "web:2", mesh=mesh)
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+    spec = {"minReplicas": 4, "maxReplicas": 9, "scaleTargetRef": target}
+    body = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "web"}, "spec": spec}
+    await site.create(site.path("horizontalpodautoscalers"), body)
+    before = (await site.get(site.path("horizontalpodautoscalers", "web")))["spec"]
+    since = len(counts(site))
+    site.headgate("rollback", release, "--wait")
+    assert (await site.get(site.path("horizontalpodautoscalers", "web")))["spec"] == before
+    assert (len(await site.pods_of("web:1")), counts(site)[-1]) == (4, 4)
+    assert 1 not in counts(site)[since:]
+    site.recording.check()
+
+
+def counts(site: Site) -> list[int]:
+    """The number of pods that the Deployment asked for, one change of it after the other."""
+    return [one.object["spec"]["replicas"] for one in site.recording.in_order() if one.kind == "deployments"]

@@ -210,8 +210,8 @@ async def test_a_live_version_that_somebody_changed_since_is_left_alone_unless_i
         before = told.picture()
         assert await told.roll_out(await back(told)) is ReleaseStatus.REJECTED
         reason = told.journal.snapshots["r2.production"].reason
-        assert reason.startswith("Deployment web no longer has the template of the release")
-        assert "--force" in reason
+        assert reason.startswith("Deployment web no longer has the template that release r1 left")
+        assert reason.endswith("headgate rollback r1 --force")
         assert told.picture() == before
         assert await told.roll_out(await back(told, force=True)) is ReleaseStatus.SUCCEEDED
         assert template(told) == old

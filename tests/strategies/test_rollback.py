@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from engine.errors import NotFound, RollbackRefused
 from engine.model import (
     FULL_WEIGHT,
+    ExpectedVersion,
     Facts,
     ManifestPlan,
     Release,
@@ -80,13 +81,13 @@ def test_it_is_the_same_target_without_steps_and_with_the_workload_as_it_was_fou
     assert (target.steps, target.depends_on) == ((), ())
     (workload,) = target.workloads
     assert json.loads(workload.manifest) == deployment(image="web:1", replicas=2)
-    assert (workload.expects, workload.keeps_count) == ("left", True)
+    assert (workload.expects, workload.keeps_count) == (ExpectedVersion("r1", "left"), True)
     assert (plan.application, plan.rollback_of, source_of(plan), plan.warnings) == ("shop", "r1", "rollback of r1", ())
 
 
 def test_it_expects_nothing_when_it_is_forced() -> None:
     (target,) = compile_rollback(completed(), force=True, reason="too slow").targets
-    assert target.workloads[0].expects == ""
+    assert target.workloads[0].expects is None
 
 
 def test_a_pause_of_back_then_is_over() -> None:
@@ -137,7 +138,7 @@ def test_an_object_that_was_made_is_left_and_named() -> None:
     plan = compile_rollback(with_manifest(config_map(colour="blue"), None, service()))
     assert plan.targets[0].manifests == ()
     (said,) = plan.warnings
-    assert said.startswith("target production: ConfigMap/web, Service/web stays; release r1 of shop made it")
+    assert said.startswith("target production: ConfigMap/web, Service/web stay; release r1 of shop made them")
 
 
 def test_a_release_of_objects_alone_is_taken_back_as_far_as_it_changed_any() -> None:
@@ -259,6 +260,12 @@ def test_a_release_that_has_not_ended_is_aborted_instead(status: ReleaseStatus) 
 def test_a_release_that_did_not_succeed_has_nothing_to_take_back(state: State, status: ReleaseStatus) -> None:
     with pytest.raises(RollbackRefused, match=f"release r1 of shop did not succeed, it is {status}"):
         compile_rollback(release_of(stored(target_plan(), facts(), state), status=status))
+
+
+def test_in_place_of_one_that_did_not_succeed_the_newest_that_did_is_named() -> None:
+    undone = release_of(stored(target_plan(), facts(), State.ROLLED_BACK), status=ReleaseStatus.FAILED, name="r2")
+    with pytest.raises(RollbackRefused, match=r"release r2 of shop did not succeed.* with: headgate rollback r1$"):
+        check_completed(undone, completed().release)
 
 
 def test_a_workload_that_the_release_created_has_no_version_before() -> None:

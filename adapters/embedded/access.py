@@ -37,7 +37,7 @@ class Access:
         """From now on only what these Roles and ClusterRoles allow, as if each were bound to the user."""
         self._rules = {}
         for role in roles:
-            self._rules.setdefault(metadata_of(role).get("namespace", ""), []).extend(role["rules"])
+            self._rules.setdefault(metadata_of(role).get("namespace", ""), []).extend(role["rules"] or ())
 
     def rules_in(self, namespace: str) -> list[JsonObject]:
         """All that count there."""

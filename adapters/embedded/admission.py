@@ -18,7 +18,8 @@ from adapters.embedded.defaulting import set_defaults
 from adapters.embedded.errors import Invalid
 from adapters.embedded.json_objects import JsonObject, copy_json, format_time, metadata_of, name_of
 from adapters.embedded.managed_fields import Manager, Operation, track_update
-from adapters.embedded.resources import CUSTOM_RESOURCE_DEFINITIONS, PODS, SERVICES, Resource
+from adapters.embedded.new_objects import complete_new
+from adapters.embedded.resources import CUSTOM_RESOURCE_DEFINITIONS, SERVICES, Resource
 from adapters.embedded.schema import Schema
 from adapters.embedded.service_addresses import assign_addresses, keep_addresses
 from adapters.embedded.validation import validate
@@ -85,25 +86,25 @@ class Admission:
             assign_addresses(fresh, self._services)
         if not resource.custom and "status" not in fresh and "status" in resource.subresources:
             fresh["status"] = _blank(resource.kind)["status"]
-        if resource == PODS:
-            fresh["status"] = {"phase": "Pending", "qosClass": _quality_of_service(fresh)}
+        complete_new(resource, fresh)
         self._check(resource, fresh, None)
+
+    def complete(self, resource: Resource, fresh: JsonObject) -> None:
+        """Fill in what an object leaves out."""
+        self._set_defaults(resource, fresh)
 
     def admit_change(
         self, resource: Resource, fresh: JsonObject, old: JsonObject, subresource: str, manager: str | None
     ) -> None:
-        """Complete and check an object that is about to replace its former version."""
+        """Check an object that is about to replace its former version, and note whose its fields are."""
         is_status = subresource == "status"
-        if not is_status:
-            self._set_defaults(resource, fresh)
-            if resource == SERVICES:
-                keep_addresses(fresh, old)
         self._track(resource, old, fresh, subresource, manager)
         if is_status:
             if resource.custom:
                 self._check_custom(resource, fresh)
             return
         if resource == SERVICES:
+            keep_addresses(fresh, old)
             assign_addresses(fresh, self._services)
         self._check(resource, fresh, old)
 
@@ -117,6 +118,8 @@ class Admission:
         self, resource: Resource, old: JsonObject, fresh: JsonObject, subresource: str, manager: str | None
     ) -> None:
         if manager is None:
+            if not fresh["metadata"].get("managedFields"):
+                fresh["metadata"].pop("managedFields", None)
             return
         writer = Manager(manager, Operation.UPDATE, resource.api_version, subresource)
         entries = track_update(self.schema_of(resource), old, fresh, writer, format_time(self._storage.now))
@@ -151,15 +154,3 @@ def _shape_status(schema: Schema, obj: JsonObject) -> tuple[JsonObject, list[str
     status, lost = conform(schema.of_field("status"), obj.get("status") or {})
     fresh["status"] = status
     return fresh, [f"status.{path}" for path in lost]
-
-
-def _quality_of_service(pod: JsonObject) -> str:
-    containers = pod["spec"].get("containers") or []
-    amounts = [container.get("resources") or {} for container in containers]
-    if not any(amount.get("limits") or amount.get("requests") for amount in amounts):
-        return "BestEffort"
-    guaranteed = all(
-        {"cpu", "memory"} <= set(amount.get("limits") or ()) and amount.get("limits") == amount.get("requests")
-        for amount in amounts
-    )
-    return "Guaranteed" if guaranteed else "Burstable"

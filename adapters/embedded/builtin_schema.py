@@ -14,6 +14,9 @@ SCALARS = frozenset(
     {"string", "int32", "int64", "float", "bool", "time", "microtime", "quantity", "intstr", "bytes"}
 )
 
+_ZEROS = {"string": "", "int32": 0, "int64": 0}
+"""What a list key is taken for that is missing although it is always given out."""
+
 _FIELD = re.compile(r"(?P<name>\w+)(?P<presence>[?!]?) (?P<type>[^=]+)(?:=(?P<default>.+))?")
 _LIST = re.compile(r"\[(?P<element>\w+)(?::(?P<keys>[\w+]+))?(?P<merge>~\w*)?\](?P<retain>\+?)")
 _SET = re.compile(r"\{(?P<element>\w+)(?P<merge>~\w*)?\}")
@@ -50,7 +53,11 @@ def _parse_field(text: str) -> tuple[str, FieldSchema]:
     found = _FIELD.fullmatch(text)
     if found is None:
         raise ValueError(f"not a field of the form 'name type': {text!r}")
-    return found["name"], FieldSchema(_parse_type(found["type"]), Presence(found["presence"]), found["default"])
+    schema, presence = _parse_type(found["type"]), Presence(found["presence"])
+    default = found["default"]
+    if default is None and presence is Presence.ALWAYS:
+        default = _ZEROS.get(schema.scalar)
+    return found["name"], FieldSchema(schema, presence, default)
 
 
 def _parse_type(text: str) -> Schema:

@@ -53,11 +53,15 @@ def _check(schema: JsonObject, value: Any, path: str, causes: list[Cause]) -> No
         return
     if schema.get(INT_OR_STRING):
         if not (isinstance(value, str) or _is_integer(value)):
-            _refuse(causes, path, _name_of_type(value), f"must be of type integer,string: {_quote_type(value)}")
+            _refuse_type(causes, path, value, "integer,string")
         return
     kind = schema.get("type")
     if kind and not _TYPE_TESTS[kind](value):
-        _refuse(causes, path, _name_of_type(value), f"must be of type {kind}: {_quote_type(value)}")
+        _refuse_type(causes, path, value, kind)
+        if kind == "integer" and _is_number(value):
+            # The real server's own check of the format comes upon it once more, and has no path to name.
+            told = f"Checked value must be of type integer (default format) in {path}"
+            causes.append(Cause("FieldValueInvalid", "<nil>", f'Invalid value: "": {told}'))
         return
     _check_enumeration(schema, value, path, causes)
     if isinstance(value, str):
@@ -71,8 +75,10 @@ def _check(schema: JsonObject, value: Any, path: str, causes: list[Cause]) -> No
     _check_combinations(schema, value, path, causes)
 
 
-def _quote_type(value: object) -> str:
-    return f'"{_name_of_type(value)}"'
+def _refuse_type(causes: list[Cause], path: str, value: object, wanted: str) -> None:
+    found = _name_of_type(value)
+    message = f'Invalid value: "{found}": {path} in body must be of type {wanted}: "{found}"'
+    causes.append(Cause("FieldValueTypeInvalid", path, message))
 
 
 def _refuse(causes: list[Cause], path: str, value: object, why: str) -> None:

@@ -5,7 +5,16 @@ The source is pkg/apis/core/v1/defaults.go of Kubernetes. Everything here change
 
 from __future__ import annotations
 
+import re
+
 from adapters.embedded.json_objects import JsonObject, items_of
+from adapters.embedded.quantities import in_thousandths
+
+_PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_IMAGE = re.compile(
+    rf"(?:[\w.-]+(?::\d+)?/)?{_PART}(?:/{_PART})*(?::(?P<tag>\w[\w.-]{{0,127}}))?(?P<digest>@\w+:[0-9a-fA-F]+)?"
+)
+"""A reference to an image: a registry, a name, a tag, a digest."""
 
 _FILE_MODE = 0o644
 _MODED_VOLUMES = ("secret", "configMap", "downwardAPI", "projected")
@@ -33,7 +42,10 @@ def default_pod_spec(spec: JsonObject) -> None:
 
 
 def _default_container(container: JsonObject) -> None:
-    container.setdefault("resources", {})
+    resources = container.setdefault("resources", {})
+    for amounts in (resources.get("limits"), resources.get("requests")):
+        for name, amount in (amounts or {}).items():
+            amounts[name] = in_thousandths(amount)
     container.setdefault("terminationMessagePath", "/dev/termination-log")
     container.setdefault("terminationMessagePolicy", "File")
     if container.get("image"):
@@ -52,11 +64,11 @@ def _default_container(container: JsonObject) -> None:
 
 
 def pull_policy(image: str) -> str:
-    """Always for a floating image (`latest` or no tag), IfNotPresent for one with a tag or digest."""
-    if "@" in image:
+    """Always for a floating image (`latest` or no tag), IfNotPresent for one with a tag or digest, or that makes no sense."""
+    found = _IMAGE.fullmatch(image)
+    if found is None or found["digest"]:
         return "IfNotPresent"
-    tag = image.rpartition("/")[2].partition(":")[2]
-    return "Always" if tag in {"", "latest"} else "IfNotPresent"
+    return "Always" if found["tag"] in {None, "latest"} else "IfNotPresent"
 
 
 def _default_probe(probe: JsonObject) -> None:

@@ -86,7 +86,8 @@ def _default_daemon_set(obj: JsonObject) -> None:
 def _default_job_spec(spec: JsonObject) -> None:
     if spec.get("completions") is None and spec.get("parallelism") is None:
         spec["completions"] = 1
-    _fill(spec, parallelism=1, backoffLimit=6, completionMode="NonIndexed", suspend=False)
+    _fill(spec, parallelism=1, backoffLimit=6, completionMode="NonIndexed", suspend=False, manualSelector=False)
+    _fill(spec, podReplacementPolicy="Failed" if spec.get("podFailurePolicy") else "TerminatingOrFailed")
     _default_template(spec)
 
 
@@ -124,6 +125,8 @@ def _default_service(obj: JsonObject) -> None:
     if spec["sessionAffinity"] == "ClientIP":
         client_ip = _mapping(_mapping(spec, "sessionAffinityConfig"), "clientIP")
         _fill(client_ip, timeoutSeconds=10800)
+    else:
+        spec.pop("sessionAffinityConfig", None)
     for port in items_of(spec.get("ports")):
         _fill(port, protocol="TCP")
         if port.get("targetPort") in {None, 0, ""}:
@@ -165,6 +168,15 @@ def _default_scaling(rules: JsonObject, window: int | None, policies: list[tuple
         _fill(rules, stabilizationWindowSeconds=window)
     if not rules.get("policies"):
         rules["policies"] = [{"type": kind, "value": value, "periodSeconds": 15} for kind, value in policies]
+
+
+def _default_network_policy(obj: JsonObject) -> None:
+    spec = _mapping(obj, "spec")
+    _fill(spec, policyTypes=["Ingress", *(["Egress"] if spec.get("egress") else [])])
+
+
+def _default_claim(obj: JsonObject) -> None:
+    _fill(_mapping(obj, "spec"), volumeMode="Filesystem")
 
 
 def _default_secret(obj: JsonObject) -> None:
@@ -209,6 +221,8 @@ _DEFAULTS: Mapping[tuple[str, str], Callable[[JsonObject], None]] = {
     known.ENDPOINTS.storage_key: _default_endpoints,
     known.ENDPOINT_SLICES.storage_key: _default_endpoint_slice,
     known.HORIZONTAL_POD_AUTOSCALERS.storage_key: _default_autoscaler,
+    known.NETWORK_POLICIES.storage_key: _default_network_policy,
+    known.PERSISTENT_VOLUME_CLAIMS.storage_key: _default_claim,
     known.SECRETS.storage_key: _default_secret,
     known.NAMESPACES.storage_key: _default_namespace,
     known.ROLE_BINDINGS.storage_key: _default_role_binding,

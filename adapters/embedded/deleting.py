@@ -26,6 +26,8 @@ def delete(storage: Storage, target: Target, options: DeletionOptions) -> tuple[
     resource = target.resource
     left = _delete(storage, resource, target.namespace, target.name, options)
     remains = storage.find_stored(resource, target.namespace, target.name) is not None
+    if options.dry_run:
+        remains = "deletionTimestamp" in metadata_of(left)
     if remains or resource.storage_key in _RETURNED_WHEN_GONE:
         return 202 if remains and options.orphan_dependents is False else 200, left
     details = {**describe(resource, target.name), "uid": metadata_of(left)["uid"]}

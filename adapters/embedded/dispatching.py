@@ -6,16 +6,18 @@ It knows paths, options and status codes, and hands the work to the modules that
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from adapters.embedded import deleting, discovery, openapi, reading, scaling, writing
 from adapters.embedded.access import USER, Access
-from adapters.embedded.errors import ApiError, BadRequest, Forbidden, MethodNotAllowed, UnknownPath
+from adapters.embedded.decoding import repeated_fields
+from adapters.embedded.errors import ApiError, Forbidden, MethodNotAllowed, UnknownPath
 from adapters.embedded.history import StoredObject
 from adapters.embedded.json_objects import JsonObject, encode_json, format_time, value_at
-from adapters.embedded.options import deletion_options, read_options, write_options
+from adapters.embedded.options import WriteOptions, deletion_options, read_options, write_options
 from adapters.embedded.patches import APPLY_PATCH
 from adapters.embedded.representations import Presenter, negotiate
+from adapters.embedded.resources import ENDPOINTS
 from adapters.embedded.reviews import answer_review
 from adapters.embedded.routes import Target, Verb
 from adapters.embedded.storage import Storage
@@ -23,6 +25,7 @@ from adapters.embedded.tables import columns_for
 
 JSON = "application/json"
 
+_ENDPOINTS_ARE_OLD = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
 _HEALTH_PATHS = ("healthz", "livez", "readyz")
 
 
@@ -56,7 +59,7 @@ def error_answer(error: ApiError) -> Answer:
     headers = {}
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(error.retry_after_seconds)
-    return Answer(error.code, encode_json(error.to_status()), headers=headers)
+    return Answer(error.code, encode_json(error.to_status()), headers=headers, warnings=error.warnings)
 
 
 def _json_answer(body: JsonObject, status: int = 200) -> Answer:
@@ -80,6 +83,12 @@ class Dispatcher:
         target = request.target
         if target is None:
             return self._answer_outside(request)
+        answer = await self._answer_about(request, target)
+        if target.resource == ENDPOINTS:
+            return replace(answer, warnings=(_ENDPOINTS_ARE_OLD, *answer.warnings))
+        return answer
+
+    async def _answer_about(self, request: Request, target: Target) -> Answer:
         if target.subresource == "scale":
             return self._scale(request, target)
         if target.subresource in {"binding", "eviction", "token"}:
@@ -124,19 +133,18 @@ class Dispatcher:
         presenter = self.presenter(target, request.accept)
         media_type = request.media_type
         if target.verb is Verb.PATCH:
-            options = write_options(request.query, request.user_agent, apply=media_type == APPLY_PATCH)
+            options = _write_options(request, target)
             return _written(
                 presenter, writing.patch(self._storage, target, request.body, media_type, options)
             )
-        options = write_options(request.query, request.user_agent)
+        options = _write_options(request, target)
         obj = writing.decode_object(self._storage.registry, target, request.body, media_type)
         write = writing.create if target.verb is Verb.CREATE else writing.update
-        return _written(presenter, write(self._storage, target, obj, options))
+        repeated = repeated_fields(request.body) if options.field_validation != "Ignore" else []
+        return _written(presenter, write(self._storage, target, obj, options, repeated))
 
     def _delete(self, request: Request, target: Target) -> Answer:
-        body = writing.decode_body(request.body, request.media_type) if request.body else {}
-        if not isinstance(body, dict):
-            raise BadRequest("the body of a delete must be DeleteOptions")
+        body = writing.decode_mapping(request.body, request.media_type) if request.body else {}
         options = deletion_options(request.query, body)
         if target.verb is Verb.DELETE:
             status, left = deleting.delete(self._storage, target, options)
@@ -150,7 +158,7 @@ class Dispatcher:
     def _scale(self, request: Request, target: Target) -> Answer:
         if target.verb is Verb.GET:
             return _json_answer(scaling.get_scale(self._storage, target))
-        options = write_options(request.query, request.user_agent, apply=request.media_type == APPLY_PATCH)
+        options = _write_options(request, target)
         change = scaling.patch_scale if target.verb is Verb.PATCH else scaling.update_scale
         written = change(self._storage, target, request.body, request.media_type, options)
         return _json_answer(scaling.scale_of(written.stored.object, scaling.paths_of(self._storage, target)))
@@ -226,6 +234,12 @@ class Dispatcher:
             case ["v3", *root]:
                 return _json_answer(openapi.document(registry, self._storage.custom_kinds, "/".join(root)))
         raise UnknownPath()
+
+
+def _write_options(request: Request, target: Target) -> WriteOptions:
+    kind = f"{target.verb.value.capitalize()}Options"
+    is_apply = target.verb is Verb.PATCH and request.media_type == APPLY_PATCH
+    return write_options(request.query, request.user_agent, kind, apply=is_apply)
 
 
 def _reads_aggregated(accept: str) -> bool:

@@ -49,24 +49,23 @@ class ApiError(Exception):
         self.details = details
         self.retry_after_seconds = retry_after_seconds
         self.continue_token = continue_token
+        self.warnings: tuple[str, ...] = ()
+        """What the sender is warned of besides."""
 
     def to_status(self) -> JsonObject:
         """The `kind: Status` body."""
-        details = dict(self.details or {})
+        details = self.details
         if self.retry_after_seconds is not None:
-            details["retryAfterSeconds"] = self.retry_after_seconds
+            details = {**(details or {}), "retryAfterSeconds": self.retry_after_seconds}
         metadata = {"continue": self.continue_token} if self.continue_token else {}
-        status: JsonObject = {
-            "kind": "Status",
-            "apiVersion": "v1",
-            "metadata": metadata,
-            "status": "Failure",
-            "message": self.message,
-            "reason": self.reason,
-            "details": details,
-            "code": self.code,
-        }
-        return {key: value for key, value in status.items() if value or key == "metadata"}
+        status: JsonObject = {"kind": "Status", "apiVersion": "v1", "metadata": metadata, "status": "Failure"}
+        if self.message:
+            status["message"] = self.message
+        if self.reason:
+            status["reason"] = self.reason
+        if details is not None:
+            status["details"] = details
+        return {**status, "code": self.code}
 
 
 def describe(resource: Resource, name: str) -> JsonObject:
@@ -101,9 +100,10 @@ class AlreadyExists(ApiError):
     reason = "AlreadyExists"
 
     @classmethod
-    def of(cls, resource: Resource, name: str) -> AlreadyExists:
+    def of(cls, resource: Resource, name: str, *, terminating: bool = False) -> AlreadyExists:
         """The error for an object that is there already."""
-        return cls(f'{resource.qualified_name} "{name}" already exists', details=describe(resource, name))
+        prefix = "object is being deleted: " if terminating else ""
+        return cls(f'{prefix}{resource.qualified_name} "{name}" already exists', details=describe(resource, name))
 
 
 class Conflict(ApiError):
@@ -167,6 +167,7 @@ class Invalid(ApiError):
         """The error that tells everything that is wrong with an object."""
         causes = list(causes)
         told = [f"{cause.field}: {cause.message}" if cause.field else cause.message for cause in causes]
+        told = list(dict.fromkeys(told))
         summary = told[0] if len(told) == 1 else f"[{', '.join(told)}]"
         qualified_kind = f"{resource.kind}.{resource.group}" if resource.group else resource.kind
         details = {**describe(resource, name), "kind": resource.kind}
@@ -214,7 +215,7 @@ class MethodNotAllowed(ApiError):
     reason = "MethodNotAllowed"
 
     def __init__(self, message: str = "the server does not allow this method on the requested resource") -> None:
-        super().__init__(message)
+        super().__init__(message, details={})
 
 
 class NotAcceptable(ApiError):

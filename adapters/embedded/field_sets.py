@@ -117,17 +117,28 @@ def without(fields: FieldSet, path: tuple[str, ...]) -> FieldSet:
     return result
 
 
+def has_path(fields: FieldSet, path: tuple[str, ...]) -> bool:
+    """Whether a path of field names is in the set."""
+    for name in path:
+        below = fields.get(field(name))
+        if below is None:
+            return False
+        fields = below
+    return is_member(fields)
+
+
 def leaves(fields: FieldSet, prefix: str = "") -> Iterator[str]:
-    """The paths of the set that have no other below them, as messages write them, in order."""
+    """The paths of the set that have no other below them, as messages write them: shallow ones first, else in order."""
+    parents = []
     for element in sorted(fields):
         if element == _SELF:
             continue
-        path = prefix + tell_element(element)
-        below = children(fields[element])
-        if below:
-            yield from leaves(below, path)
+        if children(fields[element]):
+            parents.append(element)
         else:
-            yield path
+            yield prefix + tell_element(element)
+    for element in parents:
+        yield from leaves(children(fields[element]), prefix + tell_element(element))
 
 
 def tell_element(element: str) -> str:

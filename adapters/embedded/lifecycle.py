@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime, timedelta
 
-from adapters.embedded.errors import Conflict
+from adapters.embedded.errors import Conflict, UnclassifiedError, describe
 from adapters.embedded.json_objects import JsonObject, format_time, metadata_of, parse_time, value_at
 from adapters.embedded.resources import (
     DEPLOYMENTS,
+    ENDPOINT_SLICES,
     HORIZONTAL_POD_AUTOSCALERS,
     LEASES,
     LIMIT_RANGES,
@@ -32,6 +33,9 @@ DEFAULT_GRACE_SECONDS = 30
 _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _LONGEST_GENERATED_BASE = 58
 _SERVER_OWNED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
+_CHECKED_WHEN_GIVEN = ("uid", "deletionGracePeriodSeconds")
+_REFUSED_WHEN_NEW = ("deletionTimestamp", "deletionGracePeriodSeconds")
+"""What a client writes here is not passed over but looked at by validation, which refuses it."""
 _UNCOUNTED = frozenset(
     kind.storage_key
     for kind in (
@@ -58,22 +62,25 @@ def generate_name(prefix: str, uid: str) -> str:
 def begin_life(resource: Resource, obj: JsonObject, uid: str, now: datetime) -> None:
     """Give a new object the metadata that only the server gives, whatever the client wrote there."""
     metadata = obj["metadata"]
+    counted = has_generation(resource, obj)
     for field in (*_SERVER_OWNED, "selfLink", "resourceVersion"):
-        metadata.pop(field, None)
+        if counted or field != "generation":
+            metadata.pop(field, None)
     metadata["uid"] = uid
     metadata["creationTimestamp"] = format_time(now)
-    if has_generation(resource, obj):
+    if counted:
         metadata["generation"] = 1
     if "status" in resource.subresources:
         obj.pop("status", None)
     if resource == NAMESPACES:
-        obj["spec"] = {"finalizers": ["kubernetes"]}
-        obj["status"] = {"phase": "Active"}
+        obj.pop("spec", None)
 
 
 def has_generation(resource: Resource, obj: JsonObject) -> bool:
     """Whether the server counts changes of this object's desired state: custom kinds, and most that have a spec."""
-    return resource.custom or ("spec" in obj and resource.storage_key not in _UNCOUNTED)
+    if resource.custom or resource == ENDPOINT_SLICES:
+        return True
+    return "spec" in obj and resource.storage_key not in _UNCOUNTED
 
 
 def carry_over(resource: Resource, old: JsonObject, new: JsonObject, subresource: str) -> JsonObject:
@@ -89,8 +96,13 @@ def carry_over(resource: Resource, old: JsonObject, new: JsonObject, subresource
         if "status" in resource.subresources:
             _copy_or_drop(old, result, "status")
     metadata = result["metadata"]
+    metadata.pop("selfLink", None)
     for field in _SERVER_OWNED:
-        _copy_or_drop(metadata_of(old), metadata, field)
+        if field in metadata_of(old):
+            if field not in _CHECKED_WHEN_GIVEN or field not in metadata:
+                metadata[field] = metadata_of(old)[field]
+        elif field not in _REFUSED_WHEN_NEW:
+            metadata.pop(field, None)
     if subresource != "status" and _desired_state_changed(resource, old, result) and "generation" in metadata:
         metadata["generation"] += 1
     return result
@@ -110,6 +122,8 @@ def _take_status(resource: Resource, old: JsonObject, new: JsonObject) -> JsonOb
 def _desired_state_changed(resource: Resource, old: JsonObject, new: JsonObject) -> bool:
     if resource == DEPLOYMENTS and metadata_of(old).get("annotations") != metadata_of(new).get("annotations"):
         return True  # so does the real one, see pkg/registry/apps/deployment/strategy.go
+    if resource == ENDPOINT_SLICES:
+        return any((old.get(field) or []) != (new.get(field) or []) for field in ("endpoints", "ports"))
     if not resource.custom:
         return bool(old.get("spec") != new.get("spec"))
     ignored = {"metadata", "apiVersion", "kind"} | ({"status"} if "status" in resource.subresources else set())
@@ -207,6 +221,38 @@ def _without_write_times(obj: JsonObject) -> JsonObject:
     return {**obj, "metadata": {**metadata_of(obj), "managedFields": entries}}
 
 
+def check_version(resource: Resource, name: str, given: str | None, obj: JsonObject) -> None:
+    """Whoever names the version that is to be replaced must name the present one; none and 0 stand for any.
+
+    Raises:
+        Conflict: it is another one.
+        UnclassifiedError: it is no version; the real server, too, takes that for a failure of its own.
+    """
+    if not given or given == "0":
+        return
+    if not given.isdigit():
+        raise UnclassifiedError(f'strconv.ParseUint: parsing "{given}": invalid syntax')
+    if given != metadata_of(obj)["resourceVersion"]:
+        raise Conflict.of(resource, name)
+
+
+def check_uid(resource: Resource, obj: JsonObject, uid: str | None) -> None:
+    """An update that names the object's uid must not meet another object of that name.
+
+    Raises:
+        Conflict: it does.
+    """
+    present = metadata_of(obj)["uid"]
+    if uid and uid != present:
+        group = resource.group if resource.custom else ""
+        plural = "services/specs" if resource == SERVICES else resource.plural
+        place = (group, plural, metadata_of(obj).get("namespace"), metadata_of(obj)["name"])
+        key = "/".join(part for part in ("/registry", *place) if part)
+        failed = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {present}"
+        why = f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: {failed}"
+        raise Conflict.of(resource, metadata_of(obj)["name"], why)
+
+
 def check_preconditions(
     resource: Resource, name: str, obj: JsonObject, uid: str | None, resource_version: str | None
 ) -> None:
@@ -216,15 +262,12 @@ def check_preconditions(
         Conflict: it is not.
     """
     metadata = metadata_of(obj)
-    if uid is not None and uid != metadata["uid"]:
-        why = (
-            f"the UID in the precondition ({uid}) does not match the UID in record ({metadata['uid']}). "
-            "The object might have been deleted and then recreated"
-        )
-        raise Conflict.of(resource, name, why)
-    if resource_version is not None and resource_version != metadata["resourceVersion"]:
-        why = (
-            f"the ResourceVersion in the precondition ({resource_version}) does not match the ResourceVersion in record "
-            f"({metadata['resourceVersion']}). The object might have been modified"
-        )
-        raise Conflict.of(resource, name, why)
+    for what, field, wanted, more in (
+        ("UID", "uid", uid, "The object might have been deleted and then recreated"),
+        ("ResourceVersion", "resourceVersion", resource_version, "The object might have been modified"),
+    ):
+        if wanted is not None and wanted != metadata[field]:
+            why = f"the {what} in the precondition ({wanted}) does not match the {what} in record ({metadata[field]}). {more}"
+            kind = f"{resource.kind}.{resource.group}" if resource.group else resource.kind
+            message = f'Operation cannot be fulfilled on {kind} "{name}": {why}'
+            raise Conflict(message, details={**describe(resource, name), "kind": resource.kind})

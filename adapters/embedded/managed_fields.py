@@ -70,13 +70,9 @@ class ManagedFields:
 
     @classmethod
     def of(cls, obj: JsonObject) -> ManagedFields:
-        """The owners that an object names; entries that cannot be read are left out."""
-        owners = {}
-        for entry in metadata_of(obj).get("managedFields") or ():
-            read = _read_entry(entry)
-            if read is not None:
-                owners[read[0]] = read[1]
-        return cls(owners)
+        """The owners that an object names; none when one of the entries cannot be read."""
+        read = [_read_entry(entry) for entry in metadata_of(obj).get("managedFields") or ()]
+        return cls(dict(entry for entry in read if entry is not None) if None not in read else {})
 
     def to_json(self) -> list[JsonObject]:
         """The entries as the object holds them: applies before updates, then by time and name."""
@@ -134,7 +130,7 @@ def _read_entry(entry: object) -> tuple[Manager, Ownership] | None:
     if not isinstance(entry, dict) or entry.get("operation") not in {"Apply", "Update"}:
         return None
     fields = entry.get("fieldsV1")
-    if not isinstance(fields, dict):
+    if entry.get("fieldsType") != "FieldsV1" or not isinstance(fields, dict) or not _is_set(fields):
         return None
     manager = Manager(
         str(entry.get("manager", "")),
@@ -145,12 +141,20 @@ def _read_entry(entry: object) -> tuple[Manager, Ownership] | None:
     return manager, Ownership(fields, str(entry.get("time", "")))
 
 
+def _is_set(fields: FieldSet) -> bool:
+    """Whether all keys of a tree are path elements."""
+    return all(
+        element == "." or (element[:2] in {"f:", "k:", "v:", "i:"} and isinstance(below, dict) and _is_set(below))
+        for element, below in fields.items()
+    )
+
+
 def _write_entry(manager: Manager, ownership: Ownership) -> JsonObject:
     entry: JsonObject = {
         "manager": manager.name,
         "operation": manager.operation.value,
         "apiVersion": manager.api_version,
-        "time": ownership.time,
+        **({"time": ownership.time} if ownership.time else {}),
         "fieldsType": "FieldsV1",
         "fieldsV1": ownership.fields,
     }

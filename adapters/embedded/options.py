@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from adapters.embedded.builtin_schema import schema_of_kind
+from adapters.embedded.conform import conform
 from adapters.embedded.errors import ApiError, BadRequest, Cause, Invalid
-from adapters.embedded.json_objects import JsonObject
+from adapters.embedded.json_objects import JsonObject, encode_json
 
 _META_GROUP = "meta.k8s.io"
-_PROPAGATIONS = ("Background", "Foreground", "Orphan")
+_PROPAGATIONS = ("Foreground", "Background", "Orphan", "nil")
 _VALIDATIONS = ("Ignore", "Strict", "Warn")
 _LONGEST_MANAGER = 128
 
@@ -109,27 +111,34 @@ def _faults_of_watch(options: ReadOptions) -> list[Cause]:
     return []
 
 
-def write_options(query: Mapping[str, str], user_agent: str, *, apply: bool = False) -> WriteOptions:
+def write_options(query: Mapping[str, str], user_agent: str, kind: str, *, apply: bool = False) -> WriteOptions:
     """The options of a writing request; the manager is named by the client's user agent when it names none.
+
+    Args:
+        kind: what the options are called in messages: CreateOptions, UpdateOptions or PatchOptions.
 
     Raises:
         BadRequest: a parameter cannot be parsed.
         Invalid: parameters that do not go together.
     """
     manager = query.get("fieldManager", "")
-    causes = _faults_of_dry_run(query)
+    causes = _faults_of_dry_run([query["dryRun"]] if "dryRun" in query else [])
     if apply and not manager:
         causes.append(Cause("FieldValueRequired", "fieldManager", "Required value: is required for apply patch"))
     if len(manager) > _LONGEST_MANAGER:
         causes.append(Cause("FieldValueTooLong", "fieldManager", f"Too long: may not be more than {_LONGEST_MANAGER} bytes"))
+    position, odd = next(((index, one) for index, one in enumerate(manager) if not one.isprintable()), (0, ""))
+    if odd:
+        shown = f"{encode_json(manager).decode()}: invalid character U+{ord(odd):04X} (at position {position})"
+        causes.append(Cause("FieldValueInvalid", "fieldManager", f"Invalid value: {shown}"))
     force = _boolean(query, "force")
     if force is not None and not apply:
         causes.append(Cause("FieldValueForbidden", "force", "Forbidden: may not be specified for non-apply patch"))
     validation = query.get("fieldValidation") or "Warn"
     if validation not in _VALIDATIONS:
-        causes.append(Cause("FieldValueNotSupported", "fieldValidation", _unsupported(validation, _VALIDATIONS)))
+        causes.append(Cause("FieldValueNotSupported", "fieldValidation", _unsupported(validation, ("", *_VALIDATIONS))))
     if causes:
-        raise _invalid_options("PatchOptions" if apply or force is not None else "CreateOptions", causes)
+        raise _invalid_options(kind, causes)
     return WriteOptions(
         dry_run="dryRun" in query,
         manager=manager or user_agent.partition("/")[0][:_LONGEST_MANAGER] or "unknown",
@@ -146,25 +155,26 @@ def deletion_options(query: Mapping[str, str], body: JsonObject) -> DeletionOpti
         BadRequest: a parameter cannot be parsed.
         Invalid: an unknown propagation policy or dry run.
     """
-    given: JsonObject = body or {
-        "gracePeriodSeconds": _integer(query, "gracePeriodSeconds"),
+    given = _checked_deletion(body) or {
+        "gracePeriodSeconds": _grace_period(query),
         "propagationPolicy": query.get("propagationPolicy"),
         "orphanDependents": _boolean(query, "orphanDependents"),
     }
-    causes = _faults_of_dry_run(query)
+    asked = [query["dryRun"]] if "dryRun" in query else given.get("dryRun") or []
+    causes = _faults_of_dry_run(asked)
     propagation, orphan = given.get("propagationPolicy"), given.get("orphanDependents")
-    if propagation is not None and propagation not in _PROPAGATIONS:
-        causes.append(Cause("FieldValueNotSupported", "propagationPolicy", _unsupported(propagation, _PROPAGATIONS)))
     if propagation is not None and orphan is not None:
-        detail = "Invalid value: orphanDependents and deletionPropagation cannot be both set"
-        causes.append(Cause("FieldValueInvalid", "propagationPolicy", detail))
+        shown = f'"{propagation}": orphanDependents and deletionPropagation cannot be both set'
+        causes.append(Cause("FieldValueInvalid", "propagationPolicy", f"Invalid value: {shown}"))
+    elif propagation is not None and propagation not in _PROPAGATIONS[:3]:
+        causes.append(Cause("FieldValueNotSupported", "propagationPolicy", _unsupported(propagation, _PROPAGATIONS)))
     if causes:
         raise _invalid_options("DeleteOptions", causes)
     if propagation is None and orphan is not None:
         propagation = "Orphan" if orphan else "Background"
     preconditions = given.get("preconditions") or {}
     return DeletionOptions(
-        dry_run=bool("dryRun" in query or given.get("dryRun")),
+        dry_run=bool(asked),
         grace_period_seconds=given.get("gracePeriodSeconds"),
         propagation=propagation,
         uid=preconditions.get("uid"),
@@ -173,15 +183,34 @@ def deletion_options(query: Mapping[str, str], body: JsonObject) -> DeletionOpti
     )
 
 
-def _faults_of_dry_run(query: Mapping[str, str]) -> list[Cause]:
-    if query.get("dryRun", "All") == "All":
+def _checked_deletion(body: JsonObject) -> JsonObject:
+    """The body of a delete as its type holds it."""
+    kind = body.get("kind")
+    if kind and kind != "DeleteOptions":
+        version = body.get("apiVersion") or f"{_META_GROUP}/v1"
+        told = f'no kind "{kind}" is registered for version "{version}" in scheme "pkg/runtime/scheme.go:111"'
+        raise BadRequest(told)
+    checked, _ = conform(schema_of_kind("DeleteOptions"), body)
+    return checked
+
+
+def _grace_period(query: Mapping[str, str]) -> int | None:
+    text = query.get("gracePeriodSeconds", "")
+    try:
+        return int(text) if text else None
+    except ValueError:
+        raise BadRequest(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+
+
+def _faults_of_dry_run(asked: list[str]) -> list[Cause]:
+    if all(one == "All" for one in asked):
         return []
-    return [Cause("FieldValueNotSupported", "dryRun", _unsupported(query["dryRun"], ("All",)))]
+    return [Cause("FieldValueNotSupported", "dryRun", _unsupported(asked, ("All",)))]
 
 
 def _unsupported(value: object, supported: tuple[str, ...]) -> str:
     choices = ", ".join(f'"{choice}"' for choice in supported)
-    return f'Unsupported value: "{value}": supported values: {choices}'
+    return f"Unsupported value: {encode_json(value).decode()}: supported values: {choices}"
 
 
 def _invalid_options(kind: str, causes: list[Cause]) -> ApiError:

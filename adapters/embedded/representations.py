@@ -88,6 +88,8 @@ class Presenter:
             items = [partial_metadata(each.in_version(version)) for each in stored]
             kind = "PartialObjectMetadataList"
             return encode_json({"kind": kind, "apiVersion": PARTIAL_VERSION, "metadata": metadata, "items": items})
+        if self.resource.custom:
+            metadata = {"continue": "", **metadata}
         head = encode_json({"kind": self.resource.list_kind, "apiVersion": version, "metadata": metadata})
         return head[:-1] + b',"items":[' + b",".join(self._write_items(stored)) + b"]}"
 

@@ -101,11 +101,11 @@ def _split_path(path: str) -> tuple[str, str, list[str]]:
 def _find_verb(resource: Resource, method: str, name: str, subresource: str) -> Verb:
     if subresource:
         if subresource not in resource.subresources:
-            raise UnknownPath()
+            raise NotFound.of(resource, name) if resource.custom else UnknownPath()
         verb = _SUBRESOURCE_VERBS[subresource].get(method)
     else:
         verb = (_OBJECT_VERBS if name else _COLLECTION_VERBS).get(method)
-    if verb is None:
+    if verb is None or (verb is Verb.DELETE_COLLECTION and resource == NAMESPACES):
         raise MethodNotAllowed()
     return verb
 

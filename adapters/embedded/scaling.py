@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from adapters.embedded.builtin_schema import schema_of_kind
 from adapters.embedded.conform import UnfitValue, conform
 from adapters.embedded.errors import BadRequest, Cause, Invalid
-from adapters.embedded.json_objects import JsonObject, copy_json, metadata_of, value_at
+from adapters.embedded.json_objects import JsonObject, format_time, metadata_of, value_at
 from adapters.embedded.json_paths import find_by_path, set_by_path
+from adapters.embedded.managed_fields import ManagedFields, Manager, Operation, compare_content
 from adapters.embedded.options import WriteOptions
 from adapters.embedded.patches import APPLY_PATCH, patch_object
 from adapters.embedded.routes import Target, not_found
+from adapters.embedded.scale_ownership import SCALE_VERSION, managers_of_object, managers_of_scale
 from adapters.embedded.selectors import tell_label_selector
+from adapters.embedded.server_side_apply import apply
 from adapters.embedded.storage import Storage
-from adapters.embedded.writing import Written, decode_body
+from adapters.embedded.writing import Written, check_configuration, decode_body, decode_configuration
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,43 +74,89 @@ def update_scale(storage: Storage, target: Target, body: bytes, media_type: str,
     scale = decode_body(body, media_type)
     if not isinstance(scale, dict):
         raise BadRequest("the body of the request must be a Scale")
-    return _write(storage, target, scale, options)
+    present = _with_managers(storage, target)
+    return _write(storage, target, present, {**scale, "metadata": dict(metadata_of(scale))}, options, None)
 
 
 def patch_scale(storage: Storage, target: Target, body: bytes, media_type: str, options: WriteOptions) -> Written:
     """Scale an object by a patch of its Scale.
 
     Raises:
-        BadRequest: server-side apply, which this cluster does not offer for scales, or a patch that does not fit.
+        BadRequest: the patch does not fit.
+        ApplyConflict: somebody else owns the number, and the apply is not forced.
     """
-    if media_type == APPLY_PATCH:
-        raise BadRequest("server-side apply of a Scale is not offered: apply the object, or patch its scale")
-    scale = patch_object(schema_of_kind("Scale"), get_scale(storage, target), body, media_type)
-    return _write(storage, target, scale, options)
+    present = _with_managers(storage, target)
+    schema = schema_of_kind("Scale")
+    if media_type != APPLY_PATCH:
+        return _write(storage, target, present, patch_object(schema, present, body, media_type), options, None)
+    configuration = check_configuration(decode_configuration(body), SCALE_VERSION, "Scale")
+    manager = Manager(options.manager, Operation.APPLY, SCALE_VERSION, "scale")
+    now = format_time(storage.now)
+    applied = apply(schema, present, configuration, manager, force=options.force, time=now)
+    return _write(storage, target, present, applied, options, ManagedFields.of(applied))
 
 
-def _write(storage: Storage, target: Target, scale: JsonObject, options: WriteOptions) -> Written:
-    try:
-        scale, _ = conform(schema_of_kind("Scale"), scale)
-    except UnfitValue as error:
-        raise BadRequest(f'Scale in version "v1" cannot be handled as a Scale: {error.message}') from error
-    replicas = value_at(scale, "spec", "replicas") or 0
-    if replicas < 0:
-        why = f"Invalid value: {replicas}: must be greater than or equal to 0"
-        causes = [Cause("FieldValueInvalid", "spec.replicas", why)]
-        message = f'Scale.autoscaling "{target.name}" is invalid: spec.replicas: {why}'
-        raise Invalid(message, details={"kind": "Scale", "causes": [cause.to_json() for cause in causes]})
+def _with_managers(storage: Storage, target: Target) -> JsonObject:
+    """An object's scale with those who own it."""
     stored = storage.find_stored(target.resource, target.namespace, target.name)
     if stored is None:
         raise not_found(target)
-    changed: JsonObject = copy_json(stored.in_version(target.resource.api_version))
-    set_by_path(changed, paths_of(storage, target).desired, replicas)
+    paths = paths_of(storage, target)
+    scale = scale_of(stored.object, paths)
+    managed = managers_of_scale(ManagedFields.of(stored.object), _names(paths.desired))
+    scale["metadata"]["managedFields"] = managed.to_json()
+    return scale
+
+
+def _names(path: str) -> tuple[str, ...]:
+    return tuple(name for name in path.split(".") if name)
+
+
+def _write(
+    storage: Storage,
+    target: Target,
+    present: JsonObject,
+    scale: JsonObject,
+    options: WriteOptions,
+    managed: ManagedFields | None,
+) -> Written:
+    """`managed`: the owners of the scale after an apply; None has them follow from what is changed."""
+    schema = schema_of_kind("Scale")
+    try:
+        scale, _ = conform(schema, scale)
+    except UnfitValue as error:
+        raise BadRequest(f'Scale in version "v1" cannot be handled as a Scale: {error.message}') from error
+    if managed is None:
+        writer = Manager(options.manager, Operation.UPDATE, SCALE_VERSION, "scale")
+        made = compare_content(schema, {"spec": present["spec"]}, {"spec": scale.get("spec") or {}})
+        managed = ManagedFields.of(present)
+        managed.record_update(writer, made, format_time(storage.now))
+    replicas = value_at(scale, "spec", "replicas") or 0
+    _check_replicas(target, replicas)
+    return _store(storage, target, scale, replicas, managed, options)
+
+
+def _check_replicas(target: Target, replicas: int) -> None:
+    if replicas < 0:
+        why = f"Invalid value: {replicas}: must be greater than or equal to 0"
+        causes = [Cause("FieldValueInvalid", "spec.replicas", why).to_json()]
+        details = {"name": target.name, "group": "autoscaling", "kind": "Scale", "causes": causes}
+        raise Invalid(f'Scale.autoscaling "{target.name}" is invalid: spec.replicas: {why}', details=details)
+
+
+def _store(
+    storage: Storage, target: Target, scale: JsonObject, replicas: int, managed: ManagedFields, options: WriteOptions
+) -> Written:
+    resource = target.resource
+    changed = storage.get(resource, target.namespace, target.name)
+    path = paths_of(storage, target).desired
+    set_by_path(changed, path, replicas)
     for name in ("resourceVersion", "uid"):
         changed["metadata"].pop(name, None)
         if metadata_of(scale).get(name):
             changed["metadata"][name] = scale["metadata"][name]
+    owners = managers_of_object(ManagedFields.of(changed), managed, _names(path), resource.api_version)
+    changed["metadata"]["managedFields"] = owners.to_json()
     return Written(
-        storage.replace(
-            target.resource, changed, subresource="scale", manager=options.manager, dry_run=options.dry_run
-        )
+        storage.replace(resource, changed, subresource="scale", manager=None, dry_run=options.dry_run)
     )

@@ -162,6 +162,8 @@ def _parse_field_term(resource: Resource, term: str, whole: str) -> Predicate:
     if found is None:
         raise BadRequest(f"invalid selector: {whole!r}; can't understand {term!r}")
     path = {**_COMMON_FIELDS, **_FIELDS.get(resource.storage_key, {})}.get(found["field"])
+    if path is None and resource.custom:
+        raise BadRequest(f"field label not supported: {found['field']}")
     if path is None:
         raise BadRequest(f'Unable to find "{resource.group}/{resource.version}, Resource={resource.plural}" that match '
                          f'label selector "", field selector "{whole}": field label not supported: {found["field"]}')

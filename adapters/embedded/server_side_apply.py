@@ -6,7 +6,9 @@ storing, defaults and validation are done by others.
 
 from __future__ import annotations
 
-from adapters.embedded.errors import ApplyConflict, BadRequest, OwnedField
+from dataclasses import replace
+
+from adapters.embedded.errors import ApplyConflict, BadRequest, OwnedField, UnclassifiedError
 from adapters.embedded.field_sets import FieldSet, difference, intersection, leaves, union
 from adapters.embedded.json_objects import JsonObject, decode_json, encode_json, metadata_of
 from adapters.embedded.managed_fields import (
@@ -20,6 +22,7 @@ from adapters.embedded.managed_fields import (
 )
 from adapters.embedded.schema import Schema
 from adapters.embedded.structured_merge import compare, fields_of, merge, prune
+from adapters.embedded.typed_check import tell_type_faults
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -36,10 +39,17 @@ def apply(
 
     Raises:
         ApplyConflict: a field with another value belongs to another manager, and `force` is off.
-        BadRequest: the configuration has managedFields, or list items that cannot be told apart.
+        BadRequest: the configuration has managedFields.
+        UnclassifiedError: it has a field that its kind does not declare, or a value of another type.
     """
     if metadata_of(configuration).get("managedFields") is not None:
         raise BadRequest("metadata.managedFields must be nil")
+    faults = tell_type_faults(schema, configuration)
+    if faults:
+        metadata, group = metadata_of(configuration), "" if "/" in manager.api_version else "/"
+        place = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}; {group}{manager.api_version}"
+        kind = configuration.get("kind")
+        raise UnclassifiedError(f"failed to create typed patch object ({place}, Kind={kind}): {faults}")
     try:
         result = _apply(schema, live, configuration, manager, force=force, time=time)
     except ApplyConflict as error:
@@ -60,7 +70,7 @@ def _apply(
         everything = compare_content(schema, {"metadata": {}}, live)
         earlier = Manager(BEFORE_FIRST_APPLY, Operation.UPDATE, manager.api_version)
         managed.record_update(earlier, everything, time)
-    former = managed.owners.get(manager)
+    former = _take_former(managed, manager)
     named = fields_of(schema, configuration)
     wanted = ownable(named)
     managed.set(manager, Ownership(named, time))
@@ -69,11 +79,20 @@ def _apply(
     made = compare_content(schema, live, result)
     _settle_conflicts(managed, manager, made.written, force=force)
     managed.take_away(made.removed, from_others_than=manager)
-    changed = bool(made.written or made.removed or former is None)
-    managed.set(manager, Ownership(wanted, time if changed else former.time if former else time))
+    # An apply that finds everything as it wants it is no write: it leaves no time, not even that of a new manager.
+    unchanged_since = former.time if former else ""
+    managed.set(manager, Ownership(wanted, time if made.written or made.removed else unchanged_since))
     metadata = dict(metadata_of(result))
     metadata["managedFields"] = managed.to_json()
     return {**result, "metadata": metadata}
+
+
+def _take_former(managed: ManagedFields, manager: Manager) -> Ownership | None:
+    """What the manager applied the last time, in whichever version of the kind: an applier is the same in all of them."""
+    for other in list(managed.owners):
+        if replace(other, api_version=manager.api_version) == manager:
+            return managed.owners.pop(other)
+    return None
 
 
 def _settle_conflicts(managed: ManagedFields, applier: Manager, written: FieldSet, *, force: bool) -> None:

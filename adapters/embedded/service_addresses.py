@@ -24,8 +24,13 @@ _RESERVED = 10
 def keep_addresses(service: JsonObject, old: JsonObject) -> None:
     """On an update that leaves out what the cluster had given, keep it: clients need not read before they write."""
     spec, former = service["spec"], old.get("spec") or {}
-    if not _wants_address(spec) or not _wants_address(former):
+    if not _wants_address(spec):
+        if spec.get("internalTrafficPolicy") == former.get("internalTrafficPolicy"):
+            spec.pop("internalTrafficPolicy", None)
         return
+    if not _wants_address(former):
+        return
+    _follow_change(spec, former)
     if not spec.get("clusterIP") and not spec.get("clusterIPs"):
         for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
             if field in former:
@@ -35,6 +40,19 @@ def keep_addresses(service: JsonObject, old: JsonObject) -> None:
         for port in items_of(spec.get("ports")):
             if not port.get("nodePort") and given.get(port.get("port")):
                 port["nodePort"] = given[port.get("port")]
+    elif _wants_node_ports(former):
+        for port in items_of(spec.get("ports")):
+            if port.get("nodePort") == given.get(port.get("port")):
+                port.pop("nodePort", None)
+
+
+def _follow_change(spec: JsonObject, former: JsonObject) -> None:
+    """Of the one address and the list of addresses, the one that a client changes; the other follows."""
+    one, several = spec.get("clusterIP"), spec.get("clusterIPs")
+    if one != former.get("clusterIP") and several == former.get("clusterIPs"):
+        spec["clusterIPs"] = [one] if one else []
+    elif not several and one:
+        spec["clusterIPs"] = [one]
 
 
 def assign_addresses(service: JsonObject, others: Callable[[], Iterable[JsonObject]]) -> None:
@@ -48,7 +66,7 @@ def assign_addresses(service: JsonObject, others: Callable[[], Iterable[JsonObje
         for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
             spec.pop(field, None)
         return
-    _agree(spec)
+    _agree(service, spec)
     wanted = spec.get("clusterIP")
     if wanted and wanted != _NONE:
         _check_address(service, wanted, others)
@@ -67,35 +85,41 @@ def _free_addresses() -> Iterable[IPv4Address]:
     return (IPv4Address(number) for number in range(first, int(SERVICE_NETWORK.broadcast_address)))
 
 
-def _agree(spec: JsonObject) -> None:
-    if not spec.get("clusterIP") and spec.get("clusterIPs"):
-        spec["clusterIP"] = spec["clusterIPs"][0]
+def _agree(service: JsonObject, spec: JsonObject) -> None:
+    """The one address and the list of addresses must say the same."""
+    one, several = spec.get("clusterIP"), spec.get("clusterIPs")
+    if not several or several[0] == one:
+        return
+    told = "first value must match `clusterIP`" if one else "must be empty when `clusterIP` is not specified"
+    raise _refused(service, "spec.clusterIPs", several, told)
+
+
+def _refused(service: JsonObject, field: str, value: object, why: str) -> Invalid:
+    message = f"Invalid value: {encode_json(value).decode()}: {why}"
+    return Invalid.of(SERVICES, name_of(service), [Cause("FieldValueInvalid", field, message)])
 
 
 def _check_address(service: JsonObject, wanted: str, others: Callable[[], Iterable[JsonObject]]) -> None:
     uid = value_at(service, "metadata", "uid")
-    why = ""
     try:
         inside = IPv4Address(wanted) in SERVICE_NETWORK
     except ValueError:
-        inside = False
+        told = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+        raise _refused(service, "spec.clusterIPs[0]", wanted, told) from None
+    why = ""
     if not inside:
-        why = f"the provided IP is not in the valid range. The range of valid IPs is {SERVICE_NETWORK}"
+        why = "the provided network does not match the current range"
     elif any(
         value_at(other, "spec", "clusterIP") == wanted and value_at(other, "metadata", "uid") != uid
         for other in others()
     ):
         why = "provided IP is already allocated"
     if why:
-        shown = encode_json([wanted]).decode()
-        message = f"Invalid value: {shown}: failed to allocate IP {wanted}: {why}"
-        raise Invalid.of(SERVICES, name_of(service), [Cause("FieldValueInvalid", "spec.clusterIPs", message)])
+        raise _refused(service, "spec.clusterIPs", [wanted], f"failed to allocate IP {wanted}: {why}")
 
 
 def _assign_node_ports(spec: JsonObject, others: Callable[[], Iterable[JsonObject]]) -> None:
     if not _wants_node_ports(spec):
-        for port in items_of(spec.get("ports")):
-            port.pop("nodePort", None)
         return
     lacking = [port for port in items_of(spec.get("ports")) if not port.get("nodePort")]
     if not lacking:

@@ -14,7 +14,7 @@ from adapters.embedded.admission import Admission, UnknownFields
 from adapters.embedded.collection import Collection
 from adapters.embedded.custom_kinds import CustomKinds
 from adapters.embedded.delivery import Delivery, Listener
-from adapters.embedded.errors import AlreadyExists, BadRequest, Conflict, Expired, NotFound
+from adapters.embedded.errors import AlreadyExists, BadRequest, Expired, NotFound
 from adapters.embedded.history import EventHistory, EventType, Key, StorageEvent, StoredObject
 from adapters.embedded.json_objects import JsonObject, copy_json, metadata_of, name_of, namespace_of
 from adapters.embedded.lifecycle import (
@@ -22,6 +22,8 @@ from adapters.embedded.lifecycle import (
     begin_life,
     carry_over,
     check_preconditions,
+    check_uid,
+    check_version,
     generate_name,
     is_unchanged,
     may_go,
@@ -35,7 +37,6 @@ CONTROLLER_MANAGER = "embedded-controller"
 
 Objects: TypeAlias = list[tuple[Key, StoredObject]]
 Changes: TypeAlias = list[StorageEvent]
-UnknownPaths: TypeAlias = list[str]
 
 _NAME_ATTEMPTS = 8
 
@@ -151,16 +152,6 @@ class Storage:
         """What is known of the kinds that CustomResourceDefinitions have made."""
         return self._admission.custom_kinds
 
-    def unknown_fields(self, resource: Resource, obj: JsonObject) -> UnknownPaths:
-        """The paths of the fields that an object's kind does not have.
-
-        Raises:
-            BadRequest: a value of a built-in kind has the wrong type.
-        """
-        found: list[str] = []
-        self._admission.shape(resource, obj, unknown=found.extend)
-        return found
-
     def blank(self, resource: Resource) -> JsonObject:
         """An object of this kind that nobody has written yet; not to be changed."""
         return self._admission.blank(resource)
@@ -227,6 +218,9 @@ class Storage:
             Conflict: the given resourceVersion or uid is not the present one.
             Invalid: it breaks a rule of its kind.
         """
+        present = self.find_stored(resource, namespace_of(obj), name_of(obj))
+        if present is not None:
+            check_uid(resource, present.object, metadata_of(obj).get("uid"))
         stored = self.replace(resource, obj, subresource=subresource, manager=manager, dry_run=dry_run)
         return stored.copy(resource.api_version)
 
@@ -302,8 +296,9 @@ class Storage:
             require_open(self, resource, name, namespace)
         self._admission.admit_new(resource, fresh, manager)
         key = (namespace, name)
-        if self._collection(resource).get(key) is not None:
-            raise AlreadyExists.of(resource, name)
+        present = self._collection(resource).get(key)
+        if present is not None:
+            raise AlreadyExists.of(resource, name, terminating="deletionTimestamp" in metadata_of(present.object))
         if dry_run:
             return StoredObject(fresh, self._version)
         return self._commit(EventType.ADDED, resource, key, fresh, None)
@@ -318,7 +313,7 @@ class Storage:
         dry_run: bool = False,
         unknown: UnknownFields | None = None,
     ) -> StoredObject:
-        """`update`, returning the shared object; the further arguments are those of `insert`."""
+        """`update`, returning the shared object; the further arguments are those of `insert`. Another uid is for validation."""
         fresh = self._in_stored_form(resource, self._admission.shape(resource, obj, subresource, unknown))
         metadata = fresh["metadata"]
         key = (namespace_of(fresh), name_of(fresh))
@@ -326,12 +321,9 @@ class Storage:
         if stored is None:
             raise NotFound.of(resource, key[1])
         old = stored.object
-        given_version, given_uid = metadata.pop("resourceVersion", None), metadata.get("uid")
-        if given_version and given_version != metadata_of(old)["resourceVersion"]:
-            raise Conflict.of(resource, key[1])
-        if given_uid and given_uid != metadata_of(old)["uid"]:
-            why = f"Precondition failed: UID in precondition: {given_uid}, UID in object meta: {metadata_of(old)['uid']}"
-            raise Conflict.of(resource, key[1], why)
+        check_version(resource, key[1], metadata.pop("resourceVersion", None), old)
+        if subresource != "status":
+            self._admission.complete(resource, fresh)
         fresh = carry_over(resource, old, fresh, subresource)
         fresh["metadata"]["resourceVersion"] = metadata_of(old)["resourceVersion"]
         self._admission.admit_change(resource, fresh, old, subresource, manager)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from adapters.embedded.errors import BadRequest
-from adapters.embedded.json_objects import JsonObject, encode_json
+from adapters.embedded.decoding import show_in_go
+from adapters.embedded.errors import BadRequest, UnclassifiedError
+from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.schema import Schema
 
 _PATCH = "$patch"
@@ -22,7 +23,8 @@ def strategic_merge(schema: Schema, original: JsonObject, patch: JsonObject) -> 
     """The original as the patch changes it. Neither argument is changed; the result shares parts with both.
 
     Raises:
-        BadRequest: the patch has an unknown directive, or a list item without its merge key.
+        BadRequest: the list of the keys to retain is no list, or lacks some that the patch sets.
+        UnclassifiedError: the patch has an unknown directive, or a list item without its merge key.
     """
     directive = patch.get(_PATCH)
     if directive is not None:
@@ -50,18 +52,20 @@ def _obey_map_directive(directive: object, patch: JsonObject) -> JsonObject:
         return {name: value for name, value in patch.items() if name != _PATCH}
     if directive == "delete":
         return {}
-    raise BadRequest(f"unknown patch type: {directive}")
+    raise _unknown_directive(patch)
+
+
+def _unknown_directive(patch: JsonObject) -> UnclassifiedError:
+    return UnclassifiedError(f"unknown patch type: {patch[_PATCH]} in map: {show_in_go(patch)}")
 
 
 def _retain_keys(original: JsonObject, patch: JsonObject) -> JsonObject:
     retained = patch.get(_RETAIN_KEYS)
     if retained is None:
         return dict(original)
-    if not isinstance(retained, list):
-        raise BadRequest("the value of $retainKeys must be a list of field names")
     foreign = [name for name, value in patch.items() if not name.startswith("$") and value is not None]
-    if not set(foreign) <= set(retained):
-        raise BadRequest("patch has fields that its $retainKeys does not name")
+    if not isinstance(retained, list) or not set(foreign) <= set(retained):
+        raise BadRequest("invalid patch format of retainKeys")
     return {name: value for name, value in original.items() if name in retained}
 
 
@@ -116,7 +120,8 @@ def _check_order(key: str, wanted: list[Any], order: Any) -> None:  # noqa: ANN4
         return
     remaining = iter([_identity(key, _as_map(item)) for item in order])
     if not all(_identity(key, item) in remaining for item in wanted):
-        raise BadRequest(f"The order in patch list: {wanted} doesn't match {_ORDER_OF} list: {order}")
+        listed, marker = f"The order in patch list:\n{show_in_go(wanted)}\n", _ORDER_OF.rstrip("/")
+        raise UnclassifiedError(f"{listed} doesn't match {marker} list:\n{show_in_go(order)}\n")
 
 
 def _obey_list_directives(key: str, original: list[Any], directives: list[JsonObject]) -> list[Any]:
@@ -128,7 +133,7 @@ def _obey_list_directives(key: str, original: list[Any], directives: list[JsonOb
             identity = _identity(key, item)
             kept = [other for other in kept if _as_map(other).get(key) != identity]
         else:
-            raise BadRequest(f"unknown patch type: {item[_PATCH]}")
+            raise _unknown_directive(item)
     return kept
 
 
@@ -146,13 +151,13 @@ def _merge_item(schema: Schema, merged: list[Any], item: JsonObject) -> None:
 
 def _identity(key: str, item: JsonObject) -> Any:  # noqa: ANN401 - any JSON value
     if key not in item:
-        raise BadRequest(f"map: {encode_json(item).decode()} does not contain declared merge key: {key}")
+        raise UnclassifiedError(f"map: {show_in_go(item)} does not contain declared merge key: {key}")
     return item[key]
 
 
 def _as_map(item: Any) -> JsonObject:  # noqa: ANN401 - any JSON value
     if not isinstance(item, dict):
-        raise BadRequest(f"expected a mapping as an item of a merged list, got {encode_json(item).decode()}")
+        raise UnclassifiedError(f"list element types are not identical: a merged list has mappings, not {show_in_go(item)}")
     return item
 
 

@@ -67,7 +67,7 @@ def item_element(schema: Schema, item: Any) -> str:  # noqa: ANN401 - any JSON v
         keys = " ".join(f'"{key}"' for key in schema.keys)
         raise BadRequest(
             f"associative list with keys has an element that omits all key fields [{keys}] "
-            "(and doesn't have default values)"
+            "(and doesn't have default values for any key fields)"
         )
     return item_by_keys(found)
 

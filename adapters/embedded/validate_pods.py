@@ -7,84 +7,98 @@ from __future__ import annotations
 
 from adapters.embedded.field_errors import FieldErrors
 from adapters.embedded.json_objects import JsonObject, items_of, value_at
+from adapters.embedded.validate_containers import check_container, check_probes
 
-_PROTOCOLS = ("SCTP", "TCP", "UDP")
 _RESTART_POLICIES = ("Always", "OnFailure", "Never")
-_PULL_POLICIES = ("Always", "IfNotPresent", "Never")
+_DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
+_TOLERATION_OPERATORS = ("Equal", "Exists")
 _CHANGEABLE = ("activeDeadlineSeconds", "terminationGracePeriodSeconds", "tolerations", "schedulingGates")
 _CONTAINER_LISTS = ("containers", "initContainers")
+_NAMED_SOURCES = (
+    ("emptyDir", ""),
+    ("hostPath", "path"),
+    ("secret", "secretName"),
+    ("persistentVolumeClaim", "claimName"),
+    ("configMap", "name"),
+    ("projected", ""),
+    ("downwardAPI", ""),
+)
+"""The sources of volumes that are looked at, and the field that each must have."""
+_MOST_SECONDS = 2**31 - 1
 
 
-def check_pod_spec(errors: FieldErrors, path: str, spec: JsonObject) -> None:
+def check_pod_spec(errors: FieldErrors, path: str, spec: JsonObject, *, in_template: bool = False) -> None:
     """The specification on its own."""
-    errors.check_one_of(f"{path}.restartPolicy", spec.get("restartPolicy"), _RESTART_POLICIES)
-    errors.check_not_negative(f"{path}.terminationGracePeriodSeconds", spec.get("terminationGracePeriodSeconds"))
     volumes = _check_volumes(errors, f"{path}.volumes", spec)
     if not spec.get("containers"):
         errors.required(f"{path}.containers")
     names: set[str] = set()
-    for field in ("initContainers", "containers"):
+    for field in _CONTAINER_LISTS:
         for index, container in enumerate(items_of(spec.get(field))):
-            _check_container(errors, f"{path}.{field}[{index}]", container, names, volumes)
+            place, name = f"{path}.{field}[{index}]", container.get("name") or ""
+            check_container(errors, place, container, volumes, in_template=in_template)
+            if name in names:
+                errors.duplicate(f"{place}.name", name)
+            elif name:
+                names.add(name)
+            check_probes(errors, place, container)
+    _check_rest(errors, path, spec)
+
+
+def _check_rest(errors: FieldErrors, path: str, spec: JsonObject) -> None:
+    errors.check_one_of(f"{path}.restartPolicy", spec.get("restartPolicy"), _RESTART_POLICIES)
+    errors.check_one_of(f"{path}.dnsPolicy", spec.get("dnsPolicy"), _DNS_POLICIES)
+    errors.check_labels(f"{path}.nodeSelector", spec.get("nodeSelector") or {})
+    for field in ("runAsUser", "runAsGroup", "fsGroup"):
+        number = value_at(spec, "securityContext", field)
+        if isinstance(number, int) and not 0 <= number <= _MOST_SECONDS:
+            errors.invalid(f"{path}.securityContext.{field}", number, "must be between 0 and 2147483647, inclusive")
+    for field in ("serviceAccountName", "nodeName"):
+        if spec.get(field):
+            errors.check_subdomain(f"{path}.{field}", spec[field])
+    deadline = spec.get("activeDeadlineSeconds")
+    if isinstance(deadline, int) and not 1 <= deadline <= _MOST_SECONDS:
+        errors.invalid(f"{path}.activeDeadlineSeconds", deadline, f"must be between 1 and {_MOST_SECONDS}, inclusive")
+    for field in ("hostname", "subdomain"):
+        if spec.get(field):
+            errors.check_label_name(f"{path}.{field}", spec[field])
+    for index, toleration in enumerate(items_of(spec.get("tolerations"))):
+        _check_toleration(errors, f"{path}.tolerations[{index}]", toleration)
+
+
+def _check_toleration(errors: FieldErrors, path: str, toleration: JsonObject) -> None:
+    key, operator = toleration.get("key") or "", toleration.get("operator") or ""
+    if key:
+        errors.check_qualified_name(f"{path}.key", key)
+    elif operator != "Exists":
+        told = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
+        errors.invalid(f"{path}.operator", operator, told)
+    if operator and operator not in _TOLERATION_OPERATORS:
+        errors.unsupported(f"{path}.operator", operator, _TOLERATION_OPERATORS)
 
 
 def _check_volumes(errors: FieldErrors, path: str, spec: JsonObject) -> set[str]:
     names: set[str] = set()
     for index, volume in enumerate(items_of(spec.get("volumes"))):
+        _check_sources(errors, f"{path}[{index}]", volume)
         name = volume.get("name") or ""
         if not name:
             errors.required(f"{path}[{index}].name")
-        elif name in names:
-            errors.duplicate(f"{path}[{index}].name", name)
         else:
             errors.check_label_name(f"{path}[{index}].name", name)
+        if name in names:
+            errors.duplicate(f"{path}[{index}].name", name)
         names.add(name)
     return names
 
 
-def _check_container(errors: FieldErrors, path: str, container: JsonObject, names: set[str], volumes: set[str]) -> None:
-    name = container.get("name") or ""
-    if not name:
-        errors.required(f"{path}.name")
-    elif name in names:
-        errors.duplicate(f"{path}.name", name)
-    else:
-        errors.check_label_name(f"{path}.name", name)
-    names.add(name)
-    image = container.get("image") or ""
-    if not image:
-        errors.required(f"{path}.image")
-    elif image != image.strip():
-        errors.invalid(f"{path}.image", image, "must not have leading or trailing whitespace")
-    if image:
-        errors.check_one_of(f"{path}.imagePullPolicy", container.get("imagePullPolicy"), _PULL_POLICIES)
-    _check_ports(errors, f"{path}.ports", container)
-    for index, variable in enumerate(items_of(container.get("env"))):
-        if not variable.get("name"):
-            errors.required(f"{path}.env[{index}].name")
-        if variable.get("value") and variable.get("valueFrom"):
-            detail = "may not be specified when `value` is not empty"
-            errors.invalid(f"{path}.env[{index}].valueFrom", "", detail)
-    for index, mount in enumerate(items_of(container.get("volumeMounts"))):
-        if mount.get("name") not in volumes:
-            errors.not_found(f"{path}.volumeMounts[{index}].name", mount.get("name"))
-        if not mount.get("mountPath"):
-            errors.required(f"{path}.volumeMounts[{index}].mountPath")
-
-
-def _check_ports(errors: FieldErrors, path: str, container: JsonObject) -> None:
-    names: set[str] = set()
-    for index, port in enumerate(items_of(container.get("ports"))):
-        if port.get("name"):
-            errors.check_port_name(f"{path}[{index}].name", port["name"])
-            if port["name"] in names:
-                errors.duplicate(f"{path}[{index}].name", port["name"])
-            names.add(port["name"])
-        if not port.get("containerPort"):
-            errors.required(f"{path}[{index}].containerPort")
-        else:
-            errors.check_port_number(f"{path}[{index}].containerPort", port["containerPort"])
-        errors.check_one_of(f"{path}[{index}].protocol", port.get("protocol"), _PROTOCOLS)
+def _check_sources(errors: FieldErrors, path: str, volume: JsonObject) -> None:
+    found = [(source, field) for source, field in _NAMED_SOURCES if isinstance(volume.get(source), dict)]
+    for position, (source, field) in enumerate(found):
+        if position:
+            errors.forbidden(f"{path}.{source}", "may not specify more than 1 volume type")
+        elif field and not volume[source].get(field):
+            errors.required(f"{path}.{source}.{field}")
 
 
 def check_pod_change(errors: FieldErrors, new: JsonObject, old: JsonObject) -> None:

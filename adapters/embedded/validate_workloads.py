@@ -1,11 +1,10 @@
-"""What Deployments, ReplicaSets, StatefulSets, DaemonSets and autoscalers must be, and what of them may not change.
+"""What Deployments, ReplicaSets, StatefulSets and DaemonSets must be, and what of them may not change.
 
-The rules and words are those of pkg/apis/apps/validation and pkg/apis/autoscaling/validation of Kubernetes.
+The rules and words are those of pkg/apis/apps/validation of Kubernetes.
 """
 
 from __future__ import annotations
 
-from adapters.embedded.errors import BadRequest
 from adapters.embedded.field_errors import FieldErrors
 from adapters.embedded.json_objects import JsonObject, value_at
 from adapters.embedded.resources import DAEMON_SETS, DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, Resource
@@ -16,6 +15,8 @@ WORKLOADS = frozenset({kind.storage_key for kind in (DEPLOYMENTS, REPLICA_SETS, 
 
 _MISMATCH = "`selector` does not match template `labels`"
 _STRATEGIES = ("Recreate", "RollingUpdate")
+_MANAGEMENT_POLICIES = ("OrderedReady", "Parallel")
+_UPDATE_STRATEGIES = ("RollingUpdate", "OnDelete")
 _STATEFUL_SET_CHANGEABLE = (
     "replicas",
     "ordinals",
@@ -32,43 +33,63 @@ def check_workload(errors: FieldErrors, resource: Resource, obj: JsonObject) -> 
     spec = obj.get("spec") or {}
     for field in ("replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"):
         errors.check_not_negative(f"spec.{field}", spec.get(field))
-    _check_selector(errors, resource, spec)
-    template = spec.get("template") or {}
-    labels = value_at(template, "metadata", "labels") or {}
-    errors.check_labels("spec.template.metadata.labels", labels)
-    pod = template.get("spec") or {}
-    check_pod_spec(errors, "spec.template.spec", pod)
-    if pod.get("restartPolicy") not in {"Always", None} and pod.get("containers"):
-        errors.unsupported("spec.template.spec.restartPolicy", pod["restartPolicy"], ["Always"])
+    if _check_selector(errors, resource, spec):
+        _check_template(errors, spec.get("template") or {})
     if resource == DEPLOYMENTS:
         _check_strategy(errors, spec)
+    if resource == STATEFUL_SETS:
+        _check_stateful_policies(errors, spec)
 
 
-def _check_selector(errors: FieldErrors, resource: Resource, spec: JsonObject) -> None:
+def _check_stateful_policies(errors: FieldErrors, spec: JsonObject) -> None:
+    management, strategy = spec.get("podManagementPolicy"), spec.get("updateStrategy") or {}
+    if management not in _MANAGEMENT_POLICIES:
+        errors.invalid("spec.podManagementPolicy", management, "must be 'OrderedReady' or 'Parallel'")
+    if strategy.get("type") not in _UPDATE_STRATEGIES:
+        shown = {"Type": strategy.get("type"), "RollingUpdate": strategy.get("rollingUpdate")}
+        errors.invalid("spec.updateStrategy", shown, "must be 'RollingUpdate' or 'OnDelete'")
+
+
+def _check_template(errors: FieldErrors, template: JsonObject) -> None:
+    errors.check_labels("spec.template.labels", value_at(template, "metadata", "labels") or {})
+    for key in value_at(template, "metadata", "annotations") or {}:
+        errors.check_qualified_name("spec.template.annotations", key.lower(), key)
+    pod = template.get("spec") or {}
+    check_pod_spec(errors, "spec.template.spec", pod, in_template=True)
+    if pod.get("restartPolicy") not in {"Always", None} and pod.get("containers"):
+        errors.unsupported("spec.template.spec.restartPolicy", pod["restartPolicy"], ["Always"])
+    if pod.get("activeDeadlineSeconds") is not None:
+        told = "activeDeadlineSeconds in ReplicaSet is not Supported"
+        errors.forbidden("spec.template.spec.activeDeadlineSeconds", told)
+
+
+def _check_selector(errors: FieldErrors, resource: Resource, spec: JsonObject) -> bool:
+    """Whether the template is worth looking at: it is not when the selector cannot be understood."""
     selector = spec.get("selector")
-    labels = value_at(spec, "template", "metadata", "labels") or {}
+    given = value_at(spec, "template", "metadata", "labels")
     if selector is None:
         errors.required("spec.selector")
-        errors.invalid("spec.template.metadata.labels", labels, _MISMATCH)
-        return
-    errors.check_labels("spec.selector.matchLabels", selector.get("matchLabels") or {})
+        errors.invalid("spec.template.metadata.labels", given, _MISMATCH)
+        return True
+    before = len(errors.causes)
+    errors.check_label_selector("spec.selector", selector)
+    if len(errors.causes) > before:
+        errors.invalid("spec.selector", selector, "invalid label selector")
+        return False
     if not selector.get("matchLabels") and not selector.get("matchExpressions"):
         kind = {STATEFUL_SETS: "statefulset", DAEMON_SETS: "daemonset"}.get(resource, "deployment")
         errors.invalid("spec.selector", selector, f"empty selector is invalid for {kind}")
-        return
-    try:
-        matches = label_selector_of(selector)(labels)
-    except BadRequest as error:
-        errors.invalid("spec.selector.matchExpressions", selector, error.message)
-        return
-    if not matches:
-        errors.invalid("spec.template.metadata.labels", labels, _MISMATCH)
+    elif not label_selector_of(selector)(given or {}):
+        errors.invalid("spec.template.metadata.labels", given, _MISMATCH)
+    return True
 
 
 def _check_strategy(errors: FieldErrors, spec: JsonObject) -> None:
     strategy = spec.get("strategy") or {}
-    errors.check_one_of("spec.strategy.type", strategy.get("type"), _STRATEGIES)
     rolling = strategy.get("rollingUpdate")
+    if strategy.get("type") not in _STRATEGIES:
+        shown = {"Type": strategy.get("type"), "RollingUpdate": rolling}  # so its own form of the value is called
+        errors.unsupported("spec.strategy", shown, _STRATEGIES)
     if strategy.get("type") == "Recreate" and rolling is not None:
         detail = "may not be specified when strategy `type` is 'Recreate'"
         errors.forbidden("spec.strategy.rollingUpdate", detail)
@@ -76,6 +97,9 @@ def _check_strategy(errors: FieldErrors, spec: JsonObject) -> None:
         rolling = rolling or {}
         for field in ("maxUnavailable", "maxSurge"):
             _check_share(errors, f"spec.strategy.rollingUpdate.{field}", rolling.get(field))
+        unavailable = rolling.get("maxUnavailable")
+        if isinstance(unavailable, str) and unavailable[:-1].isdigit() and int(unavailable[:-1]) > 100:
+            errors.invalid("spec.strategy.rollingUpdate.maxUnavailable", unavailable, "must not be greater than 100%")
         if _is_nothing(rolling.get("maxUnavailable")) and _is_nothing(rolling.get("maxSurge")):
             detail = "may not be 0 when `maxSurge` is 0"
             errors.invalid("spec.strategy.rollingUpdate.maxUnavailable", rolling.get("maxUnavailable"), detail)
@@ -112,19 +136,3 @@ def check_workload_change(errors: FieldErrors, resource: Resource, new: JsonObje
             )
     elif spec.get("selector") != former.get("selector"):
         errors.invalid("spec.selector", spec.get("selector"), "field is immutable")
-
-
-def check_autoscaler(errors: FieldErrors, obj: JsonObject) -> None:
-    """A HorizontalPodAutoscaler on its own."""
-    spec = obj.get("spec") or {}
-    target = spec.get("scaleTargetRef") or {}
-    for field in ("kind", "name"):
-        if not target.get(field):
-            errors.required(f"spec.scaleTargetRef.{field}")
-    least, most = spec.get("minReplicas"), spec.get("maxReplicas") or 0
-    if isinstance(least, int) and least < 1:
-        errors.invalid("spec.minReplicas", least, "must be greater than or equal to 1")
-    if most < 1:
-        errors.invalid("spec.maxReplicas", most, "must be greater than 0")
-    elif isinstance(least, int) and most < least:
-        errors.invalid("spec.maxReplicas", most, "must be greater than or equal to `minReplicas`")

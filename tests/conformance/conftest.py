@@ -17,6 +17,7 @@ from adapters.embedded.json_objects import JsonObject
 from adapters.kubernetes.credentials import load_kubeconfig_content
 from adapters.kubernetes.transport import Transport, open_transport
 from engine.clock import SystemClock
+from tests.conformance.asking import Api
 from tests.conformance.stand import Stand
 from tests.e2e.controlplane.running import RealControlPlane
 
@@ -62,6 +63,12 @@ async def plane(request: pytest.FixtureRequest) -> AsyncIterator[Plane]:
 def stand(plane: Plane) -> Stand:
     """The plane, in the words of stories about controllers."""
     return Stand(plane)
+
+
+@pytest.fixture
+def api(plane: Plane) -> Api:
+    """The plane, in the words of cases about the API."""
+    return Api(plane)
 
 
 @asynccontextmanager

@@ -178,17 +178,17 @@ class TestWrites:
         ("body", "status", "message"),
         [
             (b"{", 400, "json parse error"),
-            (b"[]", 400, "must be an object"),
+            (b"[]", 400, "json: cannot unmarshal array into Go value"),
             ({"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "x"}}, 400, "cannot be handled as a ConfigMap"),
-            ({"kind": "ConfigMap", "apiVersion": "v2", "metadata": {"name": "x"}}, 400, "does not match the expected API"),
+            ({"kind": "ConfigMap", "apiVersion": "v2", "metadata": {"name": "x"}}, 400, "no kind \"ConfigMap\" is registered"),
             ({"metadata": {"name": "x", "namespace": "other"}}, 400, "does not match the namespace sent on the request"),
             ({"metadata": {}}, 422, "metadata.name: Required value: name or generateName is required"),
             ({"metadata": {"name": "X"}}, 422, "a lowercase RFC 1123 subdomain must consist of"),
             ({"metadata": {"name": "x", "labels": {"a b": "c"}}}, 422, "name part must consist of alphanumeric characters"),
             ({"metadata": {"name": "x", "labels": {"a": "b c"}}}, 422, "a valid label must be an empty string or consist of"),
             ({"metadata": {"name": "x", "resourceVersion": "1"}}, 500, "resourceVersion should not be set on objects to be"),
-            ({"metadata": {"name": "x"}, "data": {"a": 1}}, 400, "cannot unmarshal number into Go struct field data.a"),
-            ({"metadata": {"name": "x"}, "data": ["a"]}, 400, "cannot unmarshal array into Go struct field data"),
+            ({"metadata": {"name": "x"}, "data": {"a": 1}}, 400, "cannot unmarshal number into Go struct field ConfigMap.data"),
+            ({"metadata": {"name": "x"}, "data": ["a"]}, 400, "cannot unmarshal array into Go struct field ConfigMap.data"),
         ],
     )
     async def test_a_wrong_body_is_refused_with_a_reason(self, body: object, status: int, message: str) -> None:

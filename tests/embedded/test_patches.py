@@ -10,7 +10,7 @@ import pytest
 
 from adapters.embedded.builtin_schema import schema_of_kind
 from adapters.embedded.conform import conform
-from adapters.embedded.errors import BadRequest
+from adapters.embedded.errors import ApiError
 from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.patches import merge_patch
 from adapters.embedded.strategic_merge import strategic_merge
@@ -87,11 +87,11 @@ class TestStrategicMerge:
             (containers([{"name": "app", "$patch": "improve"}]), "unknown patch type: improve"),
             ({"spec": {"$patch": "improve"}}, "unknown patch type: improve"),
             ({"spec": {"strategy": {"$retainKeys": ["a"], "type": "Recreate"}}}, "retainKeys"),
-            (containers(["app"]), "expected a mapping"),  # type: ignore[list-item]
+            (containers(["app"]), "list element types are not identical"),  # type: ignore[list-item]
         ],
     )
     def test_rubbish_is_refused_with_a_reason(self, patch: JsonObject, complaint: str) -> None:
-        with pytest.raises(BadRequest, match=complaint):
+        with pytest.raises(ApiError, match=complaint):
             strategic_merge(DEPLOYMENT, deployment(strategy={"type": "Recreate"}), patch)
 
     def test_the_arguments_stay_as_they_are(self) -> None:
@@ -154,10 +154,10 @@ class TestOverHttp:
             (b"{", "application/merge-patch+json", 400),
             ([], "application/merge-patch+json", 400),
             ({"op": "add"}, "application/json-patch+json", 400),
-            ([{"op": "explode", "path": "/a"}], "application/json-patch+json", 400),
-            ({"spec": {"replicas": "three"}}, "application/merge-patch+json", 400),
+            ([{"op": "explode", "path": "/a"}], "application/json-patch+json", 422),
+            ({"spec": {"replicas": "three"}}, "application/merge-patch+json", 422),
             ({"metadata": {"name": "other"}}, "application/merge-patch+json", 400),
-            ({"kind": "Pod"}, "application/merge-patch+json", 400),
+            ({"kind": "Pod"}, "application/merge-patch+json", 422),
             ({}, "application/json", 415),
             ({}, "", 415),
         ],
@@ -168,7 +168,7 @@ class TestOverHttp:
             reply = await api.patch(f"{DEPLOYMENTS_PATH}/web", body, media_type)
             assert (reply.status, reply.json["kind"]) == (status, "Status")
 
-    async def test_a_resource_version_or_uid_in_a_patch_is_a_precondition(self) -> None:
+    async def test_a_resource_version_in_a_patch_is_a_precondition_and_a_uid_is_immutable(self) -> None:
         async with serve() as api:
             made = (await api.post(SERVICES_PATH, service())).json
             current = {"metadata": {"resourceVersion": made["metadata"]["resourceVersion"], "labels": {"a": "1"}}}
@@ -177,7 +177,7 @@ class TestOverHttp:
             reply = await api.patch(path, {**current, "spec": {"sessionAffinity": "ClientIP"}})
             assert (reply.status, reply.json["reason"]) == (409, "Conflict")
             reply = await api.patch(path, {"metadata": {"uid": "another"}})
-            assert (reply.status, reply.json["reason"]) == (409, "Conflict")
+            assert (reply.status, reply.json["reason"]) == (422, "Invalid")
 
     async def test_unknown_fields_are_dropped_told_or_refused_as_the_client_wishes(self) -> None:
         async with serve() as api:

@@ -145,7 +145,11 @@ class TestServices:
 
     @pytest.mark.parametrize(
         ("address", "complaint"),
-        [("10.96.0.10", "provided IP is already allocated"), ("192.168.0.1", "not in the valid range"), ("x", "not in the")],
+        [
+            ("10.96.0.10", "provided IP is already allocated"),
+            ("192.168.0.1", "does not match the current range"),
+            ("x", "must be a valid IP address"),
+        ],
     )
     def test_an_address_that_cannot_be_had_is_refused(self, storage: Storage, address: str, complaint: str) -> None:
         storage.create(SERVICES, service("first"))
@@ -187,7 +191,7 @@ _POD = "spec.template.spec"
         ("spec.replicas", -1, "spec.replicas", "Invalid value: -1: must be greater than or equal to 0"),
         ("spec.minReadySeconds", -1, "spec.minReadySeconds", "Invalid value: -1: must be greater than or equal to 0"),
         ("spec.minReadySeconds", 600, "spec.progressDeadlineSeconds", "Invalid value: 600: must be greater than minReady"),
-        ("spec.strategy", {"type": "Quick"}, "spec.strategy.type", 'Unsupported value: "Quick": supported values: "Recreate"'),
+        ("spec.strategy", {"type": "Quick"}, "spec.strategy", 'Unsupported value: {"Type":"Quick","RollingUpdate":null}'),
         (
             "spec.strategy",
             {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 0}},
@@ -236,10 +240,10 @@ def test_a_wrong_deployment_is_refused(storage: Storage, path: str, value: objec
         (SERVICES, service(ports=[{"port": 0}]), "spec.ports[0].port", "must be between 1 and 65535"),
         (SERVICES, service(ports=[{"port": 1}, {"port": 2}]), "spec.ports[0].name", "Required value"),
         (SERVICES, service(type="Magic"), "spec.type", 'Unsupported value: "Magic"'),
-        (SERVICES, service("1web"), "metadata.name", "a DNS-1035 label must consist of"),
+        (SERVICES, service("Web"), "metadata.name", "a lowercase RFC 1123 label must consist of"),
         (PODS, put_at(pod(), "spec.containers.0.imagePullPolicy", "Maybe"), "spec.containers[0].imagePullPolicy", "Unsupp"),
-        (NAMESPACES, {"metadata": {"name": "a.b"}}, "metadata.name", "a lowercase RFC 1123 label must consist of"),
-        (HORIZONTAL_POD_AUTOSCALERS, autoscaler(maxReplicas=0), "spec.maxReplicas", "must be greater than 0"),
+        (NAMESPACES, {"metadata": {"name": "a.b"}}, "metadata.name", "must not contain dots"),
+        (HORIZONTAL_POD_AUTOSCALERS, autoscaler(maxReplicas=0), "spec.maxReplicas", "must be set and greater than 0"),
         (HORIZONTAL_POD_AUTOSCALERS, autoscaler(minReplicas=9), "spec.maxReplicas", "greater than or equal to `minReplicas`"),
     ],
 )

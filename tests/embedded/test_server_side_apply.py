@@ -223,7 +223,6 @@ class TestRefusals:
             ({"metadata": {"name": "web", "namespace": "other"}}, "?fieldManager=x", 400),
             ({"metadata": {"name": "web", "managedFields": []}}, "?fieldManager=x", 400),
             ({"metadata": {"name": "web", "uid": "made-up"}}, "?fieldManager=x", 409),
-            ({"metadata": {"name": "web", "resourceVersion": "1"}}, "?fieldManager=x", 409),
             ({"spec": {"colour": "blue"}}, "?fieldManager=x", 500),
             ({"spec": "none"}, "?fieldManager=x", 500),
         ],

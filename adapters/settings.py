@@ -14,20 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, TypeAlias, cas
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticCustomError
+
+from adapters.settings_admission import Count, FreezeSettings, LimitSettings, WindowSettings
+from adapters.settings_sentences import sentence
 
 if TYPE_CHECKING:
     from adapters.metrics.placeholders import JsonValue
 
-SENTENCE = "headgate_sentence"
-"""The type of the errors whose message is ours from the first word to the last."""
-
 _HASH = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-
-
-def _sentence(text: str) -> PydanticCustomError:
-    return PydanticCustomError(SENTENCE, "{sentence}", {"sentence": text})
 
 
 class SettingsModel(BaseModel):
@@ -57,19 +52,19 @@ def _read_address(value: object) -> object:
     host, colon, port = str(value).strip().rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not isinstance(value, str) or not colon or not host or not port.isdecimal() or not 0 <= int(port) <= 65_535:
-        raise _sentence('is not an address; expected "host:port", such as "127.0.0.1:8440"')
+        raise sentence('is not an address; expected "host:port", such as "127.0.0.1:8440"')
     return Address(host, int(port))
 
 
 def _require_url(value: str) -> str:
     if re.fullmatch(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?", value) is None:
-        raise _sentence('is not an address; expected "https://host" or "http://host:port", without user and query')
+        raise sentence('is not an address; expected "https://host" or "http://host:port", without user and query')
     return value.rstrip("/")
 
 
 def _require_hash(value: str) -> str:
     if _HASH.fullmatch(value) is None:
-        raise _sentence(
+        raise sentence(
             "is not the SHA-256 of a token; make one with: printf %s THE-TOKEN | sha256sum (64 hexadecimal digits)"
         )
     return value
@@ -77,13 +72,13 @@ def _require_hash(value: str) -> str:
 
 def _require_name(value: str) -> str:
     if _NAME.fullmatch(value) is None:
-        raise _sentence("is not a name; expected letters, digits, dots, dashes and underscores, 63 at most")
+        raise sentence("is not a name; expected letters, digits, dots, dashes and underscores, 63 at most")
     return value
 
 
 def _require_datadog_site(value: str) -> str:
     if re.fullmatch(r"(?!app\.|api\.)[a-z0-9-]+(?:\.[a-z0-9-]+)+", value) is None:
-        raise _sentence(
+        raise sentence(
             'is not a site of Datadog; expected for instance "datadoghq.com", "us3.datadoghq.com" or "datadoghq.eu", '
             'without "app." or "api." in front'
         )
@@ -96,7 +91,7 @@ def _require_address_template(value: str) -> str:
     try:
         check_address(value)
     except TemplateInvalid as error:
-        raise _sentence(str(error)) from None
+        raise sentence(str(error)) from None
     return value
 
 
@@ -104,11 +99,11 @@ def _require_body_template(value: object) -> object:
     from adapters.metrics.placeholders import TemplateInvalid, check_body  # as for the expression
 
     if value is not None and not isinstance(value, dict | list):
-        raise _sentence("is not a mapping or a list; write it as YAML, it is sent as JSON")
+        raise sentence("is not a mapping or a list; write it as YAML, it is sent as JSON")
     try:
         check_body(value)
     except TemplateInvalid as error:
-        raise _sentence(str(error)) from None
+        raise sentence(str(error)) from None
     return value
 
 
@@ -121,27 +116,27 @@ def _require_expression(value: str | None) -> str | None:
             JsonExpression(value)
     except JsonExpressionError as error:
         text = str(error)
-        raise _sentence(text if text.startswith(("is ", "has ")) else f"is an expression that {text}") from None
+        raise sentence(text if text.startswith(("is ", "has ")) else f"is an expression that {text}") from None
     return value
 
 
 def _require_header(value: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", value) is None:
-        raise _sentence("is not the name of a header")
+        raise sentence("is not the name of a header")
     if value.lower() in ("content-type", "content-length", "transfer-encoding", "host"):
-        raise _sentence("is a header that is set by itself; remove it")
+        raise sentence("is a header that is set by itself; remove it")
     return value
 
 
 def _require_plain_header(value: str) -> str:
     if value.lower() in ("authorization", "cookie"):
-        raise _sentence('is a header with a secret; use "bearer" or "basic", or put it into "secretHeaders"')
+        raise sentence('is a header with a secret; use "bearer" or "basic", or put it into "secretHeaders"')
     return _require_header(value)
 
 
 def _require_header_text(value: str) -> str:
     if not (value.isprintable() and value.isascii()):
-        raise _sentence("has characters that a header cannot have")
+        raise sentence("has characters that a header cannot have")
     return value
 
 
@@ -167,13 +162,13 @@ class SecretReference(SettingsModel):
     @classmethod
     def _refuse_secrets(cls, value: object) -> object:
         if not isinstance(value, dict | SecretReference):
-            raise _sentence("has to say where the secret is: {file: PATH} or {env: NAME}; secrets themselves are never here")
+            raise sentence("has to say where the secret is: {file: PATH} or {env: NAME}; secrets themselves are never here")
         return value
 
     @model_validator(mode="after")
     def _require_one(self) -> SecretReference:
         if (self.file is None) == (self.env is None):
-            raise _sentence('has to say where the secret is, by "file" or by "env", one of the two')
+            raise sentence('has to say where the secret is, by "file" or by "env", one of the two')
         return self
 
 
@@ -220,11 +215,17 @@ class AccountSettings(SettingsModel):
     in_cluster: bool = False
     """Use the service account of the pod that the daemon runs in."""
     watch: WatchBreadth = WatchBreadth.CLUSTER
+    limit: Count | None = None
+    """How many rollouts may be under way on it at a time."""
+    windows: tuple[WindowSettings, ...] = ()
+    """When rollouts may begin on it, in the place of the windows of all accounts."""
+    freezes: tuple[FreezeSettings, ...] = ()
+    """In addition to the freezes of all accounts."""
 
     @model_validator(mode="after")
     def _require_one_place(self) -> AccountSettings:
         if self.in_cluster and (self.kubeconfig is not None or self.context is not None):
-            raise _sentence('is "inCluster" and names a kubeconfig or context as well; keep one of them')
+            raise sentence('is "inCluster" and names a kubeconfig or context as well; keep one of them')
         return self
 
 
@@ -240,7 +241,7 @@ class _ProviderSettings(_SourceSettings):
     @model_validator(mode="after")
     def _require_one_login(self) -> _ProviderSettings:
         if self.basic is not None and self.bearer is not None:
-            raise _sentence('has both "basic" and "bearer"; keep one of them')
+            raise sentence('has both "basic" and "bearer"; keep one of them')
         return self
 
 
@@ -285,7 +286,7 @@ class DatadogSettings(_SourceSettings):
     @model_validator(mode="after")
     def _require_one_place(self) -> DatadogSettings:
         if self.url is not None and "site" in self.model_fields_set:
-            raise _sentence('has both "site" and "url"; keep one of them')
+            raise sentence('has both "site" and "url"; keep one of them')
         return self
 
 
@@ -306,7 +307,7 @@ class NewRelicSettings(_SourceSettings):
     @model_validator(mode="after")
     def _require_one_place(self) -> NewRelicSettings:
         if self.url is not None and "region" in self.model_fields_set:
-            raise _sentence('has both "region" and "url"; keep one of them')
+            raise sentence('has both "region" and "url"; keep one of them')
         return self
 
 
@@ -335,14 +336,14 @@ class JsonSettings(_ProviderSettings):
 
         asks = uses_query(self.url, cast("JsonValue", self.body))
         if asks and self.value is None:
-            raise _sentence('has {{query}} in its request and no "value"; add the JMESPath expression that picks the number')
+            raise sentence('has {{query}} in its request and no "value"; add the JMESPath expression that picks the number')
         if self.value is not None and not asks:
-            raise _sentence(
+            raise sentence(
                 'has a "value", but {{query}} is neither in "url" nor in "body", so that all queries would be the same; '
                 'put it there, or remove "value" and write the expressions as queries'
             )
         if self.body is not None and self.method is JsonMethod.GET:
-            raise _sentence('has a "body", which GET does not send; add "method: POST"')
+            raise sentence('has a "body", which GET does not send; add "method: POST"')
         return self
 
 
@@ -379,6 +380,9 @@ class FileSettings(SettingsModel):
     accounts: dict[Name, AccountSettings] = {}
     metric_providers: dict[Name, ProviderSettings] = {}
     secrets: dict[Name, SecretReference] = {}
+    limits: LimitSettings = LimitSettings()
+    windows: tuple[WindowSettings, ...] = ()
+    freezes: tuple[FreezeSettings, ...] = ()
     log: LogSettings = LogSettings()
 
 
@@ -399,6 +403,10 @@ class Settings(SettingsModel):
     accounts: dict[str, AccountSettings] = {}
     metric_providers: dict[str, ProviderSettings] = {}
     secrets: dict[str, SecretReference] = {}
+    limits: LimitSettings = LimitSettings()
+    windows: tuple[WindowSettings, ...] = ()
+    """When rollouts may begin on every account that has no windows of its own; none: always."""
+    freezes: tuple[FreezeSettings, ...] = ()
     log: LogSettings = LogSettings()
 
 
@@ -464,6 +472,9 @@ def complete(written: FileSettings, source: Path | None, around: Surroundings) -
         accounts=accounts,
         metric_providers={name: _place_provider(one, absolute) for name, one in written.metric_providers.items()},
         secrets={name: _place_secret(one, absolute) for name, one in written.secrets.items()},
+        limits=written.limits,
+        windows=written.windows,
+        freezes=written.freezes,
         log=written.log,
     )
 

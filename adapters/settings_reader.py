@@ -15,7 +15,6 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from adapters.settings import (
-    SENTENCE,
     DatadogSettings,
     FileSettings,
     JsonSettings,
@@ -27,6 +26,7 @@ from adapters.settings import (
     complete,
     usual_places,
 )
+from adapters.settings_sentences import SENTENCE
 from engine.errors import HeadgateError
 from strategies.places import Place
 from strategies.problems import Problem
@@ -173,6 +173,8 @@ def _expected(kind: str, context: Mapping[str, Any]) -> str:
             return str(context["expected"]).replace("'", "")
         case "greater_than":
             return f"more than {context['gt']:g}"
+        case "greater_than_equal":
+            return f"{context['ge']:g} or more"
         case "less_than_equal":
             return f"{context['le']:g} or less"
         case "too_short":

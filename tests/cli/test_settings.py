@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, time
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from adapters.settings import (
     Access,
     Address,
+    FileSettings,
     LogFormat,
     PrometheusSettings,
     ScrapeSettings,
@@ -21,9 +24,12 @@ from adapters.settings import (
     default_socket,
     default_store,
 )
+from adapters.settings_admission import limits_of, windows_of
 from adapters.settings_reader import SettingsInvalid, load_settings, parse_settings
+from engine.admission import Freeze, Limits, Weekday, Window, Windows
 from tests.cli.terminal import ROOT
 
+BERLIN = ZoneInfo("Europe/Berlin")
 HASH = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
 WHOLE = f"""
 store: state/headgate.db
@@ -33,7 +39,13 @@ tokens:
   - {{name: ci, sha256: {HASH}, roles: [release-managers], access: read}}
 publicUrl: https://headgate.example/hg/
 accounts:
-  prod: {{kubeconfig: prod.kubeconfig, context: west, watch: namespace}}
+  prod:
+    kubeconfig: prod.kubeconfig
+    context: west
+    watch: namespace
+    limit: 2
+    windows: [{{days: [fri, sat], from: "22:00", to: "24:00", timezone: Asia/Kolkata}}]
+    freezes: [{{from: 2026-11-26T00:00, to: 2026-11-30 12:00:00}}]
   here: {{inCluster: true}}
   usual: {{}}
 metricProviders:
@@ -46,6 +58,9 @@ metricProviders:
   pages: {{type: scrape, urls: ["http://a/metrics"], bearer: {{env: TOKEN}}}}
 secrets:
   hook: {{file: hook.token}}
+limits: {{rollouts: 10}}
+windows: [{{from: 09:00, to: 17:00}}]
+freezes: [{{from: 2026-12-24, to: 2027-01-02T06:30, timezone: Europe/Berlin, reason: the holidays}}]
 log: {{level: warning, format: json}}
 """
 
@@ -86,6 +101,24 @@ def test_a_whole_file(tmp_path: Path) -> None:
     assert (pages.urls, pages.interval) == (("http://a/metrics",), 5.0)
     assert settings.secrets["hook"].file == tmp_path / "hook.token"
     assert settings.log.format is LogFormat.JSON
+
+
+def test_limits_windows_and_freezes_as_the_engine_takes_them(tmp_path: Path) -> None:
+    path = tmp_path / "headgate.yaml"
+    path.write_text(WHOLE)
+    settings = load_settings(path, around())
+    assert limits_of(settings) == Limits(10, {"prod": 2})
+    windows = windows_of(settings)
+    assert set(windows) == {"prod", "here", "usual"}
+    holidays = Freeze(
+        datetime.fromisoformat("2026-12-24"), datetime.fromisoformat("2027-01-02T06:30"), BERLIN, "the holidays"
+    )
+    assert windows["here"] == Windows((Window(time(9), time(17), ZoneInfo("UTC")),), (holidays,))
+    own = Window(time(22), time(), ZoneInfo("Asia/Kolkata"), frozenset({Weekday.FRI, Weekday.SAT}))
+    sales = Freeze(
+        datetime.fromisoformat("2026-11-26"), datetime.fromisoformat("2026-11-30T12:00"), ZoneInfo("UTC")
+    )
+    assert windows["prod"] == Windows((own,), (holidays, sales))
 
 
 def test_the_commented_file_is_the_defaults_and_right_when_its_comments_are_taken_away(tmp_path: Path) -> None:
@@ -195,6 +228,27 @@ def test_where_things_are_by_default() -> None:
             "secrets: {a: {file: x, env: y}}",
             'secrets.a has to say where the secret is, by "file" or by "env", one of the two',
         ),
+        ("limits: {rollouts: 0}", "1:20: limits.rollouts is 0; expected 1 or more"),
+        ("accounts: {a: {limit: many}}", 'a.limit is the text "many"; expected a whole number'),
+        ("windows: [{from: 9:00, to: 17:00}]", '1:18: windows[0].from is not a time of the day; expected hours and'),
+        ("windows: [{from: 09:00, to: 25:00}]", '1:29: windows[0].to is not a time of the day; expected hours and'),
+        ("windows: [{from: 09:00, to: 09:00}]", 'for the whole day write from "00:00" to "24:00"'),
+        ("windows: [{form: 09:00, to: 17:00}]", 'unknown field "form" in windows[0]; did you mean "from"?'),
+        ("windows: [{begins: 09:00, to: 17:00}]", 'unknown field "begins" in windows[0]'),
+        ("windows: [{to: 17:00}]", 'windows[0] has no "from"; add it'),
+        ("windows: [{days: [], from: 09:00, to: 17:00}]", "windows[0].days is a list; expected at least one entry"),
+        ("windows: [{days: [monday], from: 09:00, to: 17:00}]", 'days[0] is the text "monday"; expected mon, tue,'),
+        (
+            "windows: [{from: 09:00, to: 17:00, timezone: Berlin}]",
+            'windows[0].timezone is not a time zone that is known here; did you mean "Europe/Berlin"?',
+        ),
+        (
+            "windows: [{from: 09:00, to: 17:00, timezone: Nowhere/Qqqqqq}]",
+            'is not a time zone that is known here; expected a name such as "Europe/Berlin" or "UTC"',
+        ),
+        ("freezes: [{from: 2026-12-24, to: 2026-12-32}]", "1:34: freezes[0].to is not a date; expected a day, or a day"),
+        ("freezes: [{from: 2026-12-24, to: 2026-12-24}]", "freezes[0] has its end before its beginning, or at it"),
+        ("accounts: {a: {freezes: [{from: x, to: 2026-12-24}]}}", "1:33: freezes[0].from is not a date"),
         ("log: {level: loud}", '1:14: log.level is the text "loud"; expected debug, info, warning or error'),
     ],
 )
@@ -217,20 +271,17 @@ def test_bytes_that_are_no_text() -> None:
         parse_settings(b"log: {}\n\xff", "headgate.yaml")
 
 
+_KEYS = ["type", "url", "file", "from", "to", "days", "timezone", "a"]
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["type", "url", "file", "a"]), inner, max_size=3)
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_KEYS), inner, max_size=3),
     max_leaves=6,
 )
 
 
 @given(
     st.dictionaries(
-        st.sampled_from(
-            ["store", "socket", "listen", "tokens", "publicUrl", "accounts", "metricProviders", "secrets", "log"]
-        ),
+        st.sampled_from([field.alias or name for name, field in FileSettings.model_fields.items()]),
         _VALUES,
         max_size=4,
     )

@@ -90,7 +90,7 @@ class Actor:
         self._mailbox: deque[tuple[Event, Reply | None]] = deque()
         self._dirty = False
         self._working = False
-        self._effect: _Effect | None = None
+        self._effects: dict[tuple[int, int], _Effect] = {}
 
     # --- the mailbox ---------------------------------------------------------------------------------------------------
 
@@ -112,7 +112,7 @@ class Actor:
     async def resume(self) -> None:
         """Take up what was under way when the daemon went down."""
         self._arm_timers()
-        await self._switch_effect()
+        await self._switch_effects()
 
     async def _drain(self) -> None:
         try:
@@ -141,12 +141,12 @@ class Actor:
         self.snapshot = decision.snapshot
         self._on_decision(self, decision.entry)
         self._arm_timers()
-        await self._switch_effect()
+        await self._switch_effects()
         if self.snapshot.state not in FINAL_STATES:
             self.wake()
 
     def _is_stale(self, event: TimerFired) -> bool:
-        due_at = self.snapshot.timers.get(event.name)
+        due_at = self.snapshot.deadlines.get(event.name)
         return due_at is None or due_at > self._clock.now()
 
     async def _decide_and_commit(self, event: Event) -> Decision | None:
@@ -194,24 +194,22 @@ class Actor:
     # --- timers and actions --------------------------------------------------------------------------------------------
 
     def _arm_timers(self) -> None:
-        for name, due_at in self.snapshot.timers.items():
+        for name, due_at in self.snapshot.deadlines.items():
             self._timers.arm(self.spec.id, name, due_at)
 
-    def fire_timer(self, name: TimerName, due_at: datetime) -> None:
-        if self.snapshot.timers.get(name) == due_at:
+    def fire_timer(self, name: str, due_at: datetime) -> None:
+        if self.snapshot.deadlines.get(name) == due_at:
             self.post(TimerFired(name))
 
-    async def _switch_effect(self) -> None:
-        """Let exactly the journaled action run: none while it waits for its next attempt."""
-        action = self.snapshot.action
-        wanted = None if TimerName.RETRY in self.snapshot.timers else action
-        running = self._effect
-        if running is not None and (wanted is None or running.key != _key(wanted)):
-            await running.stop()
-            self._effect = running = None
-        if wanted is not None and running is None:
-            self._effect = _Effect(_key(wanted))
-            self._tasks.start_soon(self._perform, self._effect, wanted, self.snapshot, name=f"action {wanted.name}")
+    async def _switch_effects(self) -> None:
+        """Let exactly the journaled actions run: none while it waits for its next attempt."""
+        wanted = {_key(action): action for action in _due_actions(self.snapshot)}
+        for key in [key for key in self._effects if key not in wanted]:
+            await self._effects.pop(key).stop()
+        for key, action in wanted.items():
+            if key not in self._effects:
+                effect = self._effects[key] = _Effect()
+                self._tasks.start_soon(self._perform, effect, action, self.snapshot, name=f"action {action.name}")
 
     async def _perform(self, effect: _Effect, action: Action, snapshot: Snapshot) -> None:
         with effect.scope:
@@ -223,7 +221,8 @@ class Actor:
             except Doubtful as error:
                 self.post(ActionFailed(action.number, FailureKind.DOUBTFUL, _readable(error)))
             except Rejected as error:
-                self.post(ActionFailed(action.number, FailureKind.REJECTED, _readable(error)))
+                message, output = _readable(error), _readable_text(error.output)
+                self.post(ActionFailed(action.number, FailureKind.REJECTED, message, output=output))
             except Exception as error:
                 log.exception("action.defect", rollout=self.spec.id, action=action.name)
                 self.post(ActionFailed(action.number, FailureKind.UNKNOWN, f"{type(error).__name__}: {_readable(error)}"))
@@ -233,8 +232,7 @@ class Actor:
 class _Effect:
     """An action that is being performed."""
 
-    def __init__(self, key: tuple[int, int]) -> None:
-        self.key = key
+    def __init__(self) -> None:
         self.scope = anyio.CancelScope()
         self.ended = anyio.Event()
 
@@ -245,7 +243,18 @@ class _Effect:
 
 def _readable(error: Exception) -> str:
     """Its text as one that can be written down and shown: others' answers are in it, and not all of them are UTF-8."""
-    return str(error).encode("utf-8", "replace").decode("utf-8")
+    return _readable_text(str(error))
+
+
+def _readable_text(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _due_actions(snapshot: Snapshot) -> list[Action]:
+    """The ordered actions that do not wait for their next attempt."""
+    own = snapshot.action if TimerName.RETRY not in snapshot.timers else None
+    of_gates = [gate.action for gate in snapshot.gates if gate.retry_at is None]
+    return [action for action in (own, *of_gates) if action is not None]
 
 
 def _key(action: Action) -> tuple[int, int]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import anyio.abc
@@ -12,13 +13,15 @@ import structlog
 from msgspec.structs import replace
 
 from engine.actor import PATIENCE_SECONDS, Actor, Reply
+from engine.admission import ALWAYS, Candidate, Limits, Windows, admit
 from engine.clock import Clock
 from engine.errors import CommandRefused, Conflict, NotFound, StoreError
-from engine.events import CallbackReceived, Command, CommandKind, Recovered, Started
+from engine.events import CallbackReceived, Cleared, Command, CommandKind, Recovered, Started
 from engine.feed import EntryNews, Feed, ReleaseNews
 from engine.model import (
     FINAL_STATES,
     FINAL_STATUSES,
+    ConcurrencyPolicy,
     JournalEntry,
     Release,
     ReleasePlan,
@@ -26,14 +29,30 @@ from engine.model import (
     RolloutSpec,
     Snapshot,
     State,
-    TimerName,
     Verdict,
 )
 from engine.ports import Actuator, Store, StoredRollout, Strategy, World
-from engine.releases import is_blocked_by, may_start, status_of
+from engine.releases import is_blocked_by, is_ready, may_start, status_of
 from engine.timers import Timers
 
 log = structlog.get_logger()
+
+_NOBODY = ""
+"""Whose timer it is when it is the engine's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionRules:
+    """How many rollouts may be under way at a time, and when they may begin (`engine.admission`)."""
+
+    limits: Limits = field(default_factory=Limits)
+    windows: Mapping[str, Windows] = field(default_factory=dict)
+    """By account."""
+    otherwise: Windows = ALWAYS
+    """For accounts without an entry."""
+
+    def of(self, accounts: set[str]) -> dict[str, Windows]:
+        return {account: self.windows.get(account, self.otherwise) for account in accounts}
 
 
 class Engine:
@@ -50,8 +69,13 @@ class Engine:
         new_id: Callable[[], str],
         new_secret: Callable[[], str],
         tasks: anyio.abc.TaskGroup,
+        rules: AdmissionRules,
     ) -> None:
         self.feed = Feed()
+        self._rules = rules
+        self._admitted: set[str] = set()
+        """Rollouts that were told to begin, and have not come to it yet."""
+        self._reasons: Mapping[str, str] = {}
         self._store = store
         self._clock = clock
         self._strategy = strategy
@@ -70,9 +94,14 @@ class Engine:
     # --- what goes in --------------------------------------------------------------------------------------------------
 
     async def submit(self, plan: ReleasePlan, *, by: str, source: str) -> Release:
-        """Accept a release and begin it. Raises `Conflict` where another of its application is running."""
-        running = next((known for known in self._releases.values() if known.application == plan.application), None)
-        if running is not None:
+        """Accept a release. It begins when it is its turn.
+
+        Raises `Conflict` where another of its application is running and its policy is not to wait, or where its workloads are
+        another application's.
+        """
+        queue = self._queue(plan.application)
+        if queue and plan.concurrency is ConcurrencyPolicy.REJECT:
+            running = queue[0]
             raise Conflict(
                 f"release {running.id} of {plan.application} is {running.status}: wait for it, or abort it "
                 f"(headgate abort {running.id})"
@@ -80,6 +109,7 @@ class Engine:
         self._refuse_shared_workloads(plan)
         now = self._clock.now()
         release, stored = self._new_release(plan, by, source, now)
+        release = replace(release, queued=bool(queue))
         self._releases[release.id] = release
         self._arriving = (*self._arriving, *(one.spec for one in stored))
         try:
@@ -91,14 +121,34 @@ class Engine:
             self._arriving = tuple(spec for spec in self._arriving if spec.release != release.id)
         self._members[release.id] = [self._adopt(one) for one in stored]
         self.feed.publish(ReleaseNews(release))
-        self._start_ready(release.id)
+        self._keep_one_waiting(plan.application)
+        self._begin_what_may()
         return release
+
+    def _queue(self, application: str) -> list[Release]:
+        """The application's unfinished releases in order of arrival: the first is carried out, the others wait."""
+        return [known for known in self._releases.values() if known.application == application]
+
+    def _keep_one_waiting(self, application: str) -> None:
+        """A newer release takes the place of one that waits; and of the one that runs, where its policy says so. Done again
+        after a restart, because the daemon may have gone down in the middle of it."""
+        queue = self._queue(application)
+        if len(queue) < 2:
+            return
+        newest = queue[-1]
+        replaced = queue[:-1] if newest.concurrency is ConcurrencyPolicy.REPLACE else queue[1:-1]
+        for release in replaced:
+            for actor in self._members.get(release.id, ()):
+                if actor.snapshot.state not in FINAL_STATES:
+                    actor.post(Command(CommandKind.ABORT, by="headgate", reason=f"release {newest.id} takes its place"))
 
     def _refuse_shared_workloads(self, plan: ReleasePlan) -> None:
         """Two rollouts of one workload would take each other's pods for somebody else's, whatever their applications are
-        called."""
+        called. Those of one application wait for each other."""
         wanted = {(one.account, one.namespace, workload.name) for one in plan.targets for workload in one.workloads}
         for spec in (*(actor.spec for actor in self._actors.values()), *self._arriving):
+            if spec.application == plan.application:
+                continue
             for workload in spec.plan.workloads:
                 if (spec.plan.account, spec.plan.namespace, workload.name) in wanted:
                     raise Conflict(
@@ -135,6 +185,8 @@ class Engine:
             source=source,
             rollouts=tuple(one.spec.id for one in stored),
             rollback_of=plan.rollback_of,
+            retry_of=plan.retry_of,
+            concurrency=plan.concurrency,
         )
         return release, stored
 
@@ -173,10 +225,10 @@ class Engine:
     def callback(self, rollout: str, token: str, verdict: Verdict, message: str) -> bool:
         """A called side answers. False when nobody waits for this answer (any more)."""
         actor = self._actors.get(rollout)
-        progress = actor.snapshot.progress if actor is not None else None
-        if actor is None or progress is None or progress.answer is not None:
-            return False
-        if not hmac.compare_digest(progress.callback_token.encode(), token.encode()):
+        open_gates = [gate for gate in actor.snapshot.gates if not gate.passed and gate.answer is None] if actor else []
+        # Every one is compared, so that the time says nothing about them.
+        awaited = [hmac.compare_digest(gate.callback_token.encode(), token.encode()) for gate in open_gates]
+        if actor is None or not any(awaited):
             return False
         actor.post(CallbackReceived(token, verdict, message))
         return True
@@ -186,6 +238,16 @@ class Engine:
     def rollouts(self, release_id: str) -> list[StoredRollout]:
         """The release's rollouts as they stand now; empty when the release has ended (the store has it then)."""
         return [StoredRollout(actor.spec, actor.snapshot) for actor in self._members.get(release_id, [])]
+
+    def why_waiting(self, rollout: str) -> str:
+        """What keeps a rollout from beginning, in one sentence; empty when nothing does but its own conditions."""
+        actor = self._actors.get(rollout)
+        if actor is None or actor.snapshot.state is not State.WAITING:
+            return ""
+        first = self._queue(actor.spec.application)[0]
+        if first.id != actor.spec.release:
+            return f"waits for release {first.id}, which is {first.status}"
+        return self._reasons.get(rollout, "")
 
     @property
     def unfinished(self) -> int:
@@ -202,8 +264,10 @@ class Engine:
         for actor in taken_up:
             await actor.resume()
             actor.post(Recovered())
+        for application in {release.application for release in self._releases.values()}:
+            self._keep_one_waiting(application)
+        self._begin_what_may()
         for release_id in list(self._releases):
-            self._start_ready(release_id)
             # The daemon may have gone down between the last rollout's end and the note of it on the release.
             await self._update_status(release_id)
         return len(taken_up)
@@ -229,8 +293,10 @@ class Engine:
             self._world.attach(stored.spec, actor.wake)
         return actor
 
-    def _fire_timer(self, rollout: str, name: TimerName, due_at: datetime) -> None:
-        if (actor := self._actors.get(rollout)) is not None:
+    def _fire_timer(self, rollout: str, name: str, due_at: datetime) -> None:
+        if rollout == _NOBODY:
+            self._begin_what_may()
+        elif (actor := self._actors.get(rollout)) is not None:
             actor.fire_timer(name, due_at)
 
     def _on_decision(self, actor: Actor, entry: JournalEntry) -> None:
@@ -247,19 +313,57 @@ class Engine:
         if snapshot.state in FINAL_STATES:
             self._world.detach(spec)
             self._actors.pop(spec.id, None)
-            self._start_ready(spec.release)
+        if snapshot.state is State.WAITING:
+            self._admitted.discard(spec.id)  # Something else came first, such as a pause; it is admitted anew.
+        if snapshot.state in FINAL_STATES or State.WAITING in (entry.source, entry.destination):
+            self._begin_what_may()
         self._tasks.start_soon(self._update_status, spec.release, name=f"status of {spec.release}")
 
-    def _start_ready(self, release_id: str) -> None:
+    def set_rules(self, rules: AdmissionRules) -> None:
+        """Other limits and windows, from now on. What is under way goes on."""
+        self._rules = rules
+        self._begin_what_may()
+
+    def _begin_what_may(self) -> None:
+        """Whoever's turn it is looks at the conditions before it; whoever is ready for the rest begins, if there is room."""
+        candidates: list[Actor] = []
+        for release in {one.application: one for one in reversed(self._releases.values())}.values():
+            candidates.extend(self._clear_release(release.id))
+        waiting = [Candidate(actor.spec.id, actor.spec.plan.account) for actor in self._in_order_of_arrival(candidates)]
+        running: dict[str, int] = {}
+        for actor in self._actors.values():
+            if actor.snapshot.state is not State.WAITING or actor.spec.id in self._admitted:
+                running[actor.spec.plan.account] = running.get(actor.spec.plan.account, 0) + 1
+        windows = self._rules.of({candidate.account for candidate in waiting})
+        admission = admit(waiting, running, self._rules.limits, windows, self._clock.now())
+        self._reasons = admission.reasons
+        for rollout in admission.begin:
+            self._admitted.add(rollout)
+            actor = self._actors[rollout]
+            actor.post(Started(self._beginning(actor.spec.release)))
+        if admission.look_again_at is not None:
+            self._timers.arm(_NOBODY, "admission", admission.look_again_at)
+
+    def _clear_release(self, release_id: str) -> list[Actor]:
+        """Tell the targets whose turn it is; returns those that are ready to begin."""
         siblings = self.rollouts(release_id)
+        ready: list[Actor] = []
         for actor in self._members.get(release_id, ()):
             if actor.snapshot.state is not State.WAITING:
-                continue
-            if may_start(actor.spec, siblings):
-                actor.post(Started(self._beginning(release_id)))
+                self._admitted.discard(actor.spec.id)
             elif blocker := is_blocked_by(actor.spec, siblings):
                 reason = f"target {blocker}, which it depends on, did not succeed"
                 actor.post(Command(CommandKind.ABORT, by="headgate", reason=reason))
+            elif actor.spec.id not in self._admitted and may_start(actor.spec, siblings):
+                if is_ready(actor.spec, actor.snapshot):
+                    ready.append(actor)
+                elif not actor.snapshot.cleared:
+                    actor.post(Cleared(self._beginning(release_id)))
+        return ready
+
+    def _in_order_of_arrival(self, actors: list[Actor]) -> list[Actor]:
+        chosen = {actor.spec.id for actor in actors}
+        return [actor for rollout, actor in self._actors.items() if rollout in chosen]
 
     def _beginning(self, release_id: str) -> str:
         """A rollback is an order by somebody, and belongs into the journal like every other one."""
@@ -282,6 +386,7 @@ class Engine:
             # The application is free for its next release only once this end is on disk.
             self._releases.pop(release_id, None)
             self._members.pop(release_id, None)
+            self._begin_what_may()
         self.feed.publish(ReleaseNews(changed))
 
     async def _keep(self, release: Release) -> bool:
@@ -307,6 +412,7 @@ async def start_engine(
     actuator: Actuator,
     new_id: Callable[[], str],
     new_secret: Callable[[], str],
+    rules: AdmissionRules = AdmissionRules(),
 ) -> AsyncIterator[Engine]:
     """A running engine, with every unfinished rollout taken up. Leaving the block stops driving; nothing is undone."""
     async with anyio.create_task_group() as tasks:
@@ -319,6 +425,7 @@ async def start_engine(
             new_id=new_id,
             new_secret=new_secret,
             tasks=tasks,
+            rules=rules,
         )
         tasks.start_soon(engine.run_timers, name="timers")
         await engine.recover()

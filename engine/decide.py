@@ -3,22 +3,26 @@
 `decide` reads no clock, draws no randomness and does nothing; it returns a `Decision` to be committed, or None when nothing
 changes. One decision makes at most one transition and orders at most one action, and yields exactly one journal entry.
 Conditions are level-triggered: the event only wakes, the observation decides.
+
+A rollout has a lane of its own, the procedure of its state, in which one thing is done after another, and beside it gates
+(`engine.gates`), each with an action and deadlines of its own: a measurement never waits for a router, nor a router for it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from zlib import crc32
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from engine import gates
 from engine.events import (
     ActionFailed,
     ActionSucceeded,
     CallbackReceived,
+    Cleared,
     Command,
     CommandKind,
     Event,
@@ -28,11 +32,11 @@ from engine.events import (
     Started,
     TimerFired,
 )
-from engine.judgement import RunResult, due_at, judge, judge_run, window
 from engine.machine import Trigger, fire, is_possible
 from engine.model import (
     FINAL_STATES,
     FULL_WEIGHT,
+    GATED_STATES,
     STATE_OF_STEP,
     STEP_STATES,
     UNDOING_STATES,
@@ -40,27 +44,28 @@ from engine.model import (
     Action,
     ActionKind,
     Analysis,
-    Approval,
     Await,
     Condition,
+    Expose,
     Facts,
+    Gate,
     JournalEntry,
+    OnFailure,
     OnTimeout,
     Operation,
     Parked,
     Pause,
     RolloutSpec,
     Settle,
+    SetWeight,
     Snapshot,
     State,
     Step,
-    StepProgress,
     TimerName,
     Verdict,
-    Webhook,
 )
 from engine.observation import Observation, holds
-from engine.orders import awaits_judgement
+from engine.orders import answered_by
 from engine.ports import Strategy
 
 RETRY_FIRST_SECONDS = 0.5
@@ -70,7 +75,11 @@ RETRY_AFTER_MOST_SECONDS = 300.0
 DOUBTS = 5
 """How often a doubtful refusal is asked again: for 8 to 16 seconds in all."""
 _NO_STABLE = "no pod of the old version"
+_NO_DATA = "no data to judge by"
 _SERVING_STATES = STEP_STATES | {State.SCALING, State.PROMOTING}
+_BACKGROUND_STATES = STEP_STATES | {State.PROMOTING}
+KEPT_OUTPUT = 32_768
+"""Characters of a test's output that the journal keeps: its end, which says why."""
 
 
 class Decision(Struct, frozen=True):
@@ -112,10 +121,11 @@ class _Turn:
 
     def absorb(self, event: Event) -> None:
         match event:
+            case Cleared():
+                self._clear_to_begin(event.note)
             case Started():
                 self.may_start = True
-                if event.note and self.at.state is State.WAITING:
-                    self.story.append(event.note)
+                self._clear_to_begin(event.note)
             case Recovered():
                 self._absorb_recovery()
             case TimerFired():
@@ -133,21 +143,35 @@ class _Turn:
             case _:
                 pass
 
+    def _clear_to_begin(self, note: str) -> None:
+        """Its turn has come: what has to hold before it is looked at from now on."""
+        if self.at.state is not State.WAITING or self.at.cleared:
+            return
+        before = gates.open_gates(self.spec.plan, _ids("before", self.spec.plan.before), self.now)
+        self.at = replace(self.at, cleared=True, gates=before)
+        if note:
+            self.story.append(note)
+        if before:
+            self.story.append("the conditions before the deployment are looked at")
+
     def _absorb_recovery(self) -> None:
         """Metric samples that a provider kept in memory are gone with the process: it has to be told again what to watch."""
-        if self.at.state is State.ANALYSING and self.at.action is None and self.at.progress.verdict is None:
-            self.at = replace(self.at, cursor=0)
-            self.story.append("the daemon came up again; measuring goes on")
+        for gate in self.at.gates:
+            if gate.prepared and gate.action is None and not gate.passed and gate.verdict is None:
+                self._put(replace(gate, prepared=False))
+                self.story.append("the daemon came up again; measuring goes on")
 
     def _absorb_success(self, event: ActionSucceeded) -> None:
-        action = self.at.action
-        if action is None or action.number != event.number:
+        if (gate := self._gate_of(event.number)) is not None:
+            self._put(gates.take_success(gate))
+        elif self.at.action is not None and self.at.action.number == event.number:
+            self._finish_action(self.at.action)
+        else:
             return
-        self._finish_action(action)
+        action = self._action_before(event.number)
         self.at = replace(self.at, facts={**self.at.facts, **event.facts})
         self.story.append(event.note or f"done: {action.name}")
-        if action.kind is ActionKind.CALL_WEBHOOK:
-            self.at = replace(self.at, progress=replace(self.at.progress, called=True))
+        self._keep_output(event.output)
 
     def _finish_action(self, action: Action) -> None:
         cursor = self.at.cursor
@@ -157,7 +181,15 @@ class _Turn:
         timers = self._timers_without(TimerName.RETRY)
         self.at = replace(self.at, action=None, cursor=cursor, failures=0, failure="", timers=timers)
 
+    def _keep_output(self, output: str) -> None:
+        if output:
+            self.detail = {**self.detail, "output": output[-KEPT_OUTPUT:]}
+
     def _absorb_failure(self, event: ActionFailed) -> None:
+        gate = self._gate_of(event.number)
+        if gate is not None:
+            self._absorb_failure_of(gate, event)
+            return
         action = self.at.action
         if action is None or action.number != event.number:
             return
@@ -169,53 +201,58 @@ class _Turn:
         else:
             self._fail(event.message if action.kind is ActionKind.RECORD else f"{action.name}: {event.message}")
 
+    def _absorb_failure_of(self, gate: Gate, event: ActionFailed) -> None:
+        assert gate.action is not None
+        name = gate.action.name
+        self._keep_output(event.output)
+        doubted = event.kind is FailureKind.DOUBTFUL and gate.failures < DOUBTS
+        if event.kind is FailureKind.RETRY or doubted:
+            wait = self._wait_after(gate.action, gate.failures + 1, event)
+            retry_at = self.now + timedelta(seconds=wait)
+            self._put(replace(gate, failures=gate.failures + 1, failure=event.message, retry_at=retry_at))
+            self._tell_retry(name, gate.failures + 1, wait, event.message)
+        elif event.kind is FailureKind.UNKNOWN and is_possible(self.at.state, Trigger.PARK):
+            self._park(f"{name}: {event.message}")
+        else:
+            self._fail_gate(gate, f"{name}: {event.message}")
+
     def _is_doubted(self, event: ActionFailed) -> bool:
         """Before anything was changed a refusal costs nothing, so it is believed at once."""
         return event.kind is FailureKind.DOUBTFUL and not self._has_only_looked() and self.at.failures < DOUBTS
 
     def _retry_later(self, action: Action, event: ActionFailed) -> None:
         failures = self.at.failures + 1
-        most = RETRY_MOST_SECONDS if self.at.state in UNDOING_STATES else RETRY_AFTER_MOST_SECONDS
-        wait = max(_backoff(self.spec.id, action.number, failures), min(event.retry_after_seconds or 0.0, most))
+        wait = self._wait_after(action, failures, event)
         timers = {**self.at.timers, TimerName.RETRY: self.now + timedelta(seconds=wait)}
         self.at = replace(self.at, failures=failures, failure=event.message, timers=timers)
-        self.story.append(f"{action.name} failed (attempt {failures}), again in {wait:.1f} s: {event.message}")
+        self._tell_retry(action.name, failures, wait, event.message)
+
+    def _wait_after(self, action: Action, failures: int, event: ActionFailed) -> float:
+        most = RETRY_MOST_SECONDS if self.at.state in UNDOING_STATES else RETRY_AFTER_MOST_SECONDS
+        return max(_backoff(self.spec.id, action.number, failures), min(event.retry_after_seconds or 0.0, most))
+
+    def _tell_retry(self, name: str, failures: int, wait: float, message: str) -> None:
+        self.story.append(f"{name} failed (attempt {failures}), again in {wait:.1f} s: {message}")
 
     def _absorb_measurements(self, event: Measurements) -> None:
-        action = self.at.action
-        step = self._step()
-        if action is None or action.number != event.number or not isinstance(step, Analysis):
+        gate = self._gate_of(event.number)
+        step = gates.step_of(self.spec.plan, gate.id) if gate is not None else None
+        if gate is None or not isinstance(step, Analysis):
             return
-        self._finish_action(action)
-        result, sample, sentence = judge_run(step, event.results, self.now)
-        progress = self.at.progress
-        runs = f"run {len(progress.samples) + 1} of {step.runs}"
-        if result is RunResult.REPEAT:
-            progress = replace(progress, empty_runs=progress.empty_runs + 1)
-            self.story.append(f"{runs} is measured again: {sentence}")
-        else:
-            progress = replace(progress, samples=(*progress.samples, sample))
-            self.story.append(f"{runs}: {sentence}")
-        if result is RunResult.FAILED:
-            progress = replace(progress, verdict=Verdict.FAILED, verdict_reason=sentence)
-        elif len(progress.samples) >= step.runs:
-            verdict, reason = judge(step, progress.samples)
-            progress = replace(progress, verdict=verdict, verdict_reason=reason)
-        elif self._out_of_patience(step, progress):
-            reason = f"no usable data within {step.patience_seconds:g} s beyond the runs: {sentence}"
-            progress = replace(progress, verdict=Verdict.FAILED, verdict_reason=reason)
-        self.at = replace(self.at, progress=progress)
-
-    def _out_of_patience(self, step: Analysis, progress: StepProgress) -> bool:
-        allowed = step.interval_seconds * step.runs + step.patience_seconds
-        return self.now - self._started_at() > timedelta(seconds=allowed)
+        change = gates.take_measurements(step, gate, event, self.now)
+        self._put(change.gate)
+        self.story.append(change.text)
+        if gates.is_background(gate) and not change.gate.empty_in_a_row and self.at.held.startswith(_NO_DATA):
+            self.at = replace(self.at, held="")
+            self.story.append("there is data again")
 
     def _absorb_callback(self, event: CallbackReceived) -> None:
-        progress = self.at.progress
-        if self.at.state is not State.CALLING or progress.callback_token != event.token or progress.answer is not None:
-            return
-        self.at = replace(self.at, progress=replace(progress, answer=event.verdict, answer_reason=event.message))
-        self.story.append(f"the called side reported: {event.verdict}" + (f" ({event.message})" if event.message else ""))
+        for gate in self.at.gates:
+            if gate.callback_token == event.token and gate.answer is None and not gate.passed:
+                self._put(replace(gate, answer=event.verdict, answer_reason=event.message))
+                because = f" ({event.message})" if event.message else ""
+                self.story.append(f"the called side reported: {event.verdict}{because}")
+                return
 
     def _absorb_command(self, command: Command) -> None:
         because = f": {command.reason}" if command.reason else ""
@@ -227,11 +264,25 @@ class _Turn:
                 self.story.append(self.at.held)
             case CommandKind.RESUME:
                 self._resume(command)
-            case CommandKind.APPROVE | CommandKind.REJECT:
-                answer = Verdict.PASSED if command.kind is CommandKind.APPROVE else Verdict.FAILED
-                reason = f"{'approved' if answer is Verdict.PASSED else 'rejected'} by {command.by}{because}"
-                self.at = replace(self.at, progress=replace(self.at.progress, answer=answer, answer_reason=reason))
-                self.story.append(reason)
+            case CommandKind.APPROVE | CommandKind.REJECT | CommandKind.SKIP:
+                self._answer(command, because)
+            case CommandKind.PROMOTE:
+                self.at = replace(self.at, promoting=True)
+                self.story.append(f"promoted by {command.by}{because}")
+                self._pass_pauses(f"promoted by {command.by}")
+
+    def _answer(self, command: Command, because: str) -> None:
+        words = {CommandKind.APPROVE: "approved", CommandKind.REJECT: "rejected", CommandKind.SKIP: "skipped"}
+        verdict = Verdict.FAILED if command.kind is CommandKind.REJECT else Verdict.PASSED
+        reason = f"{words[command.kind]} by {command.by}{because}"
+        for gate in answered_by(self.spec, self.before, command):
+            self._put(replace(gate, answer=verdict, answer_reason=reason))
+        self.story.append(reason)
+
+    def _pass_pauses(self, reason: str) -> None:
+        for gate in self.at.gates:
+            if isinstance(gates.step_of(self.spec.plan, gate.id), Pause) and not gate.passed:
+                self._put(replace(gate, answer=Verdict.PASSED, answer_reason=reason))
 
     def _resume(self, command: Command) -> None:
         self.at = replace(self.at, held="")
@@ -245,14 +296,15 @@ class _Turn:
 
     def proceed(self) -> None:
         state = self.at.state
-        if state is State.WAITING:
-            if self.may_start:
-                self._enter(Trigger.ADVANCE, State.PREPARING, "the rollout begins")
-            return
         if state is State.PARKED:
             return
         undoing = state in UNDOING_STATES
         if not undoing and self._is_unhealthy():
+            return
+        if self._tend_gates():
+            return
+        if state is State.WAITING:
+            self._begin_if_admitted()
             return
         if self.at.action is not None:
             self._retry_now_if_due()
@@ -260,6 +312,96 @@ class _Turn:
         if not undoing and (self._mends() or self._is_held()):
             return
         self._work()
+
+    def _begin_if_admitted(self) -> None:
+        if self.may_start and not self.at.held and self._all_passed(self.at.gates):
+            self._enter(Trigger.ADVANCE, State.PREPARING, "the rollout begins")
+
+    # --- gates ---------------------------------------------------------------------------------------------------------
+
+    def _tend_gates(self) -> bool:
+        """Let each gate make its next move. True when that is all there is to do in this turn.
+
+        While the rollout is held only what watches it goes on: a bad version serves while somebody thinks.
+        """
+        for gate in self.at.gates:
+            if gate.passed or (self.at.held and not gates.is_background(gate)):
+                continue
+            if gate.action is not None and gate.answer is None:
+                if late := gates.is_late(self.spec, gate, self.now):
+                    self._fail_gate(gate, late)
+                    return True
+                if self._retries(gate, gate.action):
+                    return True
+                continue
+            if self._make_move(gates.finish_action(gate) if gate.action is not None else gate):
+                return True
+        return False
+
+    def _retries(self, gate: Gate, action: Action) -> bool:
+        if gate.retry_at is None or self.now < gate.retry_at:
+            return False
+        again = replace(action, attempt=action.attempt + 1)
+        self._put(replace(gate, action=again, retry_at=None))
+        self.story.append(f"again: {again.name}")
+        return True
+
+    def _make_move(self, gate: Gate) -> bool:
+        match gates.next_move(self.spec, gate, self.now):
+            case gates.Order(ordered, act):
+                action = self._number(act)
+                self._put(replace(ordered, action=action, failures=0, failure="", retry_at=None))
+                return True
+            case gates.Changed(changed, text):
+                self._put(changed)
+                self.story.append(text)
+            case gates.Passed(text):
+                self._put(replace(gate, passed=True, due_at=None))
+                self.story.append(text or "passed")
+            case gates.Failed(text):
+                self._fail_gate(gate, text)
+                return True
+            case gates.Undecided(text):
+                self._hold_without_data(text)
+            case None:
+                self._note_judgement(gate)
+        return False
+
+    def _note_judgement(self, gate: Gate) -> None:
+        """A person is asked what to make of a verdict; said once."""
+        if gate.verdict is None or gate.reminded or gate.answer is not None:
+            return
+        self._put(replace(gate, reminded=True, due_at=None))
+        self.story.append(f"analysis {gate.verdict}: {gate.verdict_reason}; waiting for a person")
+
+    def _hold_without_data(self, text: str) -> None:
+        if not self.at.held:
+            self.at = replace(self.at, held=f"{_NO_DATA}: {text}")
+            self.story.append(f"held: {text}")
+
+    def _fail_gate(self, gate: Gate, text: str) -> None:
+        """What a condition that does not hold means depends on when it was looked at."""
+        leave = self.spec.plan.on_failure is OnFailure.LEAVE
+        if self.at.state is State.WAITING or (self.at.state is State.VERIFYING and leave):
+            self.at = replace(self.at, reason=text, held="")
+            self._enter(Trigger.FAIL, State.FAILED, text)
+        else:
+            self._fail(text)
+
+    def _put(self, gate: Gate) -> None:
+        self.at = replace(self.at, gates=tuple(gate if one.id == gate.id else one for one in self.at.gates))
+
+    def _gate_of(self, number: int) -> Gate | None:
+        """The gate whose action has this number."""
+        return next((one for one in self.at.gates if one.action is not None and one.action.number == number), None)
+
+    def _action_before(self, number: int) -> Action:
+        return next(action for action in self.before.pending if action.number == number)
+
+    def _all_passed(self, some: Iterable[Gate]) -> bool:
+        return all(gate.passed for gate in some if not gates.is_background(gate))
+
+    # --- the rollout's own lane ----------------------------------------------------------------------------------------
 
     def _mends(self) -> bool:
         mend = self.strategy.mend(self.spec, self.at, self.observation) if self.observation.current else None
@@ -367,8 +509,6 @@ class _Turn:
         return self.at.procedure[self.at.cursor]
 
     def _expand(self, state: State) -> tuple[Operation, ...]:
-        if state is State.ANALYSING:
-            return (Act("prepare-metrics", ActionKind.PREPARE_METRICS, {"step": self.at.step}),)
         return self.strategy.expand(self.spec, self.at, state)
 
     def _is_over(self, operation: Await | Settle) -> bool:
@@ -414,39 +554,40 @@ class _Turn:
         return max(weights) if weights else fallback
 
     def _order(self, act: Act) -> None:
-        number = self.at.actions + 1
+        action = self._number(act)
         begun = self.at.begun if act.name in self.at.begun else (*self.at.begun, act.name)
-        action = Action(number, act.name, act.kind, act.args)
-        changes = replace(self.at, action=action, actions=number, begun=begun, failures=0, failure="")
+        changes = replace(self.at, action=action, begun=begun, failures=0, failure="")
         if act.kind is ActionKind.SET_WEIGHT or "weight" in act.args:
             weight = act.args.get("weight")
             changes = replace(changes, weight=weight if isinstance(weight, int) else changes.weight)
         self.at = changes
+
+    def _number(self, act: Act) -> Action:
+        """The act as an action that is about to be journaled."""
+        number = self.at.actions + 1
+        self.at = replace(self.at, actions=number)
         self.story.append(f"next: {act.name}")
         self.detail = {**self.detail, "action": act.name, "number": number}
+        return Action(number, act.name, act.kind, act.args)
 
     # --- the end of a state --------------------------------------------------------------------------------------------
 
     def _finish_state(self) -> None:
+        if self.at.state in GATED_STATES and not self._all_passed(self.at.gates):
+            return
         match self.at.state:
             case State.PREPARING:
                 self._enter(Trigger.ADVANCE, State.SCALING, "everything is prepared")
             case State.SCALING | State.SHIFTING:
                 self._next_step()
-            case State.PAUSING:
-                if self._step_deadline_passed():
-                    self._next_step()
-            case State.APPROVING:
-                self._finish_approval()
-            case State.ANALYSING:
-                self._finish_analysis()
-            case State.CALLING:
-                self._finish_call()
+            case state if state in STEP_STATES:
+                self._next_step()
             case State.PROMOTING:
                 self._enter(Trigger.ADVANCE, State.FINALISING, "the new version serves everything")
-            case State.FINALISING:
-                self._enter(Trigger.ADVANCE, State.SUCCEEDED, "succeeded")
-            case State.VERIFYING:
+            case State.FINALISING if self.spec.plan.after:
+                self._enter(Trigger.ADVANCE, State.VERIFYING, "the conditions after the deployment are looked at")
+                self._open(_ids("after", self.spec.plan.after))
+            case State.FINALISING | State.VERIFYING:
                 self._enter(Trigger.ADVANCE, State.SUCCEEDED, "succeeded")
             case State.ABORTING:
                 self._enter(Trigger.ADVANCE, State.RESTORING, "the stable version serves everything again")
@@ -460,83 +601,22 @@ class _Turn:
             self._note_served()
         steps = self.spec.plan.steps
         index = self.at.step + 1
+        while self.at.promoting and index < len(steps) and _is_left_out(steps[index]):
+            index += 1
         if index >= len(steps) or self.strategy.skips_steps(self.spec, self.at):
             self.at = replace(self.at, step=len(steps))
             self._enter(Trigger.ADVANCE, State.PROMOTING, "all steps are done")
             return
         self.at = replace(self.at, step=index)
-        step = steps[index]
-        self._enter(Trigger.ADVANCE, STATE_OF_STEP[type(step)], f"step {index + 1} of {len(steps)}")
-        self._begin_step(step)
+        self._enter(Trigger.ADVANCE, STATE_OF_STEP[type(steps[index])], f"step {index + 1} of {len(steps)}")
+        self._open(gates.ids_of_step(self.spec.plan, index))
+        if not any(map(gates.is_background, self.at.gates)):
+            self._open(_ids(gates.BACKGROUND, self.spec.plan.background))
+        if self.at.promoting:
+            self._pass_pauses("promoted")
 
-    def _begin_step(self, step: Step) -> None:
-        progress = StepProgress(started_at=self.now)
-        deadline: datetime | None = None
-        match step:
-            case Pause():
-                deadline = self.now + timedelta(seconds=step.seconds)
-            case Approval() if step.expires_seconds is not None:
-                deadline = self.now + timedelta(seconds=step.expires_seconds)
-            case Analysis():
-                deadline = due_at(step, progress, self.now)
-            case Webhook():
-                deadline = self.now + timedelta(seconds=step.timeout_seconds)
-            case _:
-                pass
-        timers = {**self.at.timers, TimerName.STEP: deadline} if deadline is not None else self.at.timers
-        self.at = replace(self.at, progress=progress, timers=timers)
-
-    def _finish_approval(self) -> None:
-        progress = self.at.progress
-        if progress.answer is Verdict.PASSED:
-            self._next_step()
-        elif progress.answer is Verdict.FAILED:
-            self._fail(progress.answer_reason)
-        elif self._step_deadline_passed():
-            self._fail("the approval expired")
-
-    def _finish_analysis(self) -> None:
-        step, progress = self._step(), self.at.progress
-        assert isinstance(step, Analysis)
-        if progress.verdict is None:
-            self._measure_when_due(step)
-        elif awaits_judgement(step, progress):
-            if TimerName.STEP in self.at.timers:
-                self._clear_timer(TimerName.STEP)
-                self.story.append(f"analysis {progress.verdict}: {progress.verdict_reason}; waiting for a person")
-        elif (progress.answer or progress.verdict) is Verdict.PASSED:
-            self.story.append(progress.answer_reason or progress.verdict_reason)
-            self._next_step()
-        else:
-            self._fail(f"analysis failed: {progress.answer_reason or progress.verdict_reason}")
-
-    def _measure_when_due(self, step: Analysis) -> None:
-        due = due_at(step, self.at.progress, self._started_at())
-        if self.now < due:
-            if self.at.timers.get(TimerName.STEP) != due:
-                self.at = replace(self.at, timers={**self.at.timers, TimerName.STEP: due})
-                self.story = self.story or ["the next run is due"]
-            return
-        start, end = window(step, self._started_at(), self.now)
-        run = len(self.at.progress.samples) + self.at.progress.empty_runs + 1
-        name = f"measure:{self.at.step + 1}:{run}"
-        args: Facts = {"step": self.at.step, "start": start.isoformat(), "end": end.isoformat()}
-        self._clear_timer(TimerName.STEP)
-        self._order(Act(name, ActionKind.MEASURE, args))
-
-    def _finish_call(self) -> None:
-        step, progress = self._step(), self.at.progress
-        assert isinstance(step, Webhook)
-        if not progress.called and progress.answer is None:
-            token = sign_callback(self.spec, self.at.step)
-            self.at = replace(self.at, progress=replace(progress, callback_token=token))
-            self._order(Act(f"call:{self.at.step + 1}:{step.name}", ActionKind.CALL_WEBHOOK, {"step": self.at.step}))
-        elif not step.callback or progress.answer is Verdict.PASSED:
-            self._next_step()
-        elif progress.answer is Verdict.FAILED:
-            self._fail(f"webhook {step.name} reported a failure: {progress.answer_reason or 'no reason given'}")
-        elif self._step_deadline_passed():
-            self._fail(f"webhook {step.name} did not call back within {step.timeout_seconds:g} s")
+    def _open(self, ids: Iterable[str]) -> None:
+        self.at = replace(self.at, gates=(*self.at.gates, *gates.open_gates(self.spec.plan, ids, self.now)))
 
     # --- transitions ---------------------------------------------------------------------------------------------------
 
@@ -545,6 +625,7 @@ class _Turn:
         keep = {TimerName.HEALTH: self.at.timers[TimerName.HEALTH]} if TimerName.HEALTH in self.at.timers else {}
         if state not in _SERVING_STATES:
             keep = {}
+        watching = tuple(filter(gates.is_background, self.at.gates)) if state in _BACKGROUND_STATES else ()
         self.at = replace(
             self.at,
             state=state,
@@ -555,11 +636,11 @@ class _Turn:
             failures=0,
             failure="",
             timers=keep,
-            progress=StepProgress(),
+            gates=watching,
         )
         if state not in FINAL_STATES:
             self.at = replace(self.at, procedure=self._expand(state))
-        elif state is State.SUCCEEDED:
+        elif state is State.SUCCEEDED or (state is State.FAILED and self.before.state is State.VERIFYING):
             # Also where there was nothing to shift, as with a first deployment.
             self.at = replace(self.at, weight=FULL_WEIGHT, served=FULL_WEIGHT)
         elif state is State.ROLLED_BACK:
@@ -582,23 +663,13 @@ class _Turn:
 
     def _park(self, error: str) -> None:
         parked = Parked(self.at.state, error)
-        self.at = replace(self.at, action=None, failures=0, failure="", timers=self._timers_without(TimerName.RETRY))
+        timers = self._timers_without(TimerName.RETRY)
+        self.at = replace(self.at, action=None, failures=0, failure="", timers=timers, gates=_idle(self.at.gates))
         self.at = replace(self.at, state=fire(self.at.state, Trigger.PARK), parked=parked)
         self.moved = True
         self.story.append(f"parked, traffic stays where it is: {error}")
 
     # --- small readings ------------------------------------------------------------------------------------------------
-
-    def _step(self) -> Step | None:
-        steps = self.spec.plan.steps
-        return steps[self.at.step] if 0 <= self.at.step < len(steps) else None
-
-    def _started_at(self) -> datetime:
-        return self.at.progress.started_at or self.at.entered_at
-
-    def _step_deadline_passed(self) -> bool:
-        deadline = self.at.timers.get(TimerName.STEP)
-        return deadline is not None and self.now >= deadline
 
     def _timers_without(self, name: TimerName) -> dict[TimerName, datetime]:
         return {key: at for key, at in self.at.timers.items() if key is not name}
@@ -632,10 +703,18 @@ class _Turn:
         return Decision(snapshot, entry)
 
 
-def sign_callback(spec: RolloutSpec, step: int) -> str:
-    """The unguessable token by which a called side answers for one step of one rollout, once."""
-    message = f"{spec.id}/{step}".encode()
-    return hmac.new(spec.secret.encode(), message, hashlib.sha256).hexdigest()
+def _ids(place: str, listed: Iterable[object]) -> tuple[str, ...]:
+    return tuple(f"{place}:{index}" for index, _ in enumerate(listed))
+
+
+def _is_left_out(step: Step) -> bool:
+    """What a person who promotes does not want to wait for."""
+    return isinstance(step, Pause | Expose) or (isinstance(step, SetWeight) and step.weight < FULL_WEIGHT)
+
+
+def _idle(some: Iterable[Gate]) -> tuple[Gate, ...]:
+    """Gates whose actions are forgotten; they are ordered anew when the rollout goes on."""
+    return tuple(gates.finish_action(gate) for gate in some)
 
 
 def _name(event: Event) -> str:
@@ -663,6 +742,7 @@ def park(spec: RolloutSpec, snapshot: Snapshot, error: str, now: datetime) -> De
         state=fire(snapshot.state, Trigger.PARK),
         seq=snapshot.seq + 1,
         action=None,
+        gates=_idle(snapshot.gates),
         timers={name: at for name, at in snapshot.timers.items() if name is not TimerName.RETRY},
         parked=Parked(snapshot.state, error),
     )

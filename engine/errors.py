@@ -22,6 +22,11 @@ class Retryable(ActionError):
 class Rejected(ActionError):
     """The world refuses this and will go on refusing: a person has to change something, and the message says what."""
 
+    def __init__(self, message: str, output: str = "") -> None:
+        super().__init__(message)
+        self.output = output
+        """What a test that was run has said."""
+
 
 class Doubtful(ActionError):
     """The world refuses this, and may only seem to: an API server that has just started knows none of its permissions yet.

@@ -7,11 +7,18 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from engine.model import Facts, TimerName, Verdict
+from engine.model import Facts, Verdict
+
+
+class Cleared(Struct, frozen=True, tag="cleared"):
+    """It is the rollout's turn: its release's, and the targets that it depends on have succeeded. The conditions before it are
+    looked at from now on."""
+
+    note: str = ""
 
 
 class Started(Struct, frozen=True, tag="started"):
-    """The rollout may begin: its release was accepted and the targets it depends on have succeeded."""
+    """The rollout may begin: it is its turn, the conditions before it hold, and there is room for it."""
 
     note: str = ""
     """What kind of beginning this is, for the journal; empty for the usual one."""
@@ -26,7 +33,8 @@ class WorldChanged(Struct, frozen=True, tag="world changed"):
 
 
 class TimerFired(Struct, frozen=True, tag="timer"):
-    name: TimerName
+    name: str
+    """One of the snapshot's deadlines."""
 
 
 class FailureKind(StrEnum):
@@ -46,6 +54,8 @@ class ActionSucceeded(Struct, frozen=True, tag="action succeeded"):
     number: int
     facts: Facts = {}
     note: str = ""
+    output: str = ""
+    """What a test that was run has said; kept in the journal."""
 
 
 class ActionFailed(Struct, frozen=True, tag="action failed"):
@@ -53,6 +63,7 @@ class ActionFailed(Struct, frozen=True, tag="action failed"):
     kind: FailureKind
     message: str
     retry_after_seconds: float | None = None
+    output: str = ""
 
 
 class MeasureOutcome(StrEnum):
@@ -88,6 +99,10 @@ class CommandKind(StrEnum):
     REJECT = "reject"
     PAUSE = "pause"
     RESUME = "resume"
+    SKIP = "skip"
+    """What is waited for now counts as passed."""
+    PROMOTE = "promote"
+    """To the end without pauses and weights on the way. Conditions hold all the same."""
     ABORT = "abort"
 
 
@@ -97,13 +112,16 @@ class Command(Struct, frozen=True, tag="command"):
     kind: CommandKind
     by: str
     expected_step: int | None = None
+    gate: str | None = None
+    """Which of several conditions is answered; None is all that wait for an answer and that this person may answer."""
     roles: tuple[str, ...] | None = None
     """The roles of who gives the order; None is somebody with full access (the owner of the socket)."""
     reason: str = ""
 
 
 Event: TypeAlias = (
-    Started
+    Cleared
+    | Started
     | Recovered
     | WorldChanged
     | TimerFired

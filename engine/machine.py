@@ -28,6 +28,8 @@ class Trigger(StrEnum):
     """The first look at the world showed that the rollout cannot be done; nothing was changed."""
     CANCEL = "cancel"
     """Ended before it began."""
+    FAIL = "fail"
+    """A condition before or after the deployment did not hold, and nothing is to be put back."""
     PARK = "park"
     """An error that nobody foresaw: stay where traffic is, raise an alarm, wait for a person."""
     UNPARK = "unpark"
@@ -64,6 +66,8 @@ def _edges() -> Iterator[Edge]:
     yield Edge(Trigger.ADVANCE, State.ABORTING, State.RESTORING)
     yield Edge(Trigger.ADVANCE, State.RESTORING, State.ROLLED_BACK)
     yield Edge(Trigger.CANCEL, State.WAITING, State.CANCELLED)
+    yield Edge(Trigger.FAIL, State.WAITING, State.FAILED)
+    yield Edge(Trigger.FAIL, State.VERIFYING, State.FAILED)
     yield Edge(Trigger.REFUSE, State.PREPARING, State.REJECTED)
     for source in (*_UNDOABLE, State.PARKED):
         yield Edge(Trigger.ABORT, source, State.ABORTING)

@@ -38,10 +38,14 @@ class State(StrEnum):
     ANALYSING = "analysing"
     CALLING = "calling"
     EXPOSING = "exposing"
+    GATING = "gating"
+    """Several conditions at the same time."""
     PROMOTING = "promoting"
     FINALISING = "finalising"
     VERIFYING = "verifying"
     SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    """A condition around the deployment did not hold: before it, nothing was deployed; after it, the new version serves."""
     PARKED = "parked"
     ABORTING = "aborting"
     RESTORING = "restoring"
@@ -50,10 +54,20 @@ class State(StrEnum):
     REJECTED = "rejected"
 
 
-FINAL_STATES = frozenset({State.SUCCEEDED, State.ROLLED_BACK, State.CANCELLED, State.REJECTED})
+FINAL_STATES = frozenset({State.SUCCEEDED, State.FAILED, State.ROLLED_BACK, State.CANCELLED, State.REJECTED})
 STEP_STATES = frozenset(
-    {State.SHIFTING, State.PAUSING, State.APPROVING, State.ANALYSING, State.CALLING, State.EXPOSING}
+    {
+        State.SHIFTING,
+        State.PAUSING,
+        State.APPROVING,
+        State.ANALYSING,
+        State.CALLING,
+        State.EXPOSING,
+        State.GATING,
+    }
 )
+GATED_STATES = frozenset({State.WAITING, State.VERIFYING, *STEP_STATES} - {State.SHIFTING})
+"""The states in which conditions are waited for, and nothing else."""
 UNDOING_STATES = frozenset({State.ABORTING, State.RESTORING})
 
 
@@ -91,6 +105,8 @@ class Approval(Struct, frozen=True, tag="approval"):
     roles: tuple[str, ...] = ()
     """Any one of these roles may answer; empty means anybody with access."""
     expires_seconds: float | None = None
+    remind_seconds: float | None = None
+    """When the journal says once more that an answer is awaited; less than `expires_seconds`."""
 
 
 class Mode(StrEnum):
@@ -108,8 +124,10 @@ class Lookback(StrEnum):
 class NoDataPolicy(StrEnum):
     """What a measurement without a usable value means."""
 
-    HOLD = "hold"
+    EXTEND = "extend"
     """Measure again after one interval, without counting the run, until the step's patience ends; then it fails."""
+    HOLD = "hold"
+    """As EXTEND, but when the patience ends a person decides; measuring goes on meanwhile where it is in the background."""
     PASS = "pass"
     FAIL = "fail"
 
@@ -120,13 +138,14 @@ class Query(Struct, frozen=True):
     template: str
     lower: float | None = None
     upper: float | None = None
-    no_data: NoDataPolicy = NoDataPolicy.HOLD
+    no_data: NoDataPolicy = NoDataPolicy.EXTEND
 
 
 class Analysis(Struct, frozen=True, tag="analysis"):
     queries: tuple[Query, ...]
     interval_seconds: float
     runs: int
+    """0 is for as long as the rollout lasts; only in the background, and with a failure budget."""
     lookback: Lookback = Lookback.GROWING
     abort_on_failed: bool = False
     """Fail at the first run outside of the limits instead of judging the mean of all runs."""
@@ -134,7 +153,9 @@ class Analysis(Struct, frozen=True, tag="analysis"):
     roll_forward: Mode = Mode.AUTOMATIC
     context: dict[str, str] = {}
     patience_seconds: float = 600.0
-    """How long runs without data may be repeated under `NoDataPolicy.HOLD` before the step fails."""
+    """How long runs without data may be repeated in all, under `NoDataPolicy.EXTEND` and `HOLD`."""
+    failure_budget: int | None = None
+    """Judge each run by itself: so many of them may be outside of the limits. None judges the mean of all runs."""
 
 
 class WebhookHeader(Struct, frozen=True):
@@ -153,9 +174,44 @@ class Webhook(Struct, frozen=True, tag="runWebhook"):
     """Whether the step waits for the called side to report its verdict."""
     context: dict[str, str] = {}
     timeout_seconds: float = 86_400.0
+    signing_secret: str = ""
+    """The name of the secret that signs the request's body; empty leaves it unsigned."""
 
 
-Step: TypeAlias = SetWeight | Pause | Approval | Analysis | Webhook
+class Expose(Struct, frozen=True, tag="exposeServices"):
+    services: tuple[str, ...]
+    ttl_seconds: float = 300.0
+
+
+class RunJob(Struct, frozen=True, tag="runJob"):
+    """An integration test as a Kubernetes Job. It passes when the Job completes."""
+
+    name: str
+    manifest: str
+    """The Job as the user wrote it, as JSON."""
+    timeout_seconds: float = 3_600.0
+    context: dict[str, str] = {}
+
+
+class RunCommand(Struct, frozen=True, tag="runCommand"):
+    """An integration test as a program on the management host, one of those that the daemon's settings name. 0 passes."""
+
+    name: str
+    timeout_seconds: float = 3_600.0
+    context: dict[str, str] = {}
+
+
+GateStep: TypeAlias = Pause | Approval | Analysis | Webhook | Expose | RunJob | RunCommand
+"""What is waited for: a time, a person, a measurement, or somebody else's verdict."""
+
+
+class Parallel(Struct, frozen=True, tag="parallel"):
+    """Conditions that run at the same time and must all hold; one that fails does not wait for the others."""
+
+    steps: tuple[GateStep, ...]
+
+
+Step: TypeAlias = SetWeight | GateStep | Parallel
 
 STATE_OF_STEP: dict[type, State] = {
     SetWeight: State.SHIFTING,
@@ -163,6 +219,10 @@ STATE_OF_STEP: dict[type, State] = {
     Approval: State.APPROVING,
     Analysis: State.ANALYSING,
     Webhook: State.CALLING,
+    RunJob: State.CALLING,
+    RunCommand: State.CALLING,
+    Expose: State.EXPOSING,
+    Parallel: State.GATING,
 }
 
 
@@ -172,6 +232,8 @@ STATE_OF_STEP: dict[type, State] = {
 class RouterKind(StrEnum):
     SMI = "smi"
     POD_RATIO = "podRatio"
+    SERVICE = "service"
+    """The selector of a Service (blue/green): all traffic or none."""
 
 
 class RoutePlan(Struct, frozen=True):
@@ -182,8 +244,10 @@ class RoutePlan(Struct, frozen=True):
     kind: RouterKind
     workload: str
     root_service: str = ""
+    """The Service that clients call; in blue/green the active one."""
     stable_service: str = ""
     canary_service: str = ""
+    """The Service that shows the new version only; in blue/green the preview, and empty where there is none."""
     split: str = ""
     adopts_canary_service: bool = False
     """The canary Service was named by the user: it is theirs, so it is edited and put back, never deleted."""
@@ -225,6 +289,15 @@ class Freeze(StrEnum):
     """Not before it is to be promoted: a canary that is undone has never touched the Deployment."""
 
 
+class OnFailure(StrEnum):
+    """What follows when a condition after the deployment does not hold."""
+
+    LEAVE = "leave"
+    """The new version goes on serving; what depends on the target is cancelled (as in CD-as-a-Service)."""
+    ROLL_BACK = "rollback"
+    """The version before is brought back."""
+
+
 class TargetPlan(Struct, frozen=True):
     """All that one rollout needs to know, compiled from the deploy file and never changed afterwards."""
 
@@ -244,12 +317,23 @@ class TargetPlan(Struct, frozen=True):
     context: dict[str, str] = {}
     freeze: Freeze = Freeze.FROM_START
     """Only a mesh leaves the choice: with a ratio of pods the Deployment is scaled from the first step on."""
+    before: tuple[GateStep, ...] = ()
+    """Conditions before anything of this target is deployed; all at the same time."""
+    after: tuple[GateStep, ...] = ()
+    """Conditions before this target counts as done; all at the same time."""
+    on_failure: OnFailure = OnFailure.LEAVE
+    background: tuple[Analysis, ...] = ()
+    """Measured from the first step until the new version has taken over, beside everything else."""
 
 
 class ConcurrencyPolicy(StrEnum):
     """What a release does when another of its application is running."""
 
     REJECT = "reject"
+    ENQUEUE_ONE = "enqueueOne"
+    """Wait for it to end. One release waits; a newer one takes its place."""
+    REPLACE = "replace"
+    """Have it put back, wait until that is done, and begin then."""
 
 
 class ReleasePlan(Struct, frozen=True):
@@ -261,6 +345,8 @@ class ReleasePlan(Struct, frozen=True):
     warnings: tuple[str, ...] = ()
     rollback_of: str = ""
     """The release that this one takes back."""
+    retry_of: str = ""
+    """The release that this one tries again."""
 
 
 # --- operations: a state's procedure, expanded by the strategy ---------------------------------------------------------
@@ -306,6 +392,11 @@ class ActionKind(StrEnum):
     PREPARE_METRICS = "prepareMetrics"
     MEASURE = "measure"
     CALL_WEBHOOK = "callWebhook"
+    EXPOSE_SERVICES = "exposeServices"
+    RUN_JOB = "runJob"
+    """Make the Job, wait for its end and keep its output; one that is there already is waited for."""
+    REMOVE_JOBS = "removeJobs"
+    RUN_COMMAND = "runCommand"
 
 
 class Condition(StrEnum):
@@ -377,8 +468,6 @@ class Action(Struct, frozen=True):
 
 
 class TimerName(StrEnum):
-    STEP = "step"
-    """The end of a pause, the expiry of an approval, the next run of an analysis, the deadline of a webhook."""
     WAIT = "wait"
     """The deadline of the awaited condition, or the end of a settle time."""
     RETRY = "retry"
@@ -395,25 +484,62 @@ class Sample(Struct, frozen=True):
     reasons: dict[str, str]
 
 
+class Tally(Struct, frozen=True):
+    """The values of one query over the runs so far."""
+
+    total: float = 0.0
+    count: int = 0
+
+
 class Verdict(StrEnum):
     PASSED = "passed"
     FAILED = "failed"
+    UNDECIDED = "undecided"
+    """There was no data to judge by; a person decides."""
 
 
-class StepProgress(Struct, frozen=True):
-    """What the current step has come to; empty at its start."""
+class Gate(Struct, frozen=True):
+    """One condition that is being waited for, and what it has come to."""
 
-    started_at: datetime | None = None
-    samples: tuple[Sample, ...] = ()
+    id: str
+    """Which of the plan's conditions it is: `step:2` (counted from 0), `step:2.1` (the second of several at once),
+    `before:0`, `after:0` or `background:0`."""
+    started_at: datetime
+    due_at: datetime | None = None
+    """When it has to be looked at again: the end of a pause, an expiry, the next run, the deadline of a call."""
+    passed: bool = False
+    action: Action | None = None
+    failures: int = 0
+    """Failed attempts of the current action."""
+    failure: str = ""
+    retry_at: datetime | None = None
+    prepared: bool = False
+    counted: int = 0
+    """Runs of an analysis that count."""
+    failed_runs: int = 0
     empty_runs: int = 0
-    """Runs without data that were repeated under `NoDataPolicy.HOLD`."""
+    """Runs without data that were repeated."""
+    empty_in_a_row: int = 0
+    ticks: int = 0
+    """How many intervals had passed when the last run was ordered: runs are measured on a grid from the start of the step, and
+    those that fell into a time when nobody could measure are left out."""
+    tallies: dict[str, Tally] = {}
+    samples: tuple[Sample, ...] = ()
+    """The newest runs."""
     verdict: Verdict | None = None
     verdict_reason: str = ""
     called: bool = False
+    """The called side took the call; for what runs to its end, it has ended well."""
     callback_token: str = ""
     answer: Verdict | None = None
     """A person's or a callback's answer."""
     answer_reason: str = ""
+    reminded: bool = False
+
+    @property
+    def wake_at(self) -> datetime | None:
+        deadlines = [at for at in (self.due_at, self.retry_at) if at is not None]
+        return min(deadlines) if deadlines and not self.passed else None
 
 
 class Parked(Struct, frozen=True):
@@ -441,17 +567,33 @@ class Snapshot(Struct, frozen=True):
     failure: str = ""
     """What the last of them said."""
     timers: dict[TimerName, datetime] = {}
+    gates: tuple[Gate, ...] = ()
+    cleared: bool = False
+    """It is the rollout's turn, so that the conditions before it are looked at."""
+    promoting: bool = False
+    """A person asked for the end without waiting: pauses and weights on the way are left out, conditions are not."""
     facts: Facts = {}
     weight: int = 0
     """The canary's weight that was last ordered, in basis points."""
     served: int = 0
     """The canary's weight that was last read back."""
-    progress: StepProgress = StepProgress()
     held: str = ""
     """Why the rollout is held; empty when it is not. A held rollout makes no forward move; abort still works."""
     parked: Parked | None = None
     reason: str = ""
     """Why the rollout was undone, rejected or cancelled."""
+
+    @property
+    def pending(self) -> tuple[Action, ...]:
+        """All actions that were ordered and have not ended."""
+        of_gates = (gate.action for gate in self.gates)
+        return tuple(action for action in (self.action, *of_gates) if action is not None)
+
+    @property
+    def deadlines(self) -> dict[str, datetime]:
+        """Every instant at which something has to be looked at, by a name that is unique within the rollout."""
+        of_gates = {gate.id: at for gate in self.gates if (at := gate.wake_at) is not None}
+        return {**{str(name): at for name, at in self.timers.items()}, **of_gates}
 
 
 class RolloutSpec(Struct, frozen=True):
@@ -493,3 +635,8 @@ class Release(Struct, frozen=True):
     rollouts: tuple[str, ...] = ()
     rollback_of: str = ""
     """The release that this one takes back; empty for one that brings a version of its own."""
+    retry_of: str = ""
+    """The release that this one tries again."""
+    concurrency: ConcurrencyPolicy = ConcurrencyPolicy.REJECT
+    queued: bool = False
+    """It came while another release of its application was running, and has waited for it."""

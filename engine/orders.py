@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from engine import gates
 from engine.events import Command, CommandKind
-from engine.model import (
-    FINAL_STATES,
-    UNDOING_STATES,
-    Analysis,
-    Approval,
-    RolloutSpec,
-    Snapshot,
-    State,
-    StepProgress,
-    Verdict,
-)
+from engine.model import FINAL_STATES, GATED_STATES, STEP_STATES, UNDOING_STATES, Gate, RolloutSpec, Snapshot, State
 
 
 def refuse(spec: RolloutSpec, snapshot: Snapshot, command: Command) -> str:
@@ -29,6 +22,10 @@ def refuse(spec: RolloutSpec, snapshot: Snapshot, command: Command) -> str:
     match command.kind:
         case CommandKind.APPROVE | CommandKind.REJECT:
             return _refuse_answer(spec, snapshot, command, name)
+        case CommandKind.SKIP:
+            return _refuse_skip(spec, snapshot, command, name)
+        case CommandKind.PROMOTE:
+            return _refuse_promotion(snapshot, name)
         case CommandKind.PAUSE:
             if snapshot.state in UNDOING_STATES:
                 return f"{name} is being undone, which cannot be paused"
@@ -42,31 +39,77 @@ def refuse(spec: RolloutSpec, snapshot: Snapshot, command: Command) -> str:
 
 
 def _refuse_answer(spec: RolloutSpec, snapshot: Snapshot, command: Command, name: str) -> str:
-    if snapshot.state is State.APPROVING and snapshot.progress.answer is not None:
-        held = f"; it is held: {snapshot.held}" if snapshot.held else ""
-        return f"{name} was {snapshot.progress.answer_reason} already{held}"
-    if not awaits_answer(spec, snapshot):
+    asked = [gate for gate in _named(snapshot, command) if gates.awaits_answer(spec.plan, gate)]
+    if not asked:
+        given = next((gate for gate in _named(snapshot, command) if gate.answer_reason and not gate.passed), None)
+        if given is not None:
+            held = f"; it is held: {snapshot.held}" if snapshot.held else ""
+            return f"{name} was {given.answer_reason} already{held}"
         return f"{name} is not waiting for an approval (it is {snapshot.state})"
-    step = spec.plan.steps[snapshot.step]
-    roles = set(step.roles) if isinstance(step, Approval) else set()
-    if roles and command.roles is not None and not roles & set(command.roles):
-        return f"{name} asks for an approval by one of these roles: {', '.join(sorted(roles))}"
+    return "" if answered_by(spec, snapshot, command) else _lacking_roles(spec, asked, name)
+
+
+def _refuse_skip(spec: RolloutSpec, snapshot: Snapshot, command: Command, name: str) -> str:
+    if snapshot.state not in GATED_STATES:
+        return f"{name} is {snapshot.state}, which cannot be skipped; only what is waited for can be"
+    asked = _skippable(snapshot, command)
+    if not asked:
+        return f"{name} waits for nothing that could be skipped (it is {snapshot.state})"
+    kept = [gate for gate in asked if not _may_answer(spec, gate, command)]
+    return _lacking_roles(spec, kept, name) if kept else ""
+
+
+def _refuse_promotion(snapshot: Snapshot, name: str) -> str:
+    if snapshot.state in UNDOING_STATES:
+        return f"{name} is being undone; a promotion never goes past an abort"
+    if snapshot.state is State.PARKED or snapshot.held:
+        return f"{name} is {'parked' if snapshot.state is State.PARKED else 'held'}; resume it first, or abort"
+    if snapshot.promoting or snapshot.state not in STEP_STATES | {State.WAITING, State.PREPARING, State.SCALING}:
+        return f"{name} is on its way to the end already"
     return ""
+
+
+def answered_by(spec: RolloutSpec, snapshot: Snapshot, command: Command) -> tuple[Gate, ...]:
+    """The gates that the command answers: all that wait for it and that this person may answer, or the one it names."""
+    if command.kind is CommandKind.SKIP:
+        return tuple(gate for gate in _skippable(snapshot, command) if _may_answer(spec, gate, command))
+    named = _named(snapshot, command)
+    return tuple(gate for gate in named if gates.awaits_answer(spec.plan, gate) and _may_answer(spec, gate, command))
 
 
 def awaits_answer(spec: RolloutSpec, snapshot: Snapshot) -> bool:
     """Whether a person's approve or reject is what the rollout is waiting for."""
-    if snapshot.state is State.APPROVING:
-        return snapshot.progress.answer is None
-    if snapshot.state is not State.ANALYSING or not 0 <= snapshot.step < len(spec.plan.steps):
-        return False
-    step = spec.plan.steps[snapshot.step]
-    return isinstance(step, Analysis) and awaits_judgement(step, snapshot.progress)
+    return any(gates.awaits_answer(spec.plan, gate) for gate in snapshot.gates)
 
 
-def awaits_judgement(analysis: Analysis, progress: StepProgress) -> bool:
-    """Whether the analysis has its verdict and its mode asks a person what to make of it."""
-    if progress.verdict is None or progress.answer is not None:
-        return False
-    mode = analysis.roll_forward if progress.verdict is Verdict.PASSED else analysis.roll_back
-    return mode == "manual"
+def roles_asked(spec: RolloutSpec, snapshot: Snapshot) -> tuple[str, ...]:
+    """The roles of which one is asked for; empty when anybody with access may answer, or when nobody is asked."""
+    asked = [gate for gate in snapshot.gates if gates.awaits_answer(spec.plan, gate)]
+    return tuple(sorted({role for gate in asked for role in gates.roles_of(spec.plan, gate)}))
+
+
+def _named(snapshot: Snapshot, command: Command) -> tuple[Gate, ...]:
+    return tuple(gate for gate in snapshot.gates if command.gate in (None, gate.id))
+
+
+def _skippable(snapshot: Snapshot, command: Command) -> tuple[Gate, ...]:
+    return tuple(
+        gate
+        for gate in _named(snapshot, command)
+        if not gate.passed and gate.answer is None and not gates.is_background(gate)
+    )
+
+
+def _may_answer(spec: RolloutSpec, gate: Gate, command: Command) -> bool:
+    roles = gates.roles_of(spec.plan, gate)
+    return not roles or command.roles is None or not _folded(roles).isdisjoint(_folded(command.roles))
+
+
+def _folded(roles: Iterable[str]) -> set[str]:
+    """The names of roles say the same in capital letters (as in CD-as-a-Service)."""
+    return {role.casefold() for role in roles}
+
+
+def _lacking_roles(spec: RolloutSpec, asked: Iterable[Gate], name: str) -> str:
+    roles = sorted({role for gate in asked for role in gates.roles_of(spec.plan, gate)})
+    return f"{name} asks for an approval by one of these roles: {', '.join(roles)}"

@@ -15,6 +15,13 @@ def may_start(spec: RolloutSpec, siblings: Iterable[StoredRollout]) -> bool:
     return set(spec.plan.depends_on) <= succeeded
 
 
+def is_ready(spec: RolloutSpec, snapshot: Snapshot) -> bool:
+    """Whether a waiting rollout, whose turn it is, waits for nothing any more but to be admitted."""
+    if snapshot.held:
+        return False
+    return (snapshot.cleared or not spec.plan.before) and all(gate.passed for gate in snapshot.gates)
+
+
 def is_blocked_by(spec: RolloutSpec, siblings: Iterable[StoredRollout]) -> str:
     """The target that this one waits for in vain, because it ended otherwise than in success; empty if there is none."""
     ended = {
@@ -42,7 +49,14 @@ def status_of(rollouts: Sequence[StoredRollout]) -> tuple[ReleaseStatus, str]:
 
 
 def _has_failed(snapshot: Snapshot) -> bool:
-    return snapshot.state in (State.ABORTING, State.RESTORING, State.ROLLED_BACK, State.REJECTED, State.CANCELLED)
+    return snapshot.state in (
+        State.ABORTING,
+        State.RESTORING,
+        State.ROLLED_BACK,
+        State.REJECTED,
+        State.CANCELLED,
+        State.FAILED,
+    )
 
 
 def _final_status(states: Sequence[State]) -> ReleaseStatus:
@@ -50,6 +64,6 @@ def _final_status(states: Sequence[State]) -> ReleaseStatus:
         return ReleaseStatus.SUCCEEDED
     if all(state is State.CANCELLED for state in states):
         return ReleaseStatus.CANCELLED
-    if any(state is State.ROLLED_BACK for state in states):
+    if any(state in (State.ROLLED_BACK, State.FAILED) for state in states):
         return ReleaseStatus.FAILED
     return ReleaseStatus.REJECTED if all(state is not State.SUCCEEDED for state in states) else ReleaseStatus.FAILED

@@ -13,23 +13,22 @@ from datetime import datetime
 import anyio
 
 from engine.clock import Clock
-from engine.model import TimerName
 
 LONGEST_SLEEP_SECONDS = 30.0
 """A jump of the wall clock (NTP, a suspended host) is noticed within this time."""
 
-Fire = Callable[[str, TimerName, datetime], None]
+Fire = Callable[[str, str, datetime], None]
 
 
 class Timers:
     def __init__(self, clock: Clock, fire: Fire) -> None:
         self._clock = clock
         self._fire = fire
-        self._heap: list[tuple[datetime, str, TimerName]] = []
-        self._armed: set[tuple[datetime, str, TimerName]] = set()
+        self._heap: list[tuple[datetime, str, str]] = []
+        self._armed: set[tuple[datetime, str, str]] = set()
         self._changed = anyio.Event()
 
-    def arm(self, rollout: str, name: TimerName, due_at: datetime) -> None:
+    def arm(self, rollout: str, name: str, due_at: datetime) -> None:
         """Fire once at `due_at`, at once if that has passed. Arming the same deadline again changes nothing."""
         entry = (due_at, rollout, name)
         if entry in self._armed:

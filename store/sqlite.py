@@ -30,10 +30,10 @@ _INSERT_ROLLOUT = (
 )
 _UPDATE_ROLLOUT = "UPDATE rollout SET state = ?, final = ?, seq = ?, snapshot = ? WHERE id = ? AND seq = ?"
 _INSERT_JOURNAL = "INSERT INTO journal (rollout, seq, at, body) VALUES (?, ?, ?, ?)"
-_END_ACTIONS = "UPDATE action SET pending = 0 WHERE rollout = ? AND pending = 1 AND number <> ?"
+_END_ACTIONS = "UPDATE action SET pending = 0 WHERE rollout = ? AND pending = 1"
 _INSERT_ACTION = (
     "INSERT INTO action (rollout, number, name, args, pending, attempt) VALUES (?, ?, ?, ?, 1, ?) "
-    "ON CONFLICT (rollout, number) DO UPDATE SET attempt = excluded.attempt"
+    "ON CONFLICT (rollout, number) DO UPDATE SET pending = 1, attempt = excluded.attempt"
 )
 _FINAL = ", ".join(f"'{status}'" for status in sorted(FINAL_STATUSES))
 _DELETE_TIMERS = "DELETE FROM timer WHERE rollout = ?"
@@ -114,15 +114,16 @@ class SqliteStore:
         guarded: list[Statement] = [
             (_UPDATE_ROLLOUT, (snapshot.state, final, snapshot.seq, _encode(snapshot), spec.id, commit.previous_seq))
         ]
-        action = snapshot.action
         plain: list[Statement] = [
             (_INSERT_JOURNAL, (spec.id, entry.seq, _text(entry.at), _encode(entry))),
-            (_END_ACTIONS, (spec.id, action.number if action else 0)),
+            (_END_ACTIONS, (spec.id,)),
             (_DELETE_TIMERS, (spec.id,)),
         ]
-        if action is not None:
-            plain.append((_INSERT_ACTION, (spec.id, action.number, action.name, _encode(action.args), action.attempt)))
-        plain.extend((_INSERT_TIMER, (spec.id, name, _text(at))) for name, at in snapshot.timers.items())
+        plain.extend(
+            (_INSERT_ACTION, (spec.id, action.number, action.name, _encode(action.args), action.attempt))
+            for action in snapshot.pending
+        )
+        plain.extend((_INSERT_TIMER, (spec.id, name, _text(at))) for name, at in snapshot.deadlines.items())
         await self.writer.submit(guarded=guarded, plain=plain)
 
     async def unfinished_releases(self) -> list[Release]:

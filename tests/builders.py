@@ -32,7 +32,7 @@ def percent(weight: float) -> SetWeight:
 
 
 def error_rate(limit: float = 0.01, *, runs: int = 2, interval: float = 10.0, **options: object) -> Analysis:
-    query = Query("error-rate", "metrics", "errors", upper=limit, no_data=NoDataPolicy.HOLD)
+    query = Query("error-rate", "metrics", "errors", upper=limit, no_data=NoDataPolicy.EXTEND)
     return Analysis(queries=(query,), interval_seconds=interval, runs=runs, **options)  # type: ignore[arg-type]
 
 

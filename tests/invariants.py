@@ -53,10 +53,9 @@ class Journal:
             raise Violation(f"{rollout}: weight {snapshot.weight}")
         if snapshot.weight > allowed_weight(commit.spec, snapshot):
             raise Violation(f"{rollout}: weight {snapshot.weight} in {snapshot.state} at step {snapshot.step}")
-        if snapshot.state in FINAL_STATES and snapshot.action is not None:
-            raise Violation(f"{rollout}: ended with {snapshot.action} pending")
-        if snapshot.action is not None:
-            self.ordered.setdefault(rollout, set()).add(snapshot.action.number)
+        if snapshot.state in FINAL_STATES and snapshot.pending:
+            raise Violation(f"{rollout}: ended with {snapshot.pending} pending")
+        self.ordered.setdefault(rollout, set()).update(action.number for action in snapshot.pending)
         story.append(entry)
         self.snapshots[rollout] = snapshot
         self.notify()

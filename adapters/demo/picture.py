@@ -136,7 +136,7 @@ def _position(plan: TargetPlan, snapshot: Snapshot) -> int:
 def _detail(snapshot: Snapshot) -> str:
     if snapshot.state in _UNDOING:
         return snapshot.reason
-    samples = snapshot.progress.samples
+    samples = [sample for gate in snapshot.gates for sample in gate.samples]
     if snapshot.state is State.ANALYSING and samples:
         return f"measured {len(samples)} times, lately {_percent(samples[-1].values)}"
     return ""

@@ -2,7 +2,7 @@
 
 A 2xx answer is success. Anything else is a failed contact, which the step's `retries` repeat; the engine waits in
 between, and counts the attempts in the journal, so that a restart neither forgets nor adds one. The address that a
-called side answers to carries a token for exactly this step (`engine.decide.sign_callback`). Messages name the called
+called side answers to carries a token for exactly this step (`engine.gates.sign_callback`). Messages name the called
 host and nothing else of the request, because paths, headers and bodies may hold secrets.
 """
 
@@ -26,9 +26,9 @@ from adapters.hooks.templates import (
     variables_in,
 )
 from adapters.secrets import Secrets, SecretUnreadable
-from engine.decide import sign_callback
 from engine.errors import ActionError, Rejected, Retryable
 from engine.events import ActionSucceeded
+from engine.gates import sign_callback, step_of
 from engine.model import Action, RolloutSpec, Snapshot, Webhook
 
 CONTACT_SECONDS = 30.0
@@ -58,12 +58,11 @@ class WebhookCaller:
 
     async def perform(self, spec: RolloutSpec, snapshot: Snapshot, action: Action) -> ActionSucceeded:
         """Raises `Retryable` while the step has retries left, else `Rejected`."""
-        index = action.args["step"]
-        assert isinstance(index, int)
-        step = spec.plan.steps[index]
+        gate_id = str(action.args["gate"])
+        step = step_of(spec.plan, gate_id)
         assert isinstance(step, Webhook)
         try:
-            call = await self._render(step, spec, snapshot, action, index)
+            call = await self._render(step, spec, snapshot, gate_id)
         except (TemplateError, SecretUnreadable) as error:
             raise Rejected(f"webhook {step.name}: {error}") from error
         status = await self._contact(step, call, action.attempt)
@@ -72,13 +71,13 @@ class WebhookCaller:
 
     # --- what is sent --------------------------------------------------------------------------------------------------
 
-    async def _render(self, step: Webhook, spec: RolloutSpec, snapshot: Snapshot, action: Action, index: int) -> _Call:
+    async def _render(self, step: Webhook, spec: RolloutSpec, snapshot: Snapshot, gate_id: str) -> _Call:
         used = frozenset[str]().union(*map(variables_in, templates_of(step)))
         variables = rollout_variables(spec, snapshot, step.context)
-        variables |= self._callback(step, spec, index, used)
+        variables |= self._callback(step, spec, gate_id, used)
         secrets = {f"secrets.{name}": await self._secrets.read(name) for name in self._named(used)}
         variables |= secrets
-        headers = CIMultiDict({"Idempotency-Key": f"{quote(spec.id)}/{action.number}", "User-Agent": "headgate"})
+        headers = CIMultiDict({"Idempotency-Key": f"{quote(spec.id)}/{gate_id}", "User-Agent": "headgate"})
         for header in step.headers:
             headers[_header_name(step, header.key)] = _header_value(step, header.key, render(header.value, variables))
         body = self._render_body(step, variables, headers)
@@ -93,7 +92,7 @@ class WebhookCaller:
         names = [name.partition(".")[2] for name in sorted(used) if name.startswith("secrets.")]
         return [name for name in names if name in self._secrets.names]
 
-    def _callback(self, step: Webhook, spec: RolloutSpec, index: int, used: frozenset[str]) -> dict[str, str]:
+    def _callback(self, step: Webhook, spec: RolloutSpec, gate_id: str, used: frozenset[str]) -> dict[str, str]:
         if not step.callback and "armory.callbackUri" not in used:
             return {}
         if self._public_url is None:
@@ -101,7 +100,7 @@ class WebhookCaller:
                 "the called side is to call back, but nobody told the daemon how it is reached; set publicUrl in its "
                 "settings, or disableCallback on the webhook"
             )
-        rollout, token = quote(spec.id, safe=""), sign_callback(spec, index)
+        rollout, token = quote(spec.id, safe=""), sign_callback(spec, gate_id)
         return {"armory.callbackUri": f"{self._public_url}/v1/callbacks/{rollout}/{token}"}
 
     def _render_body(self, step: Webhook, variables: Mapping[str, str], headers: CIMultiDict[str]) -> bytes | None:

@@ -130,6 +130,8 @@ class ReleaseBody(Body, frozen=True):
     """Where the release can be seen; empty when the daemon was not told how it is reached."""
     rollback_of: str = ""
     """The release that this one takes back; empty for one that brings a version of its own."""
+    retry_of: str = ""
+    """The release that this one tries again."""
 
 
 class Accepted(Body, frozen=True):
@@ -160,6 +162,24 @@ class StepBody(Body, frozen=True):
     """What the current step has come to, in words."""
 
 
+class GateBody(Body, frozen=True):
+    """One condition that is waited for: a step's, or one before, after or beside the deployment."""
+
+    id: str
+    """Names it in an order that answers one of several."""
+    kind: str
+    text: str
+    passed: bool
+    note: str
+    """What it has come to, in words."""
+    since: datetime
+    due: datetime | None
+    """When it is looked at again: its end, its expiry, its next run or its deadline."""
+    awaits_answer: bool
+    roles: tuple[str, ...]
+    """Who may answer; empty means anybody."""
+
+
 class WeightBody(Body, frozen=True):
     asked: float
     served: float
@@ -185,6 +205,7 @@ class RolloutBody(Body, frozen=True):
     timers: dict[str, datetime]
     doing: str
     """What is being done or waited for, in words; empty at the end."""
+    gates: tuple[GateBody, ...]
     awaits_answer: bool
     roles: tuple[str, ...]
     """Who may answer; empty means anybody."""
@@ -215,6 +236,8 @@ class EntryBody(Body, frozen=True):
     step: int
     text: str
     weight: WeightBody | None
+    output: str = ""
+    """What a test that was run has said."""
 
 
 class JournalBody(Body, frozen=True):

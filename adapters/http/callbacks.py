@@ -18,8 +18,8 @@ from adapters.http.bodies import CallbackBody, CallbackTaken, ErrorCode
 from adapters.http.failures import ApiFailure, json_answer
 from adapters.http.requests import read_body
 from adapters.http.service import Service
-from engine.decide import sign_callback
 from engine.feed import EntryNews, News
+from engine.gates import all_ids, sign_callback, step_of
 from engine.model import Verdict, Webhook
 from engine.ports import StoredRollout
 
@@ -59,8 +59,9 @@ class Callbacks:
             (one for one in await self._service.rollouts(rollout.partition(".")[0]) if one.spec.id == rollout), None
         )
         if stored is not None:
-            steps = [index for index, step in enumerate(stored.spec.plan.steps) if isinstance(step, Webhook)]
-            good = [hmac.compare_digest(sign_callback(stored.spec, index).encode(), token.encode()) for index in steps]
+            plan = stored.spec.plan
+            called = [gate_id for gate_id in all_ids(plan) if isinstance(step_of(plan, gate_id), Webhook)]
+            good = [hmac.compare_digest(sign_callback(stored.spec, one).encode(), token.encode()) for one in called]
             if any(good):
                 return stored
         raise ApiFailure(ErrorCode.NOT_FOUND, "there is nothing at this address")
@@ -83,9 +84,9 @@ def _not_awaited() -> ApiFailure:
 
 
 def _is_awaited(stored: StoredRollout, token: str) -> bool:
-    progress = stored.snapshot.progress
-    awaited = hmac.compare_digest(progress.callback_token.encode(), token.encode())
-    return awaited and progress.answer is None
+    waiting = [gate for gate in stored.snapshot.gates if gate.answer is None and not gate.passed]
+    awaited = [hmac.compare_digest(gate.callback_token.encode(), token.encode()) for gate in waiting]
+    return any(awaited)
 
 
 async def _is_recorded(news: MemoryObjectReceiveStream[News], rollout: str) -> bool:

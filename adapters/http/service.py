@@ -68,7 +68,7 @@ class Service:
             status, reason = status_of(rollouts)
             if status not in FINAL_STATUSES:
                 release = replace(release, status=status, reason=reason)
-        return release_detail(release, rollouts, self.public_url)
+        return release_detail(release, rollouts, self.public_url, self.engine.why_waiting)
 
     def body(self, release: Release) -> ReleaseBody:
         return release_body(release, self.public_url)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from adapters.http.bodies import (
     EntryBody,
+    GateBody,
     ParkedBody,
     ReleaseBody,
     ReleaseDetail,
@@ -14,6 +15,7 @@ from adapters.http.bodies import (
     StepStanding,
     WeightBody,
 )
+from engine import gates
 from engine.model import (
     FINAL_STATES,
     FULL_WEIGHT,
@@ -22,20 +24,24 @@ from engine.model import (
     Analysis,
     Approval,
     Await,
+    Expose,
+    Gate,
     JournalEntry,
+    Parallel,
     Pause,
     Release,
     RolloutSpec,
+    RunCommand,
+    RunJob,
     Settle,
     SetWeight,
     Snapshot,
     State,
     Step,
     TargetPlan,
-    Verdict,
     Webhook,
 )
-from engine.orders import awaits_answer
+from engine.orders import awaits_answer, roles_asked
 from engine.ports import StoredRollout
 from strategies.durations import in_words
 
@@ -58,19 +64,21 @@ def release_body(release: Release, public_url: str | None) -> ReleaseBody:
         targets=tuple(rollout.removeprefix(f"{release.id}.") for rollout in release.rollouts),
         link=f"{public_url}/v1/releases/{release.id}" if public_url is not None else "",
         rollback_of=release.rollback_of,
+        retry_of=release.retry_of,
     )
 
 
-def release_detail(release: Release, rollouts: Sequence[StoredRollout], public_url: str | None) -> ReleaseDetail:
-    bodies = tuple(rollout_body(stored.spec, stored.snapshot) for stored in rollouts)
+def release_detail(
+    release: Release, rollouts: Sequence[StoredRollout], public_url: str | None, why_waiting: Callable[[str], str]
+) -> ReleaseDetail:
+    """`why_waiting` says what keeps a rollout from beginning, by its id."""
+    bodies = tuple(rollout_body(stored.spec, stored.snapshot, why_waiting(stored.spec.id)) for stored in rollouts)
     return ReleaseDetail(release=release_body(release, public_url), rollouts=bodies)
 
 
-def rollout_body(spec: RolloutSpec, snapshot: Snapshot) -> RolloutBody:
+def rollout_body(spec: RolloutSpec, snapshot: Snapshot, waiting: str = "") -> RolloutBody:
     plan = spec.plan
-    current = plan.steps[snapshot.step] if 0 <= snapshot.step < len(plan.steps) else None
     parked = ParkedBody(state=snapshot.parked.origin, error=snapshot.parked.error) if snapshot.parked else None
-    asks = awaits_answer(spec, snapshot)
     return RolloutBody(
         id=spec.id,
         target=plan.target,
@@ -81,10 +89,11 @@ def rollout_body(spec: RolloutSpec, snapshot: Snapshot) -> RolloutBody:
         step=snapshot.step + 1,
         steps=_steps(plan, snapshot),
         weight=WeightBody(asked=percent(snapshot.weight), served=percent(snapshot.served)),
-        timers={str(name): at for name, at in snapshot.timers.items()},
-        doing=_doing(spec, snapshot),
-        awaits_answer=asks,
-        roles=current.roles if asks and isinstance(current, Approval) else (),
+        timers={str(name): at for name, at in snapshot.deadlines.items()},
+        doing=_doing(spec, snapshot, waiting),
+        gates=tuple(_gate_body(plan, gate) for gate in snapshot.gates),
+        awaits_answer=awaits_answer(spec, snapshot),
+        roles=roles_asked(spec, snapshot),
         held=snapshot.held,
         parked=parked,
         reason=snapshot.reason,
@@ -107,6 +116,7 @@ def entry_body(entry: JournalEntry, target: str) -> EntryBody:
         step=entry.step + 1,
         text=entry.text,
         weight=WeightBody(asked=percent(int(asked or 0)), served=percent(int(served or 0))) if weights else None,
+        output=str(entry.detail.get("output") or ""),
     )
 
 
@@ -126,11 +136,20 @@ def describe_step(step: Step) -> tuple[str, str]:
             return "pause", f"until approved{who}{expires}"
         case Analysis():
             names = ", ".join(query.name for query in step.queries)
-            times = "once" if step.runs == 1 else f"{step.runs} times"
+            times = "all the time" if not step.runs else "once" if step.runs == 1 else f"{step.runs} times"
             return "analysis", f"{names}, {times}, every {in_words(step.interval_seconds)}"
         case Webhook():
             back = f", answers within {in_words(step.timeout_seconds)}" if step.callback else ""
             return "runWebhook", f"{step.name}{back}"
+        case RunJob():
+            return "runJob", f"{step.name}, within {in_words(step.timeout_seconds)}"
+        case RunCommand():
+            return "runCommand", f"{step.name}, within {in_words(step.timeout_seconds)}"
+        case Expose():
+            return "exposeServices", f"{', '.join(step.services)}, for {in_words(step.ttl_seconds)}"
+        case Parallel():
+            inner = (" ".join(describe_step(one)) for one in step.steps)
+            return "all of", "; ".join(inner)
 
 
 def _steps(plan: TargetPlan, snapshot: Snapshot) -> tuple[StepBody, ...]:
@@ -138,7 +157,9 @@ def _steps(plan: TargetPlan, snapshot: Snapshot) -> tuple[StepBody, ...]:
     for index, step in enumerate(plan.steps):
         kind, text = describe_step(step)
         standing = _standing(plan, snapshot, index)
-        note = _note(step, snapshot) if standing is StepStanding.CURRENT else ""
+        ids = gates.ids_of_step(plan, index) if standing is StepStanding.CURRENT else ()
+        notes = (_note(gates.step_of(plan, gate.id), gate) for gate in snapshot.gates if gate.id in ids)
+        note = "; ".join(note for note in notes if note)
         bodies.append(StepBody(number=index + 1, kind=kind, text=text, standing=standing, note=note))
     return tuple(bodies)
 
@@ -158,43 +179,91 @@ def _skips_steps(plan: TargetPlan, snapshot: Snapshot) -> bool:
     return bool(modes) and all(modes) and "canary" not in modes
 
 
-def _note(step: Step, snapshot: Snapshot) -> str:
-    progress = snapshot.progress
+def _note(step: Step, gate: Gate) -> str:
     match step:
-        case Analysis() if progress.verdict is not None:
-            verdict = "passed" if progress.verdict is Verdict.PASSED else "failed"
-            return f"{verdict}: {progress.verdict_reason}"
+        case Analysis() if gate.verdict is not None:
+            return f"{gate.verdict}: {gate.verdict_reason}"
         case Analysis():
-            runs = f"{len(progress.samples)} of {step.runs} runs"
-            again = f", {progress.empty_runs} without data" if progress.empty_runs else ""
-            return runs + again
-        case Webhook() if progress.called and step.callback and progress.answer is None:
+            runs = f"{gate.counted} of {step.runs} runs" if step.runs else f"{gate.counted} runs"
+            outside = f", {gate.failed_runs} outside of the limits" if gate.failed_runs else ""
+            again = f", {gate.empty_runs} without data" if gate.empty_runs else ""
+            return runs + outside + again
+        case Webhook() if gate.called and step.callback and gate.answer is None:
             return "called; waits for the call back"
         case _:
-            return progress.answer_reason
+            return gate.answer_reason
+
+
+def _gate_body(plan: TargetPlan, gate: Gate) -> GateBody:
+    step = gates.step_of(plan, gate.id)
+    kind, text = describe_step(step)
+    asks = gates.awaits_answer(plan, gate)
+    return GateBody(
+        id=gate.id,
+        kind=kind,
+        text=text,
+        passed=gate.passed,
+        note=_note(step, gate) or gate.failure,
+        since=gate.started_at,
+        due=gate.due_at,
+        awaits_answer=asks,
+        roles=tuple(sorted(gates.roles_of(plan, gate))) if asks else (),
+    )
 
 
 # --- what is going on --------------------------------------------------------------------------------------------------
 
 
-def _doing(spec: RolloutSpec, snapshot: Snapshot) -> str:
+def _doing(spec: RolloutSpec, snapshot: Snapshot, waiting: str) -> str:
     if snapshot.state in FINAL_STATES:
         return ""
     if snapshot.state is State.PARKED:
         return "parked until somebody resumes or aborts it"
     if snapshot.action is not None:
         return _describe_action(snapshot.action, snapshot.failures, snapshot.failure)
-    if snapshot.state is State.WAITING:
-        needed = ", ".join(spec.plan.depends_on)
-        return f"waits for {needed}" if needed else "waits to begin"
     if snapshot.held:
         return "held until somebody resumes or aborts it"
+    if snapshot.state is State.WAITING:
+        return _describe_beginning(spec, snapshot, waiting)
     operation = snapshot.procedure[snapshot.cursor] if snapshot.cursor < len(snapshot.procedure) else None
     if isinstance(operation, Await | Settle):
         return f"waits until {operation.name}" if isinstance(operation, Await) else operation.name
-    if awaits_answer(spec, snapshot):
+    return _describe_gates(spec, snapshot) or "about to go on"
+
+
+def _describe_beginning(spec: RolloutSpec, snapshot: Snapshot, waiting: str) -> str:
+    if snapshot.cleared and (conditions := _describe_gates(spec, snapshot)):
+        return conditions
+    if waiting:
+        return waiting
+    needed = ", ".join(spec.plan.depends_on)
+    return f"waits for {needed}" if needed and not snapshot.cleared else "waits to begin"
+
+
+def _describe_gates(spec: RolloutSpec, snapshot: Snapshot) -> str:
+    """What the conditions that are not met yet wait for, each way of waiting once."""
+    waiting = [gate for gate in snapshot.gates if not gate.passed and not gates.is_background(gate)]
+    return "; ".join(dict.fromkeys(_describe_gate(spec.plan, gate) for gate in waiting))
+
+
+def _describe_gate(plan: TargetPlan, gate: Gate) -> str:
+    if gates.awaits_answer(plan, gate):
         return "waits for an answer: approve or reject"
-    return _describe_waiting(snapshot.state)
+    if gate.failures and gate.action is not None:
+        return _describe_action(gate.action, gate.failures, gate.failure)
+    match gates.step_of(plan, gate.id):
+        case Pause():
+            return "pauses"
+        case Analysis():
+            return "waits for the next measurement"
+        case Webhook() as step:
+            return f"waits for webhook {step.name} to call back" if gate.called else f"calls webhook {step.name}"
+        case RunJob() | RunCommand() as step:
+            return f"waits for the end of {step.name}"
+        case Expose() as step:
+            return f"makes {', '.join(step.services)} reachable"
+        case Approval():
+            return "about to go on"
 
 
 def _describe_action(action: Action, failures: int, failure: str) -> str:
@@ -202,15 +271,3 @@ def _describe_action(action: Action, failures: int, failure: str) -> str:
         times = "once" if failures == 1 else f"{failures} times"
         return f"{action.name}, which is tried again; it has failed {times}, lately: {failure}"
     return action.name
-
-
-def _describe_waiting(state: State) -> str:
-    match state:
-        case State.PAUSING:
-            return "pauses"
-        case State.ANALYSING:
-            return "waits for the next measurement"
-        case State.CALLING:
-            return "waits for the call back"
-        case _:
-            return "about to go on"

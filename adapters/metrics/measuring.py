@@ -16,6 +16,7 @@ import anyio
 from adapters.metrics.outcome import MetricProvider, Outcome, OutcomeKind
 from adapters.metrics.outcome import Query as RenderedQuery
 from engine.events import ActionSucceeded, Measured, Measurements, MeasureOutcome
+from engine.gates import step_of
 from engine.model import Action, Analysis, Query, RolloutSpec, Snapshot
 
 _OUTCOMES = {
@@ -25,6 +26,10 @@ _OUTCOMES = {
     OutcomeKind.SEVERAL_SERIES: MeasureOutcome.SEVERAL_SERIES,
     OutcomeKind.ERROR: MeasureOutcome.ERROR,
 }
+
+
+_KEPT_INTERVALS = 10
+"""How much of the past a measurement without an end needs of a provider that keeps samples itself."""
 
 
 class QueryNotRendered(Exception):
@@ -53,8 +58,9 @@ class Measurer:
     async def prepare(self, spec: RolloutSpec, snapshot: Snapshot, action: Action) -> ActionSucceeded:
         """Tell the providers what the step will ask, so that the first window has its samples."""
         step = _analysis(spec, action)
-        start = snapshot.progress.started_at or snapshot.entered_at
-        longest = timedelta(seconds=step.interval_seconds * step.runs + step.patience_seconds)
+        start = next((gate.started_at for gate in snapshot.gates if gate.id == action.args["gate"]), snapshot.entered_at)
+        runs = step.runs or _KEPT_INTERVALS
+        longest = timedelta(seconds=step.interval_seconds * runs + step.patience_seconds)
         for query in step.queries:
             provider = self._providers.get(query.provider)
             if isinstance(provider, PreparingProvider):
@@ -95,8 +101,6 @@ class Measurer:
 
 
 def _analysis(spec: RolloutSpec, action: Action) -> Analysis:
-    index = action.args["step"]
-    assert isinstance(index, int)
-    step = spec.plan.steps[index]
+    step = step_of(spec.plan, str(action.args["gate"]))
     assert isinstance(step, Analysis)
     return step

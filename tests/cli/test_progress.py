@@ -19,6 +19,7 @@ from adapters.http.views import describe_step, entry_body, release_detail, rollo
 from engine.model import (
     Analysis,
     Approval,
+    Gate,
     JournalEntry,
     Parked,
     Pause,
@@ -29,8 +30,6 @@ from engine.model import (
     Snapshot,
     State,
     Step,
-    StepProgress,
-    TimerName,
     Verdict,
     Webhook,
 )
@@ -51,7 +50,7 @@ PAUSING = Snapshot(
     facts={"web.mode": "canary"},
     weight=2_500,
     served=2_500,
-    timers={TimerName.STEP: START + timedelta(seconds=90)},
+    gates=(Gate("step:1", START, due_at=START + timedelta(seconds=90)),),
 )
 
 
@@ -60,7 +59,7 @@ def advise(command: str) -> str:
 
 
 def detail_of(snapshot: Snapshot, spec: RolloutSpec = SPEC, release: Release = RELEASE) -> ReleaseDetail:
-    return release_detail(release, [StoredRollout(spec, snapshot)], None)
+    return release_detail(release, [StoredRollout(spec, snapshot)], None, lambda rollout: "")
 
 
 def line_of(snapshot: Snapshot, text: str) -> EntryLine:
@@ -87,7 +86,7 @@ def test_lines_leave_out_the_machinery_and_say_what_a_step_asks_for() -> None:
 
 def test_lines_say_once_what_a_person_has_to_do() -> None:
     progress, out, _ = plain()
-    waiting = replace(PAUSING, state=State.APPROVING, step=2, timers={})
+    waiting = replace(PAUSING, state=State.APPROVING, step=2, gates=(Gate("step:2", START),))
     progress.begin(detail_of(waiting))
     progress.stand(detail_of(waiting))
     progress.entry(line_of(waiting, "step 3 of 4"))
@@ -126,7 +125,7 @@ def test_a_terminal_shows_one_line_for_each_target_and_the_last_words() -> None:
     assert "━━━━━───────────────  25 %  pausing  step 2/4: pause 90 seconds; 1 min 18 s left" in shown
     assert "word 9" in shown
     assert "word 3" not in shown
-    waiting = replace(PAUSING, state=State.APPROVING, step=2, timers={})
+    waiting = replace(PAUSING, state=State.APPROVING, step=2, gates=(Gate("step:2", START),))
     panel.entry(line_of(waiting, "step 3 of 4"))
     assert "headgate approve r1 --target production --expect-step 3" in screen(panel, console)
 
@@ -226,9 +225,9 @@ def test_steps_in_words(step: Step, words: tuple[str, str]) -> None:
 def test_what_an_analysis_has_come_to() -> None:
     step = Analysis((Query("a", "p", ""),), 60.0, 3)
     spec = rollout_spec(target_plan([step]))
-    snapshot = replace(PAUSING, state=State.ANALYSING, step=0, progress=StepProgress(empty_runs=2))
+    snapshot = replace(PAUSING, state=State.ANALYSING, step=0, gates=(Gate("step:0", START, empty_runs=2),))
     assert rollout_body(spec, snapshot).steps[0].note == "0 of 3 runs, 2 without data"
-    judged = replace(snapshot, progress=StepProgress(verdict=Verdict.FAILED, verdict_reason="a = 5"))
+    judged = replace(snapshot, gates=(Gate("step:0", START, verdict=Verdict.FAILED, verdict_reason="a = 5"),))
     assert rollout_body(spec, judged).steps[0].note == "failed: a = 5"
 
 

@@ -13,6 +13,7 @@ import anyio
 
 from engine.errors import Rejected, Retryable
 from engine.events import ActionSucceeded, Measured, Measurements, MeasureOutcome
+from engine.gates import step_of
 from engine.model import Action, ActionKind, Analysis, RolloutSpec, Snapshot
 from engine.observation import Observation, RouteObservation, Template, WorkloadObservation
 from tests.invariants import Journal, Violation
@@ -134,7 +135,7 @@ class ModelWorld:
         raise fault
 
     def _measure(self, spec: RolloutSpec, snapshot: Snapshot, action: Action) -> Measurements:
-        step = spec.plan.steps[snapshot.step]
+        step = step_of(spec.plan, str(action.args["gate"]))
         assert isinstance(step, Analysis)
         results = []
         for query in step.queries:

@@ -34,7 +34,7 @@ async def drive(stage: Stage, kind: str) -> None:
         if await stage.store.release("r1") is None:
             await engine.submit(release_plan(plan_of(kind)), by="a test", source="test")
         await stage.until(lambda: has_come_to(stage, State.APPROVING) or has_ended(stage))
-        if has_come_to(stage, State.APPROVING) and stage.snapshot().progress.answer is None:
+        if has_come_to(stage, State.APPROVING) and all(gate.answer is None for gate in stage.snapshot().gates):
             abort = "late abort" in kind
             await engine.command("r1", order(CommandKind.ABORT if abort else CommandKind.APPROVE))
         await stage.until_ended()

@@ -7,7 +7,7 @@ from datetime import timedelta
 import anyio
 import pytest
 
-from engine.model import Approval, Pause, ReleaseStatus, State, TimerName
+from engine.model import Approval, Pause, ReleaseStatus, State
 from tests.builders import percent, release_plan, target_plan
 from tests.clocks import run_in_virtual_time
 from tests.engine.stage import Stage
@@ -30,7 +30,7 @@ def test_a_pause_of_60_s_that_had_run_40_s_has_20_s_left_in_each_of_200_rollouts
     async def story() -> None:
         stage = Stage()
         await begin(stage, {f"app{number}": 60.0 for number in range(MANY)})
-        deadlines = {rollout: at.timers[TimerName.STEP] for rollout, at in stage.journal.snapshots.items()}
+        deadlines = {rollout: at.deadlines["step:1"] for rollout, at in stage.journal.snapshots.items()}
         latest = max(deadlines.values())
         await anyio.sleep((latest - timedelta(seconds=20) - stage.clock.now()).total_seconds())
         async with stage.daemon():

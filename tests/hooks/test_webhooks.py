@@ -20,9 +20,9 @@ from adapters.hooks import webhooks
 from adapters.hooks.webhooks import WebhookCaller
 from adapters.secrets import Secrets
 from adapters.settings import SecretReference
-from engine.decide import sign_callback
 from engine.errors import ActionError, Rejected, Retryable
 from engine.events import ActionSucceeded
+from engine.gates import sign_callback
 from engine.model import Action, ActionKind, RolloutSpec, Snapshot, State, Webhook, WebhookHeader
 from tests.builders import percent, rollout_spec, target_plan
 from tests.clocks import START
@@ -90,7 +90,7 @@ async def call(
 ) -> ActionSucceeded:
     spec = rollout(hook)
     snapshot = Snapshot(State.CALLING, START, step=1, facts={"web.canary_name": "web-7f9c"})
-    action = Action(7, "call:2:smoke", ActionKind.CALL_WEBHOOK, {"step": 1}, attempt=attempt)
+    action = Action(7, "call:2:smoke", ActionKind.CALL_WEBHOOK, {"gate": "step:1"}, attempt=attempt)
     async with aiohttp.ClientSession() as session:
         return await WebhookCaller(session, secrets or Secrets({}, {}), public_url).perform(spec, snapshot, action)
 
@@ -121,8 +121,8 @@ async def test_the_call_carries_what_the_file_asks_for(called: CalledSide) -> No
     assert (received.method, received.path) == ("PUT", "/run/shop?region=eu")
     assert received.headers["X-Team"] == "shop"
     assert received.headers["Content-Type"] == "application/json"
-    assert received.headers["Idempotency-Key"] == "r1.production/7"
-    token = sign_callback(rollout(step), 1)
+    assert received.headers["Idempotency-Key"] == "r1.production/step:1"
+    token = sign_callback(rollout(step), "step:1")
     assert json.loads(received.body) == {
         "app": "shop",
         "rs": "web-7f9c",
@@ -135,7 +135,7 @@ async def test_the_call_carries_what_the_file_asks_for(called: CalledSide) -> No
 async def test_names_that_an_address_cannot_hold_are_encoded_in_the_callback(called: CalledSide) -> None:
     step = hook(called.url, body="{{armory.callbackUri}}")
     spec = rollout_spec(target_plan([step]), rollout="r1.eu/west 1")
-    action = Action(1, "call", ActionKind.CALL_WEBHOOK, {"step": 0})
+    action = Action(1, "call", ActionKind.CALL_WEBHOOK, {"gate": "step:0"})
     async with aiohttp.ClientSession() as session:
         await WebhookCaller(session, Secrets({}, {}), PUBLIC).perform(spec, Snapshot(State.CALLING, START), action)
     assert called.requests[0].body.startswith(f"{PUBLIC}/v1/callbacks/r1.eu%2Fwest%201/")

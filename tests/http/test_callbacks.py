@@ -15,8 +15,8 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from adapters.http.bodies import CommandBody
-from engine.decide import sign_callback
 from engine.events import CommandKind
+from engine.gates import sign_callback
 from engine.model import State
 from tests.http.stage import WEBHOOK, Daemon, Stage, submission, until
 
@@ -157,7 +157,7 @@ async def test_an_address_that_was_never_given_out_is_not_found(daemon: Daemon, 
         status, body = await post(daemon, wrong, {"success": True})
         assert (status, body["error"]["message"]) == (404, "there is nothing at this address")
     stored = daemon.running.engine.rollouts(release)[0]
-    other_step = path.replace(token, sign_callback(stored.spec, 1))
+    other_step = path.replace(token, sign_callback(stored.spec, "step:1"))
     assert (await post(daemon, other_step, {"success": True}))[0] == 404
     assert (await daemon.rollout(release)).state is State.CALLING
 

@@ -34,7 +34,9 @@ from engine.bus import Bus
 from engine.clock import SystemClock
 from engine.daemon import start_engine
 from engine.events import ActionSucceeded, Command, CommandKind, Measured, Measurements, MeasureOutcome
-from engine.model import FINAL_STATUSES, Action, ActionKind, Analysis, ReleasePlan, RolloutSpec, Snapshot, State
+from engine.gates import step_of
+from engine.model import FINAL_STATUSES, Action, ActionKind, Analysis, ReleasePlan, RolloutSpec, Snapshot
+from engine.orders import awaits_answer
 from engine.ports import Commit
 from store.sqlite import SqliteStore, open_store
 from strategies.canary import CanaryStrategy
@@ -77,7 +79,7 @@ class MortalActuator:
             return ActionSucceeded(action.number)
         if action.kind is not ActionKind.MEASURE:
             return await self._actuator.perform(spec, snapshot, action)
-        step = spec.plan.steps[snapshot.step]
+        step = step_of(spec.plan, str(action.args["gate"]))
         assert isinstance(step, Analysis)
         value = 0.5 if spec.plan.namespace.startswith(BAD_NAMESPACE) else 0.0
         results = tuple(Measured(query.name, MeasureOutcome.VALUE, value) for query in step.queries)
@@ -128,7 +130,7 @@ async def live(kubeconfig: Path, path: Path, deaths: Deaths, plans: list[Release
         while not await _all_ended(store, plans):
             for plan in plans:
                 for stored in engine.rollouts(plan.application):
-                    if stored.snapshot.state is State.APPROVING and stored.snapshot.progress.answer is None:
+                    if awaits_answer(stored.spec, stored.snapshot):
                         await engine.command(plan.application, Command(CommandKind.APPROVE, by="nursery"))
             await anyio.sleep(0.01)
 

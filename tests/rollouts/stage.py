@@ -35,6 +35,7 @@ from engine.bus import Bus
 from engine.clock import SystemClock
 from engine.daemon import Engine, start_engine
 from engine.events import ActionSucceeded, Measured, Measurements, MeasureOutcome
+from engine.gates import step_of
 from engine.model import (
     FINAL_STATUSES,
     Action,
@@ -90,7 +91,7 @@ class MeasuredActuator:
             return ActionSucceeded(action.number)
         if action.kind is not ActionKind.MEASURE:
             return await self._cluster.perform(spec, snapshot, action)
-        step = spec.plan.steps[snapshot.step]
+        step = step_of(spec.plan, str(action.args["gate"]))
         assert isinstance(step, Analysis)
         value = self.error_rate.get(spec.plan.namespace, 0.0)
         results = tuple(Measured(query.name, MeasureOutcome.VALUE, value) for query in step.queries)

@@ -51,7 +51,7 @@ def decision(before: StoredRollout, text: str = "noted", **changes: object) -> C
 async def test_what_is_committed_is_there_after_a_restart(tmp_path: Path) -> None:
     path, one = tmp_path / "headgate.db", stored()
     action = Action(1, "record:web", ActionKind.RECORD, {"workload": "web"})
-    timers = {TimerName.STEP: START + timedelta(seconds=60)}
+    timers = {TimerName.WAIT: START + timedelta(seconds=60)}
     async with open_store(path) as store:
         await store.add_release(release(), [one], START)
         await store.commit(decision(one, "began", state=State.PREPARING, action=action, timers=timers))
@@ -62,7 +62,7 @@ async def test_what_is_committed_is_there_after_a_restart(tmp_path: Path) -> Non
         assert (found.snapshot.state, found.snapshot.action, found.snapshot.timers) == (State.PREPARING, action, timers)
         assert [entry.text for entry in await store.journal("r1")] == ["began"]
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT name, due_at FROM timer").fetchall() == [("step", "2026-01-05T03:01:00.000000+00:00")]
+        assert connection.execute("SELECT name, due_at FROM timer").fetchall() == [("wait", "2026-01-05T03:01:00.000000+00:00")]
         assert connection.execute("SELECT number, name, pending FROM action").fetchall() == [(1, "record:web", 1)]
 
 

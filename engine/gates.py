@@ -348,7 +348,7 @@ def awaits_answer(plan: TargetPlan, gate: Gate) -> bool:
     return isinstance(step, Approval) or (isinstance(step, Analysis) and awaits_judgement(step, gate))
 
 
-def roles_of(plan: TargetPlan, gate: Gate) -> frozenset[str]:
+def roles_of(plan: TargetPlan, gate: Gate) -> tuple[str, ...]:
     """Any one of these roles may answer; empty means anybody with access."""
     step = step_of(plan, gate.id)
-    return frozenset(step.roles) if isinstance(step, Approval) else frozenset()
+    return step.roles if isinstance(step, Approval) else ()

@@ -85,7 +85,7 @@ def awaits_answer(spec: RolloutSpec, snapshot: Snapshot) -> bool:
 def roles_asked(spec: RolloutSpec, snapshot: Snapshot) -> tuple[str, ...]:
     """The roles of which one is asked for; empty when anybody with access may answer, or when nobody is asked."""
     asked = [gate for gate in snapshot.gates if gates.awaits_answer(spec.plan, gate)]
-    return tuple(sorted({role for gate in asked for role in gates.roles_of(spec.plan, gate)}))
+    return tuple(dict.fromkeys(role for gate in asked for role in gates.roles_of(spec.plan, gate)))
 
 
 def _named(snapshot: Snapshot, command: Command) -> tuple[Gate, ...]:
@@ -111,5 +111,5 @@ def _folded(roles: Iterable[str]) -> set[str]:
 
 
 def _lacking_roles(spec: RolloutSpec, asked: Iterable[Gate], name: str) -> str:
-    roles = sorted({role for gate in asked for role in gates.roles_of(spec.plan, gate)})
+    roles = dict.fromkeys(role for gate in asked for role in gates.roles_of(spec.plan, gate))
     return f"{name} asks for an approval by one of these roles: {', '.join(roles)}"

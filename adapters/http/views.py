@@ -207,7 +207,7 @@ def _gate_body(plan: TargetPlan, gate: Gate) -> GateBody:
         since=gate.started_at,
         due=gate.due_at,
         awaits_answer=asks,
-        roles=tuple(sorted(gates.roles_of(plan, gate))) if asks else (),
+        roles=gates.roles_of(plan, gate) if asks else (),
     )
 
 

@@ -360,6 +360,8 @@ class ActionKind(StrEnum):
     RESTORE_MANIFEST = "restoreManifest"
     APPLY_WORKLOAD = "applyWorkload"
     RESTORE_WORKLOAD = "restoreWorkload"
+    NAME_VERSION = "nameVersion"
+    """Find out what the version that was applied is called, for those who ask about it."""
     FREEZE_WORKLOAD = "freezeWorkload"
     UNFREEZE_WORKLOAD = "unfreezeWorkload"
     FREEZE_AUTOSCALER = "freezeAutoscaler"

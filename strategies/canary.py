@@ -1,4 +1,7 @@
-"""The canary strategy: what each state of a rollout does, as a list of operations. Pure; it orders, it does not act.
+"""What each state of a rollout does, as a list of operations. Pure; it orders, it does not act.
+
+Canaries and blue/green are the same procedures: what differs is what a weight can be (`engine.model.RouterKind`) and which steps
+there are between the first and the last.
 
 The order of the operations is the safety of the strategy, and each list says why. A list is told as far as the facts allow and
 asked for again at its end, because what there is to do depends on what the first look at the world found (`engine.decide`).
@@ -189,10 +192,13 @@ def _prepare(stand: _Stand) -> Iterator[Operation]:
 def _ensure_routes(stand: _Stand) -> Iterator[Operation]:
     for route in stand.routes():
         name: Facts = {"route": route.name}
-        yield Act(f"ensure-stable-service:{route.name}", ActionKind.ENSURE_STABLE_SERVICE, name)
+        splits = route.kind is not RouterKind.SERVICE
+        if splits:
+            yield Act(f"ensure-stable-service:{route.name}", ActionKind.ENSURE_STABLE_SERVICE, name)
         yield Act(f"ensure-route:{route.name}", ActionKind.ENSURE_ROUTE, {**name, "initial": 0})
         yield Await(_reads(route, 0), Condition.WEIGHT, route.name, 0)
-        yield Act(f"ensure-canary-service:{route.name}", ActionKind.ENSURE_CANARY_SERVICE, name)
+        if splits:
+            yield Act(f"ensure-canary-service:{route.name}", ActionKind.ENSURE_CANARY_SERVICE, name)
 
 
 def _scale(stand: _Stand) -> Iterator[Operation]:
@@ -201,6 +207,8 @@ def _scale(stand: _Stand) -> Iterator[Operation]:
         yield Act(f"apply-workload:{workload.name}", ActionKind.APPLY_WORKLOAD, {"workload": workload.name})
     for workload in stand.applied():
         yield _within(stand, f"{workload.name} is available", Condition.WORKLOAD_AVAILABLE, workload)
+        if stand.plan.after:
+            yield Act(f"name-version:{workload.name}", ActionKind.NAME_VERSION, {"workload": workload.name})
     for workload in stand.canaried():
         if stand.route_of(workload).kind is not RouterKind.POD_RATIO:
             yield _scale_canary(workload, stand.replicas(workload))
@@ -208,6 +216,10 @@ def _scale(stand: _Stand) -> Iterator[Operation]:
         if stand.route_of(workload).kind is not RouterKind.POD_RATIO:
             text = f"the new version of {workload.name} is available"
             yield _within(stand, text, Condition.CANARY_AVAILABLE, workload)
+    for route in stand.routes():
+        # A preview is shown when there is something to see: pinned any earlier, its clients would find no pods.
+        if route.kind is RouterKind.SERVICE and route.canary_service:
+            yield Act(f"ensure-canary-service:{route.name}", ActionKind.ENSURE_CANARY_SERVICE, {"route": route.name})
 
 
 def _shift(stand: _Stand) -> Iterator[Operation]:
@@ -383,8 +395,9 @@ def _ensure_again(stand: _Stand) -> Iterator[Operation]:
     """
     for route in stand.routes():
         args: Facts = {"route": route.name}
-        yield Act(f"again-stable-service:{route.name}", ActionKind.ENSURE_STABLE_SERVICE, args)
-        yield Act(f"again-canary-service:{route.name}", ActionKind.ENSURE_CANARY_SERVICE, args)
+        if route.kind is not RouterKind.SERVICE:
+            yield Act(f"again-stable-service:{route.name}", ActionKind.ENSURE_STABLE_SERVICE, args)
+            yield Act(f"again-canary-service:{route.name}", ActionKind.ENSURE_CANARY_SERVICE, args)
         yield Act(f"again-route:{route.name}", ActionKind.ENSURE_ROUTE, {**args, "initial": FULL_WEIGHT})
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
 
-from engine.model import PLAN_VERSION, ReleasePlan, TargetPlan
+from engine.model import PLAN_VERSION, ConcurrencyPolicy, ReleasePlan, TargetPlan
 from strategies.compile_steps import queries_of, webhook_of
 from strategies.compile_target import compile_target
 from strategies.deploy_reader import LoadedFile
 from strategies.deployfile_models import DeployFile, WebhookDefinition
 from strategies.problems import Problem, Problems
-from strategies.step_models import CanaryStep
+from strategies.step_models import AnalysisStep, BackgroundAnalysis, Condition
 from strategies.suggestions import quote, suggest
 from strategies.template_checks import IN_QUERIES, IN_WEBHOOKS, find_unknown
 
@@ -47,8 +48,15 @@ def compile_release(
         application=application if application is not None else document.application,
         targets=targets,
         description=document.description or "",
+        concurrency=_policy(document),
         warnings=tuple(_warnings(loaded, document, selected)),
     )
+
+
+def _policy(document: DeployFile) -> ConcurrencyPolicy:
+    config = document.deployment_config
+    in_progress = config.if_deployment_in_progress if config is not None else None
+    return ConcurrencyPolicy(in_progress.strategy) if in_progress is not None else ConcurrencyPolicy.REJECT
 
 
 def _compile(
@@ -105,24 +113,76 @@ def _unknown_variables(
     loaded: LoadedFile, document: DeployFile, selected: Sequence[str], variables: Mapping[str, str]
 ) -> Iterator[Problem]:
     """Variables in the templates of the strategies to be run that nobody gives a value: the rollout would end there."""
-    for name in dict.fromkeys(document.targets[target].strategy or "" for target in selected):
-        definition = (document.strategies or {}).get(name)
-        canary = definition.canary if definition is not None else None
-        for index, step in enumerate(canary.steps if canary is not None else ()):
-            mark = loaded.mark_of(("strategies", name, "canary", "steps", index))
-            for sentence in _unknown_in_step(document, step, variables):
-                yield Problem(loaded.name, *mark, f"this step uses a template in which {sentence}")
+    for place, step in _used_conditions(document, selected):
+        before = place[-2] == "beforeDeployment"
+        for sentence in _unknown_in(document, step, variables, before=before):
+            yield Problem(loaded.name, *loaded.mark_of(place), f"this step uses a template in which {sentence}")
+    for place, watched in _used_backgrounds(document, selected):
+        for sentence in _unknown_in_queries(document, watched, variables, IN_QUERIES):
+            yield Problem(loaded.name, *loaded.mark_of(place), f"this analysis uses a template in which {sentence}")
 
 
-def _unknown_in_step(document: DeployFile, step: CanaryStep, variables: Mapping[str, str]) -> Iterator[str]:
+_Path: TypeAlias = tuple[str | int, ...]
+
+
+def _used_conditions(document: DeployFile, selected: Sequence[str]) -> Iterator[tuple[_Path, Condition]]:
+    """Every step and condition that this run may come to, with its place in the file."""
+    for name in _used_strategies(document, selected):
+        definition = (document.strategies or {})[name]
+        lists: list[tuple[str, str, Sequence[Condition]]] = []
+        if definition.canary is not None:
+            lists.append(("canary", "steps", definition.canary.steps))
+        if definition.blue_green is not None:
+            lists.append(("blueGreen", "redirectTrafficAfter", definition.blue_green.redirect_traffic_after or ()))
+            lists.append(("blueGreen", "shutDownOldVersionAfter", definition.blue_green.shut_down_old_version_after or ()))
+        for kind, field, steps in lists:
+            yield from ((("strategies", name, kind, field, index), step) for index, step in enumerate(steps))
+    for name in selected:
+        constraints = document.targets[name].constraints
+        if constraints is None:
+            continue
+        for field, conditions in (
+            ("beforeDeployment", constraints.before_deployment),
+            ("afterDeployment", constraints.after_deployment),
+        ):
+            place = ("targets", name, "constraints", field)
+            yield from (((*place, index), one) for index, one in enumerate(conditions or ()))
+
+
+def _used_backgrounds(document: DeployFile, selected: Sequence[str]) -> Iterator[tuple[_Path, BackgroundAnalysis]]:
+    for name in _used_strategies(document, selected):
+        definition = (document.strategies or {})[name]
+        for kind, strategy in (("canary", definition.canary), ("blueGreen", definition.blue_green)):
+            watched = strategy.background_analysis if strategy is not None else None
+            place = ("strategies", name, kind, "backgroundAnalysis")
+            yield from (((*place, index), one) for index, one in enumerate(watched or ()))
+
+
+def _used_strategies(document: DeployFile, selected: Sequence[str]) -> list[str]:
+    names = dict.fromkeys(document.targets[target].strategy or "" for target in selected)
+    return [name for name in names if name in (document.strategies or {})]
+
+
+def _unknown_in(document: DeployFile, step: Condition, variables: Mapping[str, str], *, before: bool) -> Iterator[str]:
+    """Before a deployment there is no ReplicaSet of the new version that could have a name."""
     if step.analysis is not None:
-        context = {*variables, *(step.analysis.context or {})}
-        for query in queries_of(document, step.analysis):
-            yield from find_unknown(query.query_template, IN_QUERIES, context)
+        yield from _unknown_in_queries(document, step.analysis, variables, _known(IN_QUERIES, before))
     elif step.run_webhook is not None:
         context = {*variables, *(step.run_webhook.context or {})}
         for template in _templates(webhook_of(document, step.run_webhook)):
-            yield from find_unknown(template, IN_WEBHOOKS, context)
+            yield from find_unknown(template, _known(IN_WEBHOOKS, before), context)
+
+
+def _unknown_in_queries(
+    document: DeployFile, analysis: AnalysisStep | BackgroundAnalysis, variables: Mapping[str, str], armory: Sequence[str]
+) -> Iterator[str]:
+    context = {*variables, *(analysis.context or {})}
+    for query in queries_of(document, analysis):
+        yield from find_unknown(query.query_template, armory, context)
+
+
+def _known(names: Sequence[str], before: bool) -> list[str]:
+    return [name for name in names if not (before and name == "replicaSetName")]
 
 
 def _templates(webhook: WebhookDefinition) -> list[str]:

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from engine.model import (
     Analysis,
     Approval,
+    Expose,
+    GateStep,
     Lookback,
     Mode,
     NoDataPolicy,
@@ -21,10 +23,22 @@ from engine.model import (
 from strategies.deployfile_models import DeployFile, QueryDefinition, WebhookDefinition
 from strategies.durations import to_seconds
 from strategies.field_types import Duration
-from strategies.step_models import AnalysisStep, CanaryStep, PauseStep, RunWebhookStep
+from strategies.step_models import (
+    AnalysisStep,
+    BackgroundAnalysis,
+    BlueGreenCondition,
+    CanaryStep,
+    Condition,
+    ExposeServicesStep,
+    PauseStep,
+    RunWebhookStep,
+)
 
 CALLBACK_SECONDS = 86_400.0
 """How long CD-as-a-Service waited for a webhook's verdict."""
+NO_DATA_SECONDS = 600.0
+EXPOSE_SECONDS = 300.0
+"""How long a preview address lived in CD-as-a-Service."""
 
 
 def compile_steps(document: DeployFile, steps: Iterable[CanaryStep]) -> tuple[Step, ...]:
@@ -32,11 +46,20 @@ def compile_steps(document: DeployFile, steps: Iterable[CanaryStep]) -> tuple[St
     return tuple(step for written in steps if (step := _compile_step(document, written)) is not None)
 
 
+def compile_conditions(document: DeployFile, conditions: Iterable[Condition] | None) -> tuple[GateStep, ...]:
+    """What is waited for before, between or after the moves of traffic."""
+    return tuple(gate for one in conditions or () if (gate := _compile_condition(document, one)) is not None)
+
+
+def compile_background(document: DeployFile, watched: Iterable[BackgroundAnalysis] | None) -> tuple[Analysis, ...]:
+    return tuple(_compile_background(document, one) for one in watched or ())
+
+
 def seconds_of(duration: Duration | None, default: float) -> float:
     return default if duration is None else to_seconds(duration.duration, duration.unit)
 
 
-def queries_of(document: DeployFile, step: AnalysisStep) -> list[QueryDefinition]:
+def queries_of(document: DeployFile, step: AnalysisStep | BackgroundAnalysis) -> list[QueryDefinition]:
     """The definitions of a step's queries, in the step's order."""
     defined = {query.name: query for query in document.analysis.queries} if document.analysis is not None else {}
     return [defined[name] for name in step.queries]
@@ -49,19 +72,33 @@ def webhook_of(document: DeployFile, step: RunWebhookStep) -> WebhookDefinition:
 def _compile_step(document: DeployFile, step: CanaryStep) -> Step | None:
     if step.set_weight is not None:
         return SetWeight(step.set_weight.weight)
+    return _compile_condition(document, step)
+
+
+def _compile_condition(document: DeployFile, step: Condition) -> GateStep | None:
     if step.pause is not None:
         return _compile_pause(step.pause)
     if step.analysis is not None:
         return _compile_analysis(document, step.analysis)
     if step.run_webhook is not None:
         return _compile_webhook(document, step.run_webhook)
+    if isinstance(step, BlueGreenCondition) and step.expose_services is not None:
+        return _compile_expose(step.expose_services)
     return None
 
 
-def _compile_pause(pause: PauseStep) -> Step:
+def _compile_expose(step: ExposeServicesStep) -> Expose:
+    return Expose(tuple(step.services), seconds_of(step.ttl, EXPOSE_SECONDS))
+
+
+def _compile_pause(pause: PauseStep) -> Pause | Approval:
     if pause.until_approved:
-        expires = pause.approval_expiration
-        return Approval(tuple(pause.requires_roles or ()), seconds_of(expires, 0) if expires is not None else None)
+        expires, remind = pause.approval_expiration, pause.approval_reminder
+        return Approval(
+            tuple(pause.requires_roles or ()),
+            seconds_of(expires, 0) if expires is not None else None,
+            seconds_of(remind, 0) if remind is not None else None,
+        )
     if pause.duration is None or pause.unit is None:
         return Pause(0)
     return Pause(to_seconds(pause.duration, pause.unit))
@@ -77,10 +114,24 @@ def _compile_analysis(document: DeployFile, step: AnalysisStep) -> Analysis:
         roll_back=Mode(step.roll_back_mode),
         roll_forward=Mode(step.roll_forward_mode),
         context=dict(step.context or {}),
+        patience_seconds=seconds_of(step.no_data_budget, NO_DATA_SECONDS),
+        failure_budget=step.failure_budget,
     )
 
 
-def _compile_query(document: DeployFile, step: AnalysisStep, query: QueryDefinition) -> Query:
+def _compile_background(document: DeployFile, watched: BackgroundAnalysis) -> Analysis:
+    return Analysis(
+        queries=tuple(_compile_query(document, watched, query) for query in queries_of(document, watched)),
+        interval_seconds=to_seconds(watched.interval, watched.units),
+        runs=0,
+        lookback=Lookback(watched.lookback_method),
+        context=dict(watched.context or {}),
+        patience_seconds=seconds_of(watched.no_data_budget, NO_DATA_SECONDS),
+        failure_budget=watched.failure_budget,
+    )
+
+
+def _compile_query(document: DeployFile, step: AnalysisStep | BackgroundAnalysis, query: QueryDefinition) -> Query:
     """A query's own provider comes first, because the query is written in that provider's language."""
     default = document.analysis.default_metric_provider_name if document.analysis is not None else None
     return Query(

@@ -6,8 +6,20 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from engine.model import PLAN_VERSION, Freeze, ManifestPlan, RoutePlan, RouterKind, Step, TargetPlan, WorkloadPlan
-from strategies.compile_steps import compile_steps, seconds_of
+from engine.model import (
+    PLAN_VERSION,
+    Analysis,
+    Freeze,
+    ManifestPlan,
+    OnFailure,
+    RoutePlan,
+    RouterKind,
+    Step,
+    TargetPlan,
+    WorkloadPlan,
+)
+from strategies.blue_green import blue_green_of, compile_service_routes, compile_switch, pairs_of
+from strategies.compile_steps import compile_background, compile_conditions, compile_steps, seconds_of
 from strategies.deployfile_models import DeployFile, Smi
 from strategies.kubernetes_kinds import CLUSTER_SCOPED, CUSTOM_RESOURCE_DEFINITION, DEPLOYMENT, ObjectKind, rank
 from strategies.manifest_checks import deployment_facts, deployments_of, service_facts
@@ -32,7 +44,7 @@ def compile_target(
     """`objects` are all of the file's; those for other targets are left out. The file has been checked and has no
     errors."""
     target = document.targets[name]
-    config = document.deployment_config
+    config, constraints = document.deployment_config, target.constraints
     chosen = [item for item in objects if name in item.targets]
     scopes = _cluster_scoped(chosen)
     workloads = tuple(
@@ -52,13 +64,28 @@ def compile_target(
         settle_seconds=seconds_of(config.settle if config is not None else None, SETTLE_SECONDS),
         context=context,
         freeze=Freeze(config.freeze) if config is not None and config.freeze is not None else Freeze.FROM_START,
+        before=compile_conditions(document, constraints.before_deployment if constraints is not None else None),
+        after=compile_conditions(document, constraints.after_deployment if constraints is not None else None),
+        on_failure=OnFailure(constraints.on_failure) if constraints is not None else OnFailure.LEAVE,
+        background=_background_of(document, target.strategy) if workloads else (),
     )
 
 
 def _steps_of(document: DeployFile, strategy: str | None) -> tuple[Step, ...]:
     definition = (document.strategies or {}).get(strategy or "")
-    canary = definition.canary if definition is not None else None
-    return compile_steps(document, canary.steps) if canary is not None else ()
+    if definition is None:
+        return ()
+    if definition.canary is not None:
+        return compile_steps(document, definition.canary.steps)
+    switch = definition.blue_green
+    before, after = (switch.redirect_traffic_after, switch.shut_down_old_version_after) if switch is not None else (None, None)
+    return compile_switch(compile_conditions(document, before), compile_conditions(document, after))
+
+
+def _background_of(document: DeployFile, strategy: str | None) -> tuple[Analysis, ...]:
+    definition = (document.strategies or {}).get(strategy or "")
+    chosen = (definition.canary or definition.blue_green) if definition is not None else None
+    return compile_background(document, chosen.background_analysis) if chosen is not None else ()
 
 
 # --- manifests --------------------------------------------------------------------------------------------------------
@@ -106,6 +133,8 @@ def _compile_routes(document: DeployFile, target: str, objects: Sequence[Manifes
     deployments, services = deployment_facts(objects), service_facts(objects)
     if not deployments:
         return ()
+    if blue_green_of(document, target) is not None:
+        return tuple(compile_service_routes(pairs_of(document, target), deployments, services))
     routes: list[RoutePlan] = []
     for block in _smi_blocks(document, target):
         workload = find_workload(block.root_service_name, deployments, services)

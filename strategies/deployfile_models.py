@@ -30,6 +30,8 @@ from strategies.field_types import (
     NetworkModeWord,
     NoData,
     NoDataWord,
+    OnFailureChoice,
+    OnFailureWord,
     ServiceName,
     Text,
     UrlTemplate,
@@ -38,20 +40,19 @@ from strategies.field_types import (
 )
 from strategies.step_models import Condition, StrategyDefinition
 
-CONSTRAINTS_LATER = "A file with such conditions is not run."
-QUEUE_LATER = "`reject` is what happens; a file that asks for `enqueueOne` is not run."
 AGENT_LATER = "The address is called directly."
 ISTIO_LATER = "A file whose targets use Istio is not run."
-SERVICES_LATER = "Only blue/green strategies use it."
 
 
 class IfDeploymentInProgress(DeployModel):
     """What happens when the application is already being rolled out."""
 
     strategy: InProgressWord = Field(
-        description="The answer to a second start: `reject` refuses it, `enqueueOne` keeps one waiting.",
+        description=(
+            "The answer to a second start: `reject` refuses it; `enqueueOne` lets it wait until the running one has ended, and a "
+            "newer one takes the place of one that waits; `replace` (ours) has the running one put back, and begins then."
+        ),
         examples=["reject"],
-        json_schema_extra=later(QUEUE_LATER),
     )
 
 
@@ -106,15 +107,21 @@ class Constraints(DeployModel):
         default=None,
         description="Conditions before this target is deployed; they run at the same time. If one fails, neither it "
         "nor later targets are.",
-        json_schema_extra=later(CONSTRAINTS_LATER),
     )
     after_deployment: list[Condition] | None = Field(
         default=None,
         description=(
             "Conditions before this target counts as done; they run at the same time. If one fails, later targets are "
-            "not deployed, but this one is not rolled back."
+            "not deployed, but this one is not rolled back unless `onFailure` says so."
         ),
-        json_schema_extra=later(CONSTRAINTS_LATER),
+    )
+    on_failure: OnFailureWord = Field(
+        default=OnFailureChoice.LEAVE,
+        description=(
+            "What follows when one of `afterDeployment` fails: `leave` lets the new version serve, `rollback` brings the version "
+            "before back. With an `analysis` in `afterDeployment` that is a bake time."
+        ),
+        json_schema_extra=ADDITION,
     )
 
 
@@ -181,10 +188,11 @@ class QueryDefinition(DeployModel):
         examples=["prometheus"],
     )
     no_data_policy: NoDataWord = Field(
-        default=NoData.HOLD,
+        default=NoData.EXTEND,
         description=(
-            "What a run without a usable value means: `hold` measures again for up to ten minutes beyond the runs and "
-            "then fails, `pass` lets the run count, `fail` fails the analysis at once."
+            "What a run without a usable value means: `extend` measures again, for as long as the step's `noDataBudget` "
+            "lasts, and then fails; `hold` does the same, and then a person decides; `pass` lets the run count; `fail` fails the "
+            "analysis at once."
         ),
         json_schema_extra=ADDITION,
     )
@@ -328,7 +336,7 @@ class TrafficManagement(DeployModel):
         default=None, description="Istio VirtualServices.", json_schema_extra=later(ISTIO_LATER)
     )
     kubernetes: list[KubernetesServices] | None = Field(
-        default=None, description="Services of blue/green strategies.", json_schema_extra=later(SERVICES_LATER)
+        default=None, description="Services of blue/green strategies; canaries do not use them."
     )
 
 

@@ -203,6 +203,7 @@ class LookbackMethod(StrEnum):
 
 
 class NoData(StrEnum):
+    EXTEND = "extend"
     HOLD = "hold"
     PASS = "pass"
     FAIL = "fail"
@@ -216,6 +217,12 @@ class NetworkMode(StrEnum):
 class InProgress(StrEnum):
     REJECT = "reject"
     ENQUEUE_ONE = "enqueueOne"
+    REPLACE = "replace"
+
+
+class OnFailureChoice(StrEnum):
+    LEAVE = "leave"
+    ROLLBACK = "rollback"
 
 
 class FreezeMoment(StrEnum):
@@ -242,6 +249,9 @@ LookbackWord: TypeAlias = Annotated[
 NoDataWord: TypeAlias = Annotated[NoData, BeforeValidator(_reader(NoData)), _choice_schema(NoData)]
 NetworkModeWord: TypeAlias = Annotated[NetworkMode, BeforeValidator(_reader(NetworkMode)), _choice_schema(NetworkMode)]
 InProgressWord: TypeAlias = Annotated[InProgress, BeforeValidator(_reader(InProgress)), _choice_schema(InProgress)]
+OnFailureWord: TypeAlias = Annotated[
+    OnFailureChoice, BeforeValidator(_reader(OnFailureChoice)), _choice_schema(OnFailureChoice)
+]
 FreezeWord: TypeAlias = Annotated[FreezeMoment, BeforeValidator(_reader(FreezeMoment)), _choice_schema(FreezeMoment)]
 MethodWord: TypeAlias = Annotated[Method, BeforeValidator(_reader(Method)), _choice_schema(Method)]
 

@@ -11,7 +11,7 @@ from strategies.notices import NOT_YET, is_address
 from strategies.places import Place
 from strategies.problems import FileReport
 from strategies.suggestions import listed, quote
-from strategies.traffic_checks import smi_blocks, targets_of
+from strategies.traffic_checks import service_pairs, smi_blocks, targets_of
 from strategies.traffic_matching import DeploymentFacts, NoMatch, ServiceFacts, find_workload, missing_ports
 
 
@@ -26,11 +26,14 @@ def check_manifests(root: Place, objects: Sequence[ManifestObject], say: FileRep
     for source in root.items("manifests"):
         for name in targets_of(source, everywhere):
             sources[name].append(source)
-    blocks = smi_blocks(root)
+    blocks, pairs = smi_blocks(root), service_pairs(root)
     for name, target in root.entries("targets"):
         _check_twice(chosen[name])
         if _has_sources(root, name, target, sources[name], say) and _check_target(name, target, chosen[name], say):
-            _check_services(blocks.get(name, ()), chosen[name], say)
+            if name in pairs:
+                _check_pairs(name, target, pairs[name], chosen[name], say)
+            else:
+                _check_services(blocks.get(name, ()), chosen[name], say)
 
 
 def deployments_of(objects: Iterable[ManifestObject]) -> list[ManifestObject]:
@@ -136,6 +139,50 @@ def _check_services(blocks: Iterable[Place], objects: Sequence[ManifestObject], 
             continue
         _check_canary_service(block, name.text, services, say)
         _check_made_here(block, name.text, objects, say)
+
+
+def _check_pairs(name: str, target: Place, pairs: Iterable[Place], objects: Sequence[ManifestObject], say: FileReport) -> None:
+    """Every Deployment of a blue/green target needs an active Service, and every preview the same pods to choose from."""
+    deployments, services = deployment_facts(objects), service_facts(objects)
+    left = {one.name for one in deployments}
+    for pair in pairs:
+        active = pair.get("activeService")
+        if active is None or active.text is None:
+            continue
+        workload = find_workload(active.text, deployments, services)
+        if isinstance(workload, NoMatch):
+            say.error(active.mark, workload.message)
+            return
+        left.discard(workload)
+        _check_preview(pair, workload, deployments, services, say)
+    strategy = target.get("strategy") or target
+    for missing in sorted(left):
+        say.error(
+            strategy.mark,
+            f"the blue/green strategy of the target {quote(name)} has no Service to redirect for the Deployment "
+            f'{quote(missing)}; add an "activeService" to trafficManagement[].kubernetes',
+        )
+
+
+def _check_preview(
+    pair: Place,
+    workload: str,
+    deployments: Sequence[DeploymentFacts],
+    services: Mapping[str, ServiceFacts],
+    say: FileReport,
+) -> None:
+    preview = pair.get("previewService")
+    if preview is None or preview.text is None or preview.text not in services:
+        return
+    found = find_workload(preview.text, deployments, services)
+    if isinstance(found, NoMatch):
+        say.error(preview.mark, found.message)
+    elif found != workload:
+        say.error(
+            preview.mark,
+            f"the preview Service {quote(preview.text)} selects the pods of the Deployment {quote(found)}, and the active one "
+            f"those of {quote(workload)}; correct its selector",
+        )
 
 
 def _check_canary_service(block: Place, root: str, services: Mapping[str, ServiceFacts], say: FileReport) -> None:

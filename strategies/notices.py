@@ -18,15 +18,9 @@ NOT_YET = "accepted, not yet carried out"
 def find_notices(root: Place, say: FileReport) -> None:
     targets = tuple(name for name, _ in root.entries("targets"))
     _find_in_strategies(root, say)
-    _find_in_targets(root, say)
     _find_in_traffic(root, targets, say)
     _find_in_webhooks(root, say)
     _find_in_manifests(root, targets, say)
-    in_progress = root.at("deploymentConfig", "ifDeploymentInProgress", "strategy")
-    if in_progress is not None and (in_progress.text or "").lower() == "enqueueone":
-        say.notice(
-            in_progress.mark, f"enqueueOne: {NOT_YET}; a second start is refused. Write reject to run", blocks_run=True
-        )
 
 
 def find_old_ways(root: Place, say: FileReport) -> None:
@@ -67,13 +61,6 @@ def _users(root: Place, strategy: str) -> tuple[str, ...]:
 def _find_in_strategies(root: Place, say: FileReport) -> None:
     for name, strategy in root.entries("strategies"):
         users = _users(root, name)
-        if (blue_green := strategy.get("blueGreen")) is not None:
-            say.notice(
-                blue_green.key_mark,
-                f"blue/green strategies: {NOT_YET}; {_consequence(users)}",
-                blocks_run=bool(users),
-                targets=users,
-            )
         for step in _steps(strategy):
             if (exposed := step.get("exposeServices")) is not None:
                 say.notice(
@@ -82,7 +69,6 @@ def _find_in_strategies(root: Place, say: FileReport) -> None:
                     blocks_run=bool(users),
                     targets=users,
                 )
-            _find_roles(step, users, say)
 
 
 def _consequence(users: tuple[str, ...]) -> str:
@@ -97,32 +83,6 @@ def _steps(strategy: Place) -> Iterator[Place]:
     yield from strategy.items("blueGreen", "shutDownOldVersionAfter")
 
 
-def _find_roles(step: Place, targets: tuple[str, ...], say: FileReport) -> None:
-    if (roles := step.at("pause", "requiresRoles")) is not None:
-        say.notice(
-            roles.key_mark,
-            f"requiresRoles: {NOT_YET}; the roles are kept and shown, but until they are enforced anybody with access "
-            "may answer",
-            blocks_run=False,
-            targets=targets,
-        )
-
-
-def _find_in_targets(root: Place, say: FileReport) -> None:
-    for name, target in root.entries("targets"):
-        for moment in ("beforeDeployment", "afterDeployment"):
-            conditions = target.at("constraints", moment)
-            if conditions is not None and any(True for _ in conditions.items()):
-                say.notice(
-                    conditions.key_mark,
-                    f"{moment} constraints: {NOT_YET}; the file can be checked, but not run",
-                    blocks_run=True,
-                    targets=(name,),
-                )
-            for step in target.items("constraints", moment):
-                _find_roles(step, (name,), say)
-
-
 def _find_in_traffic(root: Place, targets: tuple[str, ...], say: FileReport) -> None:
     for entry in root.items("trafficManagement"):
         concerned = tuple(targets_of(entry, targets))
@@ -131,13 +91,6 @@ def _find_in_traffic(root: Place, targets: tuple[str, ...], say: FileReport) -> 
                 entry.mark_of("istio"),
                 f"istio: {NOT_YET}; the file can be checked, but not run",
                 blocks_run=True,
-                targets=concerned,
-            )
-        if any(True for _ in entry.items("kubernetes")):
-            say.notice(
-                entry.mark_of("kubernetes"),
-                f"trafficManagement.kubernetes: {NOT_YET}; only blue/green strategies use these Services",
-                blocks_run=False,
                 targets=concerned,
             )
 

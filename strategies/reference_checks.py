@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from strategies.places import Place
 from strategies.problems import FileReport
-from strategies.step_checks import all_steps
+from strategies.step_checks import all_analyses, all_steps
 from strategies.suggestions import quote, suggest
 
 
@@ -138,9 +138,9 @@ def _by_name(definitions: Iterable[Place]) -> dict[str, Place]:
 def _check_queries(root: Place, say: FileReport) -> None:
     queries = _by_name(root.items("analysis", "queries"))
     nothing = 'the file has no "analysis.queries"; add it'
-    for step, _ in all_steps(root):
+    for analysis in all_analyses(root):
         listed: set[str] = set()
-        for query in step.items("analysis", "queries"):
+        for query in analysis.items("queries"):
             if query.text is None:
                 continue
             if query.text not in queries:
@@ -151,13 +151,13 @@ def _check_queries(root: Place, say: FileReport) -> None:
                 say.error(query.mark, f"the query {quote(query.text)} stands in this step twice; remove one of the two")
             else:
                 listed.add(query.text)
-                _check_provider(root, step, query, queries[query.text], say)
+                _check_provider(root, analysis, query, queries[query.text], say)
 
 
-def _check_provider(root: Place, step: Place, query: Place, definition: Place, say: FileReport) -> None:
+def _check_provider(root: Place, analysis: Place, query: Place, definition: Place, say: FileReport) -> None:
     candidates = (
         definition.get("metricProviderName"),
-        step.at("analysis", "metricProviderName"),
+        analysis.get("metricProviderName"),
         root.at("analysis", "defaultMetricProviderName"),
     )
     if all(candidate is None for candidate in candidates):

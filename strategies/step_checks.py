@@ -25,10 +25,13 @@ def check_steps(root: Place, say: FileReport) -> None:
         _check_kind(step, kinds, say)
         if (pause := step.get("pause")) is not None:
             _check_pause(pause, say)
-        if (analysis := step.get("analysis")) is not None:
-            _check_length(analysis, "interval", "units", say)
         if (ttl := step.at("exposeServices", "ttl")) is not None:
             check_duration(ttl, say, least=MINUTE, most=DAY)
+    for analysis in all_analyses(root):
+        _check_length(analysis, "interval", "units", say)
+        if (budget := analysis.get("noDataBudget")) is not None:
+            check_duration(budget, say)
+        _check_judging(analysis, say)
     for _, strategy in root.entries("strategies"):
         _check_strategy_kind(strategy, say)
         _check_order_of_weights(strategy, say)
@@ -43,6 +46,25 @@ def all_steps(root: Place) -> Iterator[tuple[Place, tuple[str, ...]]]:
         yield from ((step, CANARY_STEPS) for step in strategy.items("canary", "steps"))
         for moment in ("redirectTrafficAfter", "shutDownOldVersionAfter"):
             yield from ((step, BLUE_GREEN_CONDITIONS) for step in strategy.items("blueGreen", moment))
+
+
+def all_analyses(root: Place) -> Iterator[Place]:
+    """Each analysis of the file: those of steps and conditions, and those in the background."""
+    for step, _ in all_steps(root):
+        if (analysis := step.get("analysis")) is not None:
+            yield analysis
+    for _, strategy in root.entries("strategies"):
+        for kind in ("canary", "blueGreen"):
+            yield from strategy.items(kind, "backgroundAnalysis")
+
+
+def _check_judging(analysis: Place, say: FileReport) -> None:
+    budget, abort = analysis.get("failureBudget"), analysis.get("abortOnFailedJudgment")
+    if budget is not None and abort is not None and abort.value is True:
+        say.error(
+            budget.key_mark,
+            '"failureBudget" allows runs outside of the limits and "abortOnFailedJudgment: true" allows none; keep one of them',
+        )
 
 
 def check_settings(root: Place, say: FileReport) -> None:
@@ -122,18 +144,37 @@ def _check_pause(pause: Place, say: FileReport) -> None:
         )
     elif not waits_for_person:
         _check_timed_pause(pause, say)
-    for name in ("approvalExpiration", "requiresRoles"):
+    for name in ("approvalExpiration", "approvalReminder", "requiresRoles"):
         if not waits_for_person and (extra := pause.get(name)) is not None:
             say.error(extra.key_mark, f'"{name}" needs "untilApproved: true" beside it')
     if (expiration := pause.get("approvalExpiration")) is not None:
         check_duration(expiration, say, least=1)
+    if (reminder := pause.get("approvalReminder")) is not None:
+        check_duration(reminder, say, least=1)
+        _check_reminder(reminder, pause.get("approvalExpiration"), say)
     _check_length(pause, "duration", "unit", say)
+
+
+def _check_reminder(reminder: Place, expiration: Place | None, say: FileReport) -> None:
+    if expiration is None:
+        return
+    reminded, expires = _seconds(reminder), _seconds(expiration)
+    if reminded is not None and expires is not None and reminded >= expires:
+        say.error(reminder.key_mark, f'"approvalReminder" is not before "approvalExpiration" ({in_words(expires)}); shorten it')
+
+
+def _seconds(duration: Place) -> float | None:
+    amount, unit = duration.get("duration"), duration.get("unit")
+    word = unit.text.strip().lower() if unit is not None and unit.text is not None else ""
+    if amount is None or amount.number is None or word not in list(Unit):
+        return None
+    return to_seconds(amount.number, Unit(word))
 
 
 def _check_timed_pause(pause: Place, say: FileReport) -> None:
     duration, unit = pause.get("duration"), pause.get("unit")
     if duration is None and unit is None:
-        if not {"approvalExpiration", "requiresRoles"} & set(pause.names):
+        if not {"approvalExpiration", "approvalReminder", "requiresRoles"} & set(pause.names):
             say.error(pause.key_mark, 'this pause has no end; write "duration" and "unit", or "untilApproved: true"')
     elif unit is None:
         say.error(pause.key_mark, 'this pause has no "unit"; add one: seconds, minutes or hours')

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from strategies.field_types import (
+    ADDITION,
     Context,
     DeployModel,
     Duration,
@@ -29,8 +30,6 @@ from strategies.field_types import (
 )
 
 EXPOSE_LATER = "No preview address is created; a file with this step is not run."
-BLUE_GREEN_LATER = "A file whose targets use a blue/green strategy is not run."
-ROLES_LATER = "The roles are kept and shown, but anybody with access may answer."
 
 _ONE_KEY: dict[str, Any] = {"minProperties": 1, "maxProperties": 1}
 
@@ -70,17 +69,19 @@ class PauseStep(DeployModel):
         description="Only with `untilApproved`: any one of these roles may answer. Without it, anybody with access "
         "may.",
         examples=[["Release Manager"]],
-        json_schema_extra=later(ROLES_LATER),
     )
     approval_expiration: Duration | None = Field(
         default=None,
         description="Only with `untilApproved`: how long to wait for the answer before the rollout is undone.",
     )
+    approval_reminder: Duration | None = Field(
+        default=None,
+        description="Only with `untilApproved`: when the journal says once more that an answer is awaited.",
+        json_schema_extra=ADDITION,
+    )
 
 
-class AnalysisStep(DeployModel):
-    """Measures, and compares the mean of all runs of each query with the query's limits; equality passes."""
-
+class _Measuring(DeployModel):
     interval: float = Field(
         ge=1,
         allow_inf_nan=False,
@@ -90,13 +91,37 @@ class AnalysisStep(DeployModel):
     units: UnitWord = Field(
         description="The unit of `interval`: `seconds`, `minutes` or `hours`.", examples=["seconds"]
     )
-    number_of_judgment_runs: int = Field(
-        ge=1, le=10_000, description="The number of times that each query is measured, 1 or more.", examples=[3]
-    )
     queries: list[Name] = Field(
         min_length=1,
         description="The names of the queries under `analysis.queries`; all must pass.",
         examples=[["error-rate"]],
+    )
+    metric_provider_name: Name | None = Field(
+        default=None,
+        description=(
+            "The metric provider of the queries that name none themselves. Without it, "
+            "`analysis.defaultMetricProviderName`."
+        ),
+        examples=["prometheus"],
+    )
+    context: Context | None = Field(
+        default=None,
+        description="Variables of this step, written `{{context.name}}` in a query.",
+        examples=[{"region": "eu"}],
+    )
+    no_data_budget: Duration | None = Field(
+        default=None,
+        description="How long runs without a usable value may be repeated in all, under the `noDataPolicy` `extend` and `hold`. "
+        "Without it, 10 minutes.",
+        json_schema_extra=ADDITION,
+    )
+
+
+class AnalysisStep(_Measuring):
+    """Measures, and compares the mean of all runs of each query with the query's limits; equality passes."""
+
+    number_of_judgment_runs: int = Field(
+        ge=1, le=10_000, description="The number of times that each query is measured, 1 or more.", examples=[3]
     )
     roll_back_mode: RollModeWord = Field(
         default=RollMode.AUTOMATIC, description="`manual` asks a person before a failed analysis rolls back."
@@ -112,18 +137,26 @@ class AnalysisStep(DeployModel):
         default=False,
         description="`true` fails at the first run outside of the limits instead of judging the mean of all runs.",
     )
-    metric_provider_name: Name | None = Field(
+    failure_budget: int | None = Field(
         default=None,
-        description=(
-            "The metric provider of the queries that name none themselves. Without it, "
-            "`analysis.defaultMetricProviderName`."
-        ),
-        examples=["prometheus"],
+        ge=0,
+        description="Judges each run by itself instead of the mean: so many may be outside of the limits. Spikes that a mean "
+        "hides are seen.",
+        examples=[1],
+        json_schema_extra=ADDITION,
     )
-    context: Context | None = Field(
-        default=None,
-        description="Variables of this step, written `{{context.name}}` in a query.",
-        examples=[{"region": "eu"}],
+
+
+class BackgroundAnalysis(_Measuring):
+    """Measured from the first step until the new version has taken over, beside everything else. The rollout is undone as soon as
+    more runs were outside of the limits than the budget allows."""
+
+    failure_budget: int = Field(
+        default=0, ge=0, description="How many runs may be outside of the limits.", examples=[2]
+    )
+    lookback_method: LookbackWord = Field(
+        default=LookbackMethod.SLIDING,
+        description="`sliding` measures the last interval only, `growing` from the first step until now.",
     )
 
 
@@ -176,6 +209,9 @@ class CanaryStep(BlueGreenCondition):
     set_weight: SetWeightStep | None = Field(default=None, description="Move traffic to the new version.")
 
 
+_BACKGROUND = "What is measured all the time, beside the steps."
+
+
 class Canary(DeployModel):
     """Moves traffic to the new version step by step, strictly in order. The last step is followed by 100 % by
     itself."""
@@ -184,6 +220,9 @@ class Canary(DeployModel):
         description="The steps, in order. With an empty list the traffic goes to 100 % as soon as the new version is "
         "available.",
         examples=[[{"setWeight": {"weight": 25}}, {"pause": {"duration": 30, "unit": "seconds"}}]],
+    )
+    background_analysis: list[BackgroundAnalysis] | None = Field(
+        default=None, description=_BACKGROUND, json_schema_extra=ADDITION
     )
 
 
@@ -195,6 +234,9 @@ class BlueGreen(DeployModel):
     )
     shut_down_old_version_after: list[BlueGreenCondition] | None = Field(
         default=None, description="Conditions before the old version is removed."
+    )
+    background_analysis: list[BackgroundAnalysis] | None = Field(
+        default=None, description=_BACKGROUND, json_schema_extra=ADDITION
     )
     active_service: ServiceName | None = Field(
         default=None,
@@ -214,6 +256,4 @@ class StrategyDefinition(DeployModel):
     model_config = ConfigDict(json_schema_extra=_ONE_KEY)
 
     canary: Canary | None = Field(default=None, description="Move traffic step by step.")
-    blue_green: BlueGreen | None = Field(
-        default=None, description="Switch all traffic at once.", json_schema_extra=later(BLUE_GREEN_LATER)
-    )
+    blue_green: BlueGreen | None = Field(default=None, description="Switch all traffic at once.")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from strategies.places import Place
 from strategies.problems import FileReport
-from strategies.suggestions import quote
+from strategies.suggestions import listed, quote
 
 _LONGEST_NAME = 63
 
@@ -26,6 +26,9 @@ def check_traffic(root: Place, say: FileReport) -> None:
                 )
     for target, blocks in smi_blocks(root).items():
         _check_names_of_target(target, blocks, say)
+    for target, pairs in service_pairs(root).items():
+        _check_pairs(pairs, target, say)
+    _check_unused(root, say)
 
 
 def targets_of(entry: Place, everywhere: Iterable[str]) -> list[str]:
@@ -45,6 +48,60 @@ def smi_blocks(root: Place) -> dict[str, list[Place]]:
         for name in targets_of(entry, everywhere) if found else ():
             blocks.setdefault(name, []).extend(found)
     return blocks
+
+
+def blue_green_of(root: Place, target: Place) -> Place | None:
+    """The blue/green part of the strategy that a target uses."""
+    used = target.get("strategy")
+    named = [strategy for name, strategy in root.entries("strategies") if used is not None and used.text == name]
+    return named[0].get("blueGreen") if named and named[0].get("canary") is None else None
+
+
+def service_pairs(root: Place) -> dict[str, list[Place]]:
+    """The Services of each target with a blue/green strategy, in the file's order: those of `trafficManagement`, else the
+    strategy's own, as older files have them. Such targets are here also when they have none."""
+    everywhere = [name for name, _ in root.entries("targets")]
+    pairs: dict[str, list[Place]] = {}
+    for name, target in root.entries("targets"):
+        strategy = blue_green_of(root, target)
+        if strategy is None:
+            continue
+        entries = [entry for entry in root.items("trafficManagement") if name in targets_of(entry, everywhere)]
+        pairs[name] = [pair for entry in entries for pair in entry.items("kubernetes")]
+        if not pairs[name] and strategy.get("activeService") is not None:
+            pairs[name] = [strategy]
+    return pairs
+
+
+def _check_unused(root: Place, say: FileReport) -> None:
+    """Traffic objects of the other kind of strategy: they would be left alone, and somebody expects something of them."""
+    everywhere = [name for name, _ in root.entries("targets")]
+    switching = service_pairs(root)
+    for entry in root.items("trafficManagement"):
+        concerned = targets_of(entry, everywhere)
+        for kind, unused in (
+            ("smi", [name for name in concerned if name in switching]),
+            ("istio", [name for name in concerned if name in switching]),
+            ("kubernetes", [name for name in concerned if name not in switching]),
+        ):
+            if unused and any(True for _ in entry.items(kind)):
+                uses = "blue/green strategies use" if kind == "kubernetes" else "canary strategies use"
+                names = listed(unused)
+                say.warn(entry.mark_of(kind), f'only {uses} "{kind}", so it means nothing to {names}; name its "targets"')
+
+
+def _check_pairs(pairs: list[Place], target: str, say: FileReport) -> None:
+    taken: dict[str, Place] = {}
+    for pair in pairs:
+        for field in ("activeService", "previewService"):
+            given = pair.get(field)
+            if given is None or given.text is None:
+                continue
+            first = taken.setdefault(given.text, given)
+            if first is not given and _text(pair, "activeService") != _text(pair, "previewService"):
+                at = f"{first.mark.line}:{first.mark.column}"
+                message = f"the target {quote(target)} uses the Service {quote(given.text)} a second time, the first at {at}; "
+                say.error(given.mark, message + 'name another, or limit the entries with "targets"')
 
 
 def _check_smi(block: Place, say: FileReport) -> None:

@@ -36,6 +36,7 @@ from adapters.metrics.measuring import Measurer, QueryNotRendered
 from adapters.metrics.outcome import MetricProvider
 from adapters.metrics.sampler import EndpointSource
 from adapters.metrics.scrape import ScrapeProvider
+from adapters.routers.active_service import ActiveServiceRouter
 from adapters.routers.pod_ratio import PodRatioRouter
 from adapters.routers.smi import SmiRouter
 from adapters.settings import AccountSettings, ScrapeSettings, Settings
@@ -72,7 +73,13 @@ Providers: TypeAlias = Mapping[str, MetricProvider]
 
 def routers() -> Routers:
     """Every router that this Headgate has."""
-    return Routers({RouterKind.SMI: SmiRouter(), RouterKind.POD_RATIO: PodRatioRouter()})
+    return Routers(
+        {
+            RouterKind.SMI: SmiRouter(),
+            RouterKind.POD_RATIO: PodRatioRouter(),
+            RouterKind.SERVICE: ActiveServiceRouter(),
+        }
+    )
 
 
 @asynccontextmanager

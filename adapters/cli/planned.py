@@ -8,7 +8,7 @@ the cluster would give are assumed, and said to be.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -22,6 +22,7 @@ from engine.model import (
     ActionKind,
     Await,
     Facts,
+    GateStep,
     Operation,
     ReleasePlan,
     RolloutSpec,
@@ -122,6 +123,7 @@ class _Forecast:
     # --- the walk ------------------------------------------------------------------------------------------------------
 
     def _stages(self) -> Iterator[Stage]:
+        yield from self._conditions("before the deployment", self._plan.before)
         yield from self._stage_if_any("prepare", State.PREPARING)
         yield from self._stage_if_any("scale up", State.SCALING)
         for index, step in enumerate(self._plan.steps):
@@ -136,6 +138,12 @@ class _Forecast:
         self._at = replace(self._at, step=len(self._plan.steps))
         yield from self._stage_if_any("promote", State.PROMOTING)
         yield from self._stage_if_any("finish", State.FINALISING)
+        yield from self._conditions("after the deployment", self._plan.after)
+
+    def _conditions(self, moment: str, conditions: Sequence[GateStep]) -> Iterator[Stage]:
+        for one in conditions:
+            kind, text = describe_step(one)
+            yield Stage(f"{moment}: {kind} {text}", self._at.weight, ())
 
     def _reached(self, step: SetWeight) -> str:
         """What a ratio of few pods makes of the weight; empty where it is what was asked for."""
@@ -198,6 +206,8 @@ class _Forecast:
                 return Change(Verb.LOOK, deployment)
             case ActionKind.FREEZE_WORKLOAD:
                 return Change(Verb.CHANGE, deployment, "paused until the end")
+            case ActionKind.NAME_VERSION:
+                return Change(Verb.LOOK, f"what the version of {deployment} is called")
             case ActionKind.APPLY_WORKLOAD:
                 return Change(Verb.APPLY, deployment, "as declared")
             case ActionKind.SCALE_CANARY:
@@ -231,6 +241,8 @@ class _Forecast:
 
 
 def _describe_route(act: Act, route: RoutePlan) -> Change:
+    if route.kind is RouterKind.SERVICE:
+        return _describe_switch(act, route)
     stable, canary = f"Service {route.stable_service}", f"Service {route.canary_service}"
     split = f"TrafficSplit {route.split}"
     match act.kind:
@@ -255,6 +267,22 @@ def _describe_route(act: Act, route: RoutePlan) -> Change:
             return Change(Verb.REMOVE, stable)
         case _:
             return Change(Verb.CHANGE, split, act.name)
+
+
+def _describe_switch(act: Act, route: RoutePlan) -> Change:
+    active, preview = f"Service {route.root_service}", f"Service {route.canary_service}"
+    match act.kind:
+        case ActionKind.ENSURE_ROUTE:
+            return Change(Verb.CHANGE, active, "selects the old version only")
+        case ActionKind.SET_WEIGHT:
+            version = "new" if act.args.get("weight") else "old"
+            return Change(Verb.CHANGE, active, f"selects the {version} version only")
+        case ActionKind.ENSURE_CANARY_SERVICE:
+            return Change(Verb.CHANGE, preview, "selects the new version only")
+        case ActionKind.REMOVE_CANARY_SERVICE:
+            return Change(Verb.CHANGE, preview, "as it was")
+        case _:
+            return Change(Verb.CHANGE, active, "as it was")
 
 
 def _shares(route: RoutePlan, weight: int) -> str:

@@ -77,8 +77,9 @@ def rollout_variables(spec: RolloutSpec, snapshot: Snapshot, context: Mapping[st
         "armory.accountName": plan.account,
         "armory.namespace": plan.namespace,
     }
-    if plan.workloads and (name := snapshot.facts.get(f"{plan.workloads[0].name}.canary_name")):
-        variables["armory.replicaSetName"] = str(name)
+    for side in ("canary_name", "serving_name") if plan.workloads else ():
+        if name := snapshot.facts.get(f"{plan.workloads[0].name}.{side}"):
+            variables.setdefault("armory.replicaSetName", str(name))
     return variables
 
 

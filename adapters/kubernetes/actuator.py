@@ -19,6 +19,7 @@ _HANDLERS: Mapping[ActionKind, Handler] = {
     ActionKind.RESTORE_MANIFEST: manifests.restore_manifest,
     ActionKind.APPLY_WORKLOAD: workloads.apply_workload,
     ActionKind.RESTORE_WORKLOAD: workloads.restore_workload,
+    ActionKind.NAME_VERSION: workloads.name_version,
     ActionKind.FREEZE_WORKLOAD: workloads.freeze,
     ActionKind.UNFREEZE_WORKLOAD: workloads.unfreeze,
     ActionKind.FREEZE_AUTOSCALER: workloads.freeze_autoscaler,

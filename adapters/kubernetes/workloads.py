@@ -218,6 +218,19 @@ async def apply_workload(task: Task) -> Done:
     return Done(f"Deployment {workload.name} is as declared")
 
 
+async def name_version(task: Task) -> Done:
+    name = task.workload.name
+    live = await task.cluster.get(DEPLOYMENTS, task.namespace, name)
+    wanted = digest(live["spec"]["template"])
+    for found in await task.cluster.list_objects(REPLICA_SETS, task.namespace):
+        owners = found["metadata"].get("ownerReferences") or []
+        owned = any(one.get("uid") == live["metadata"]["uid"] and one.get("controller") for one in owners)
+        if owned and digest(found["spec"]["template"]) == wanted:
+            version = found["metadata"]["name"]
+            return Done(f"Deployment {name} runs as ReplicaSet {version}", {f"{name}.serving_name": version})
+    raise Retryable(f"Deployment {name} has no ReplicaSet of its current version yet")
+
+
 def _keep_count(body: JsonObject, found: JsonObject | None) -> None:
     """A field that we applied before and leave out now is removed, and a Deployment without a number of replicas has one."""
     entries = found["metadata"].get("managedFields") or [] if found is not None else []

@@ -31,7 +31,7 @@ def permissions(route: RoutePlan, needs: Needs) -> set[Permission]:
 
 async def record_services(task: Task, route: RoutePlan, live: JsonObject, new_template: JsonObject) -> Facts:
     """Check that the root Service can be split. It may be live, or come with the manifests."""
-    root = await _root_service(task, route)
+    root = await root_service(task, route, route.root_service)
     spec = root["spec"]
     where = f"route {route.name}: the root Service {route.root_service}"
     if spec.get("clusterIP") == "None":
@@ -48,17 +48,18 @@ async def record_services(task: Task, route: RoutePlan, live: JsonObject, new_te
     return {f"{route.name}.canary_service": json.dumps(theirs["spec"].get("selector") or {}) if theirs else ""}
 
 
-async def _root_service(task: Task, route: RoutePlan) -> JsonObject:
-    found = await task.cluster.find(SERVICES, task.namespace, route.root_service)
+async def root_service(task: Task, route: RoutePlan, name: str) -> JsonObject:
+    """A Service of the user's, as it is live or, for want of that, as the manifests bring it."""
+    found = await task.cluster.find(SERVICES, task.namespace, name)
     if found is not None:
         return found
     for manifest in task.spec.plan.manifests:
-        if manifest.key == f"Service/{route.root_service}":
+        if manifest.key == f"Service/{name}":
             body: JsonObject = json.loads(manifest.content)
             return body
     raise Rejected(
-        f"route {route.name}: there is no Service {route.root_service} in namespace {task.namespace}; "
-        "the root Service must exist or be among the manifests"
+        f"route {route.name}: there is no Service {name} in namespace {task.namespace}; "
+        "it must exist or be among the manifests"
     )
 
 
@@ -123,7 +124,7 @@ def drift(route: RoutePlan, snapshot: Snapshot, there: Mapping[str, JsonObject])
 async def follow_stable(task: Task) -> Done:
     """The stable Service, on the pods of the version that was found; or, if those are gone, on the Deployment's current ones."""
     route = task.route
-    serving = await _serving_versions(task)
+    serving = await serving_versions(task)
     if not serving or task.fact(route.workload, "stable_name") in serving:
         if not serving and not task.is_undoing:
             raise Retryable(f"Deployment {route.workload} has no version yet that the stable Service could follow")
@@ -139,9 +140,9 @@ async def follow_stable(task: Task) -> Done:
     return Done(done.note, facts)
 
 
-async def _serving_versions(task: Task) -> dict[str, str]:
+async def serving_versions(task: Task, *, with_canary: bool = False) -> dict[str, str]:
     """Names and hashes of the ReplicaSets with available pods, the most first: the Deployment's as it is now, which may have been
-    made anew, and the one that was found. Never the canary."""
+    made anew, and the one that was found. The canary only where it is asked for."""
     workload = task.route.workload
     recorded, canary = task.fact(workload, "stable_name"), task.fact(workload, "canary_name")
     live = await task.cluster.find(DEPLOYMENTS, task.namespace, workload)
@@ -149,7 +150,8 @@ async def _serving_versions(task: Task) -> dict[str, str]:
     found: list[JsonObject] = []
     for one in await task.cluster.list_objects(REPLICA_SETS, task.namespace):
         name, labels = one["metadata"]["name"], one["metadata"].get("labels") or {}
-        if name == recorded or (_is_controlled_by(one, uid) and name != canary and HASH_LABEL in labels):
+        is_wanted = with_canary if name == canary else _is_controlled_by(one, uid) and HASH_LABEL in labels
+        if name == recorded or is_wanted:
             found.append(one)
     serving = sorted((one for one in found if _available(one)), key=_available, reverse=True)
     return {one["metadata"]["name"]: (one["metadata"].get("labels") or {}).get(HASH_LABEL, "") for one in serving}

@@ -66,16 +66,6 @@ def test_a_variable_that_only_the_command_line_can_give_is_an_obstacle_and_no_er
     assert headgate("plan", path, "--context", "where=here").code == 0
 
 
-def test_what_is_understood_but_not_carried_out_yet_is_an_obstacle(tmp_path: Path) -> None:
-    path = write_files(tmp_path, percent(25))
-    queue = "deploymentConfig: {ifDeploymentInProgress: {strategy: enqueueOne}, settle"
-    path.write_text(path.read_text().replace("deploymentConfig: {settle", queue))
-    said = headgate("validate", path)
-    assert (said.code, said.err.count("enqueueOne")) == (0, 1)
-    assert "obstacle: enqueueOne: accepted, not yet carried out" in said.err
-    assert headgate("plan", path).code == 2
-
-
 def test_a_plan_names_every_object_in_order(tmp_path: Path) -> None:
     path = write_files(tmp_path, percent(25), APPROVAL, percent(50), mesh=True)
     said = headgate("plan", path)

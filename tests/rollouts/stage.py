@@ -29,6 +29,7 @@ from adapters.kubernetes.routing import Routers
 from adapters.kubernetes.templates import REVISION_ANNOTATION
 from adapters.kubernetes.transport import open_transport
 from adapters.kubernetes.world import KubernetesWorld
+from adapters.routers.active_service import ActiveServiceRouter
 from adapters.routers.pod_ratio import PodRatioRouter
 from adapters.routers.smi import SmiRouter
 from engine.bus import Bus
@@ -199,7 +200,13 @@ def _without_versions(body: JsonObject) -> JsonObject:
     return {**{k: v for k, v in body.items() if k != "status"}, "metadata": metadata}
 
 
-ROUTERS = Routers({RouterKind.SMI: SmiRouter(), RouterKind.POD_RATIO: PodRatioRouter()})
+ROUTERS = Routers(
+    {
+        RouterKind.SMI: SmiRouter(),
+        RouterKind.POD_RATIO: PodRatioRouter(),
+        RouterKind.SERVICE: ActiveServiceRouter(),
+    }
+)
 
 
 def _embedded(

@@ -12,11 +12,14 @@ import pytest
 from engine.model import (
     Analysis,
     Approval,
+    ConcurrencyPolicy,
     Freeze,
     Lookback,
     ManifestPlan,
     Mode,
     NoDataPolicy,
+    OnFailure,
+    Parallel,
     Pause,
     Query,
     ReleasePlan,
@@ -242,7 +245,7 @@ manifests:
   - {path: settings.yaml, targets: [prod]}
 strategies:
   gentle: {canary: {steps: []}}
-  switch: {blueGreen: {redirectTrafficAfter: []}}
+  switch: {blueGreen: {redirectTrafficAfter: [], activeService: web}}
 """
 
 
@@ -251,7 +254,7 @@ def load_three(more: str = "") -> LoadedFile:
     return parse_deploy_text(THREE_TARGETS + more, "deploy.yaml", lambda path: [SourceText(path, texts[path])])
 
 
-def test_filters_choose_targets_and_what_blocks_the_others_does_not_block_these() -> None:
+def test_filters_choose_targets() -> None:
     loaded = load_three()
 
     plan = plan_of(loaded, target_filters=("prod", "test"))
@@ -261,15 +264,6 @@ def test_filters_choose_targets_and_what_blocks_the_others_does_not_block_these(
     assert [target.namespace for target in plan.targets] == ["test", "prod"]
     assert [item.key for item in plan.targets[1].manifests] == ["ConfigMap/settings"]
     assert plan.targets[0].manifests == ()
-
-
-def test_without_filters_the_blue_green_target_keeps_the_file_from_being_run() -> None:
-    problems = compile_release(load_three())
-
-    assert isinstance(problems, Problems)
-    assert [error.message for error in problems.errors] == [
-        "blue/green strategies: accepted, not yet carried out; the file can be checked, but not run"
-    ]
 
 
 def test_a_dependency_that_is_left_out_is_taken_as_done() -> None:
@@ -357,6 +351,102 @@ def test_variables_that_do_not_exist_are_refused_where_they_are_used() -> None:
         ),
     ]
     assert len(problems.errors) == 4
+
+
+def test_what_is_called_before_a_deployment_cannot_name_its_replica_set() -> None:
+    """There is none yet, and the call would fail when it is made."""
+    webhooks = "webhooks: [{name: ask, method: GET, uriTemplate: 'https://ci.example.com/{{armory.replicaSetName}}'}]\n"
+    target = "prod: {account: west, namespace: quay, strategy: gentle, constraints: {MOMENT: [{runWebhook: {name: ask}}]}}"
+    text = (
+        f"application: harbour\ntargets:\n  {target}\nmanifests: [{{path: all.yaml}}]\n"
+        f"strategies: {{gentle: {{canary: {{steps: []}}}}}}\n{webhooks}"
+    )
+
+    def compiled(moment: str) -> ReleasePlan | Problems:
+        read = text.replace("MOMENT", moment)
+        return compile_release(parse_deploy_text(read, "deploy.yaml", lambda path: [SourceText(path, deployment("web"))]))
+
+    assert isinstance(compiled("afterDeployment"), ReleasePlan)
+    problems = compiled("beforeDeployment")
+    assert isinstance(problems, Problems)
+    assert "{{armory.replicaSetName}} is not a variable that is provided here" in problems.errors[0].message
+
+
+# --- conditions and switches ------------------------------------------------------------------------------------------
+
+
+ERRORS = "analysis: {defaultMetricProviderName: p, queries: [{name: a, upperLimit: 1, queryTemplate: b, noDataPolicy: hold}]}\n"
+
+
+def test_conditions_before_and_after_a_deployment() -> None:
+    text = (
+        "application: harbour\ntargets:\n  prod:\n    account: west\n    namespace: quay\n    strategy: gentle\n"
+        "    constraints:\n      onFailure: rollback\n      beforeDeployment: [{pause: {untilApproved: true, "
+        "approvalReminder: {duration: 1, unit: hours}, approvalExpiration: {duration: 2, unit: hours}}}]\n"
+        "      afterDeployment: [{analysis: {interval: 1, units: seconds, numberOfJudgmentRuns: 9, failureBudget: 1, "
+        "noDataBudget: {duration: 1, unit: minutes}, queries: [a]}}]\n"
+        f"manifests: [{{path: all.yaml}}]\nstrategies: {{gentle: {{canary: {{steps: []}}}}}}\n{ERRORS}"
+        "deploymentConfig: {ifDeploymentInProgress: {strategy: REPLACE}}\n"
+    )
+    plan = plan_of(parse_deploy_text(text, "deploy.yaml", lambda path: [SourceText(path, deployment("web"))]))
+    (target,) = plan.targets
+
+    assert plan.concurrency is ConcurrencyPolicy.REPLACE
+    assert target.before == (Approval(expires_seconds=7_200.0, remind_seconds=3_600.0),)
+    assert target.on_failure is OnFailure.ROLL_BACK
+    (analysis,) = target.after
+    assert isinstance(analysis, Analysis)
+    assert (analysis.runs, analysis.failure_budget, analysis.patience_seconds) == (9, 1, 60.0)
+    assert analysis.queries[0].no_data is NoDataPolicy.HOLD
+
+
+def test_what_is_measured_in_the_background_has_no_end() -> None:
+    steps = "[], backgroundAnalysis: [{interval: 10, units: seconds, queries: [a]}]"
+    (watched,) = target_of(load(steps=steps, more=ERRORS)).background
+
+    assert (watched.runs, watched.failure_budget, watched.lookback) == (0, 0, Lookback.SLIDING)
+
+
+SWITCH = """
+application: harbour
+targets: {prod: {account: west, namespace: quay, strategy: switch}}
+manifests: [{path: all.yaml}]
+strategies:
+  switch:
+    blueGreen:
+      redirectTrafficAfter: [{pause: {untilApproved: true}}, {pause: {duration: 1, unit: seconds}}]
+      shutDownOldVersionAfter: [{pause: {duration: 15, unit: minutes}}]
+"""
+
+
+def load_switch(more: str, *services: str) -> LoadedFile:
+    manifests = "\n---\n".join([deployment("web"), *services])
+    return parse_deploy_text(SWITCH + more, "deploy.yaml", lambda path: [SourceText(path, manifests)])
+
+
+def test_a_switch_is_one_move_between_two_lists_of_conditions() -> None:
+    loaded = load_switch("trafficManagement: [{kubernetes: [{activeService: web, previewService: next}]}]\n")
+    target = target_of(loaded)
+
+    assert target.steps == (Parallel((Approval(), Pause(1.0))), SetWeight(10_000), Pause(900.0))
+    assert target.routes == (
+        RoutePlan(
+            name="web",
+            kind=RouterKind.SERVICE,
+            workload="web",
+            root_service="web",
+            canary_service="next",
+            adopts_canary_service=True,
+        ),
+    )
+
+
+def test_a_switch_without_a_preview_and_as_older_files_write_it() -> None:
+    older = load_switch("").text.replace("blueGreen:", "blueGreen:\n      activeService: web")
+    loaded = parse_deploy_text(older, "deploy.yaml", lambda path: [SourceText(path, deployment("web"))])
+
+    (route,) = target_of(loaded).routes
+    assert (route.root_service, route.canary_service, route.adopts_canary_service) == ("web", "", False)
 
 
 # --- manifests --------------------------------------------------------------------------------------------------------

@@ -419,6 +419,9 @@ def _restore(stand: _Stand) -> Iterator[Operation]:
     """Everything as it was found, in the opposite order of its making: pods before the split, the split before its Services."""
     if any(stand.has_begun(f"set-weight:{route.name}:{w}") for route in stand.routes() for w in _weights(stand)):
         yield Settle("settle before the new version goes", stand.plan.settle_seconds)
+    for route in stand.routes():
+        if route.kind is RouterKind.SERVICE:  # Nobody is to look at pods that go.
+            yield from _remove_canary_service(stand, route)
     for workload in stand.canaried():
         if stand.may_have_canary(workload):
             args: Facts = {"workload": workload.name, "weight": 0}
@@ -461,10 +464,15 @@ def _remove_routes(stand: _Stand) -> Iterator[Operation]:
         args: Facts = {"route": route.name}
         if stand.has_begun(f"ensure-route:{route.name}"):
             yield Act(f"remove-route:{route.name}", ActionKind.REMOVE_ROUTE, args)
-        if stand.has_begun(f"ensure-canary-service:{route.name}"):
-            yield Act(f"remove-canary-service:{route.name}", ActionKind.REMOVE_CANARY_SERVICE, args)
+        if not (route.kind is RouterKind.SERVICE and stand.snapshot.state is State.RESTORING):
+            yield from _remove_canary_service(stand, route)
         if stand.has_begun(f"ensure-stable-service:{route.name}"):
             yield Act(f"remove-stable-service:{route.name}", ActionKind.REMOVE_STABLE_SERVICE, args)
+
+
+def _remove_canary_service(stand: _Stand, route: RoutePlan) -> Iterator[Operation]:
+    if stand.has_begun(f"ensure-canary-service:{route.name}"):
+        yield Act(f"remove-canary-service:{route.name}", ActionKind.REMOVE_CANARY_SERVICE, {"route": route.name})
 
 
 def _freeze(workload: WorkloadPlan) -> Iterator[Operation]:

@@ -9,9 +9,12 @@ from itertools import count
 from engine.model import (
     PLAN_VERSION,
     Analysis,
+    ConcurrencyPolicy,
     Freeze,
+    GateStep,
     ManifestPlan,
     NoDataPolicy,
+    OnFailure,
     Query,
     ReleasePlan,
     RolloutSpec,
@@ -78,6 +81,25 @@ def pod_ratio_route(workload: str = "web") -> RoutePlan:
     return RoutePlan(name=workload, kind=RouterKind.POD_RATIO, workload=workload)
 
 
+def service_route(active: str = "web", preview: str = "") -> RoutePlan:
+    return RoutePlan(
+        name=active,
+        kind=RouterKind.SERVICE,
+        workload=active,
+        root_service=active,
+        canary_service=preview,
+        adopts_canary_service=bool(preview),
+    )
+
+
+def watched(
+    limit: float = 0.01, *, interval: float = 10.0, budget: int = 0, no_data: NoDataPolicy = NoDataPolicy.EXTEND
+) -> Analysis:
+    """An analysis in the background."""
+    query = Query("error-rate", "metrics", "errors", upper=limit, no_data=no_data)
+    return Analysis(queries=(query,), interval_seconds=interval, runs=0, failure_budget=budget, patience_seconds=60.0)
+
+
 def target_plan(
     steps: Sequence[Step] = (),
     *,
@@ -93,6 +115,10 @@ def target_plan(
     ready_timeout: float = 60.0,
     settle: float = 1.0,
     freeze: Freeze = Freeze.FROM_START,
+    before: Sequence[GateStep] = (),
+    after: Sequence[GateStep] = (),
+    on_failure: OnFailure = OnFailure.LEAVE,
+    background: Sequence[Analysis] = (),
 ) -> TargetPlan:
     body = deployment(workload, image=image, replicas=replicas, namespace=namespace)
     return TargetPlan(
@@ -108,6 +134,10 @@ def target_plan(
         ready_timeout_seconds=ready_timeout,
         settle_seconds=settle,
         freeze=freeze,
+        before=tuple(before),
+        after=tuple(after),
+        on_failure=on_failure,
+        background=tuple(background),
     )
 
 
@@ -117,8 +147,10 @@ def manifest_plan(body: dict[str, object]) -> ManifestPlan:
     return ManifestPlan(f"{body['kind']}/{metadata['name']}", json.dumps(body))
 
 
-def release_plan(*targets: TargetPlan, application: str = "shop") -> ReleasePlan:
-    return ReleasePlan(version=PLAN_VERSION, application=application, targets=targets)
+def release_plan(
+    *targets: TargetPlan, application: str = "shop", concurrency: ConcurrencyPolicy = ConcurrencyPolicy.REJECT
+) -> ReleasePlan:
+    return ReleasePlan(version=PLAN_VERSION, application=application, targets=targets, concurrency=concurrency)
 
 
 def rollout_spec(plan: TargetPlan, *, rollout: str = "r1.production", release: str = "r1") -> RolloutSpec:

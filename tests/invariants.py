@@ -19,6 +19,8 @@ def allowed_weight(spec: RolloutSpec, snapshot: Snapshot) -> int:
         return 10_000
     if snapshot.state in (State.ABORTING, State.RESTORING, State.PARKED):
         return 10_000
+    if snapshot.state is State.FAILED:  # Nothing was deployed, or the new version serves.
+        return 10_000 if snapshot.step >= len(spec.plan.steps) else 0
     steps = spec.plan.steps[: snapshot.step + 1]
     return max((step.weight for step in steps if isinstance(step, SetWeight)), default=0)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from engine.daemon import Engine, start_engine
+from engine.daemon import AdmissionRules, Engine, start_engine
 from engine.events import Command, CommandKind
 from engine.model import FINAL_STATUSES, Release, ReleasePlan, ReleaseStatus, Snapshot, State
 from strategies.canary import CanaryStrategy
@@ -28,6 +28,7 @@ class Stage:
     names: Names = field(default_factory=Names)
     world: ModelWorld = field(init=False)
     store: MemoryStore = field(init=False)
+    rules: AdmissionRules = field(default_factory=AdmissionRules)
 
     def __post_init__(self) -> None:
         self.world = ModelWorld(journal=self.journal)
@@ -43,6 +44,7 @@ class Stage:
             actuator=self.world,
             new_id=self.names.new_id,
             new_secret=self.names.new_secret,
+            rules=self.rules,
         ) as engine:
             yield engine
 
@@ -81,5 +83,7 @@ class Stage:
         return states
 
 
-def order(kind: CommandKind, *, step: int | None = None) -> Command:
-    return Command(kind, by="ada", expected_step=step)
+def order(
+    kind: CommandKind, *, step: int | None = None, gate: str | None = None, roles: tuple[str, ...] | None = None
+) -> Command:
+    return Command(kind, by="ada", expected_step=step, gate=gate, roles=roles)

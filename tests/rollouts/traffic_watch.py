@@ -19,6 +19,7 @@ class TrafficWatch:
         self._storage = storage
         self._journal = journal
         self._splits: dict[tuple[str, str], JsonObject] = {}
+        self._pinned: dict[tuple[str, str], JsonObject] = {}
         self.violations: list[str] = []
         self.pods_may_fail = False
         """A story in which pods are broken on purpose."""
@@ -36,10 +37,30 @@ class TrafficWatch:
             self._splits[place] = event.object
             self._check_weights(event.object)
             self._check_pods(event.object)
+        elif event.resource.plural == "services":
+            self._notice_service(event, place)
         elif event.resource.plural == "replicasets":
+            for pinned in self._pinned.values():
+                self._check_pinned(pinned)
             for (namespace, _), split in self._splits.items():
                 if namespace == place[0]:
                     self._check_pods(split)
+
+    def _notice_service(self, event: StorageEvent, place: tuple[str, str]) -> None:
+        """A Service of the user's that is pinned on one version has pods to send to, from the moment of the pin until it is
+        taken off."""
+        ours = ROLLOUT in (event.object["metadata"].get("annotations") or {})
+        pinned = HASH in (event.object["spec"].get("selector") or {})
+        if event.type is EventType.DELETED or ours or not pinned:
+            self._pinned.pop(place, None)
+            return
+        self._pinned[place] = event.object
+        self._check_pinned(event.object)
+
+    def _check_pinned(self, service: JsonObject) -> None:
+        metadata = service["metadata"]
+        if not self.pods_may_fail and self._available(metadata["namespace"], metadata["name"]) == 0:
+            self.violations.append(f"Service {metadata['name']} selects {service['spec']['selector']}, and no available pod")
 
     def _check_weights(self, split: JsonObject) -> None:
         name = split["metadata"]["name"]

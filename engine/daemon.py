@@ -127,6 +127,12 @@ class Engine:
         self._begin_what_may()
         return release
 
+    def displaced_by(self, plan: ReleasePlan) -> list[StoredRollout]:
+        """The unfinished rollouts that are put back if a release of this plan is submitted now, because it takes their place."""
+        replaced = _replaced(self._queue(plan.application), plan.concurrency)
+        stored = [one for release in replaced for one in self.rollouts(release.id)]
+        return [one for one in stored if one.snapshot.state not in FINAL_STATES]
+
     def _queue(self, application: str) -> list[Release]:
         """The application's unfinished releases in order of arrival: the first is carried out, the others wait."""
         return [known for known in self._releases.values() if known.application == application]
@@ -138,8 +144,7 @@ class Engine:
         if len(queue) < 2:
             return
         newest = queue[-1]
-        replaced = queue[:-1] if newest.concurrency is ConcurrencyPolicy.REPLACE else queue[1:-1]
-        for release in replaced:
+        for release in _replaced(queue[:-1], newest.concurrency):
             for actor in self._members.get(release.id, ()):
                 if actor.snapshot.state not in FINAL_STATES:
                     actor.post(Command(CommandKind.ABORT, by="headgate", reason=f"release {newest.id} takes its place"))
@@ -405,6 +410,11 @@ class Engine:
             else:
                 return True
         return False
+
+
+def _replaced(earlier: list[Release], policy: ConcurrencyPolicy) -> list[Release]:
+    """Whose place a newer release of the application takes: of all, or of those that only wait."""
+    return earlier if policy is ConcurrencyPolicy.REPLACE else earlier[1:]
 
 
 @asynccontextmanager

@@ -26,6 +26,20 @@ def require_deploy(caller: Caller, plan: ReleasePlan) -> None:
     _require(caller, Verb.DEPLOY, plan.application, keys, unseen=0)
 
 
+def require_displacement(caller: Caller, displaced: Sequence[StoredRollout]) -> None:
+    """Taking the place of releases puts them back, so it needs the right to. Raises `ApiFailure`."""
+    missing = [stored for stored in displaced if not caller.may(Verb.ABORT, key_of(stored))]
+    if not missing:
+        return
+    seen = [key_of(stored) for stored in missing if caller.may(Verb.READ, key_of(stored))]
+    names = _named(seen, unseen=len(missing) - len(seen))
+    message = (
+        f"this release would take the place of another one, and the token {caller.name} may not {Verb.ABORT} that on {names}; "
+        "wait for it, or ask somebody who may; nothing was changed"
+    )
+    raise ApiFailure(ErrorCode.FORBIDDEN, message)
+
+
 def require_order(
     caller: Caller, kind: CommandKind, release: Release, rollouts: Sequence[StoredRollout], target: str | None
 ) -> None:
@@ -62,15 +76,20 @@ def _require_on(
 
 
 def _require(caller: Caller, verb: Verb, application: str, keys: Sequence[TargetKey], *, unseen: int) -> None:
-    missing = [f"{key.target} (account {key.account})" for key in keys if not caller.may(verb, key)]
-    if unseen:
-        missing.append(f"{unseen} {'target' if unseen == 1 else 'targets'} that it may not see")
-    if not missing:
+    missing = [key for key in keys if not caller.may(verb, key)]
+    if not missing and not unseen:
         return
     allowed = [key.target for key in keys if caller.may(verb, key)]
-    what = f"the token {caller.name} may not {verb} {application} on {_joined(missing)}"
+    what = f"the token {caller.name} may not {verb} {application} on {_named(missing, unseen=unseen)}"
     instead = f"; it may on {_joined(allowed)}: name only what it may, with --target" if allowed else ""
     raise ApiFailure(ErrorCode.FORBIDDEN, f"{what}{instead}; nothing was changed")
+
+
+def _named(keys: Sequence[TargetKey], *, unseen: int) -> str:
+    names = [f"{key.target} (account {key.account})" for key in keys]
+    if unseen:
+        names.append(f"{unseen} {'target' if unseen == 1 else 'targets'} that it may not see")
+    return _joined(names)
 
 
 def _joined(names: Sequence[str]) -> str:

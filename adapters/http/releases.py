@@ -7,7 +7,7 @@ from http import HTTPStatus
 import structlog
 from aiohttp import web
 
-from adapters.http.authority import require_order
+from adapters.http.authority import require_displacement, require_order
 from adapters.http.bodies import (
     Accepted,
     CommandBody,
@@ -69,6 +69,8 @@ class Releases:
 
     async def _begin(self, plan: ReleasePlan, sight: Sight, *, source: str) -> web.Response:
         by = sight.caller.name
+        # With nothing to wait for in between, so that it is still so when the engine looks.
+        require_displacement(sight.caller, self._service.engine.displaced_by(plan))
         try:
             release = await self._service.engine.submit(plan, by=by, source=source)
         except Conflict as error:

@@ -6,11 +6,12 @@ import asyncio
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from engine.daemon import Engine
 from engine.errors import CommandRefused
 from engine.events import Command, CommandKind
-from engine.model import Approval, ReleaseStatus, State, Step
+from engine.model import Approval, ConcurrencyPolicy, ReleaseStatus, State, Step
 from engine.ports import Commit
 from tests.builders import percent, release_plan, target_plan
 from tests.clocks import run_in_virtual_time
@@ -233,3 +234,26 @@ def test_an_approval_in_time_counts_even_when_the_disk_takes_it_too_late() -> No
             return (await stage.until_ended()).status
 
     assert run_in_virtual_time(story) is ReleaseStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("policy", "place_of"),
+    [(ConcurrencyPolicy.REPLACE, ["r1.production", "r2.production"]), (ConcurrencyPolicy.ENQUEUE_ONE, ["r2.production"])],
+)
+def test_whose_place_a_release_would_take_is_told_beforehand(policy: ConcurrencyPolicy, place_of: list[str]) -> None:
+    async def story() -> None:
+        stage = Stage()
+        async with stage.daemon() as engine:
+            await begin(stage, engine, Approval())
+            queued = replace(release_plan(target_plan([percent(25)])), concurrency=ConcurrencyPolicy.ENQUEUE_ONE)
+            await engine.submit(queued, by="a test", source="test")
+            newest = replace(queued, concurrency=policy)
+            assert [stored.spec.id for stored in engine.displaced_by(newest)] == place_of
+            await engine.submit(newest, by="a test", source="test")
+            await stage.until_ended("r2")
+            if policy is ConcurrencyPolicy.ENQUEUE_ONE:
+                assert stage.snapshot("r1.production").state is State.APPROVING
+                await engine.command("r1", Command(APPROVE, by="ada"))
+            assert (await stage.until_ended("r3")).status is ReleaseStatus.SUCCEEDED
+
+    run_in_virtual_time(story)

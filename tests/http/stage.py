@@ -62,6 +62,7 @@ def deploy_text(
     account: str = "model",
     mesh: bool = False,
     url: str = "http://127.0.0.1:9/hook",
+    in_progress: str = "reject",
 ) -> str:
     """A deploy file with these steps, one target after the other; without a mesh, because that takes fewer actions."""
     lines = ["version: v1", f"application: {application}", "description: the shop's web", "targets:"]
@@ -70,7 +71,8 @@ def deploy_text(
         lines += [f"  {target}:", f"    account: {account}", f"    namespace: {namespace}", "    strategy: gentle"]
         if index:
             lines.append(f"    constraints: {{dependsOn: [{targets[index - 1]}]}}")
-    lines += ["manifests:", "  - path: web.yaml", "deploymentConfig: {settle: {duration: 0, unit: seconds}}"]
+    lines += ["manifests:", "  - path: web.yaml", "deploymentConfig:", "  settle: {duration: 0, unit: seconds}"]
+    lines.append(f"  ifDeploymentInProgress: {{strategy: {in_progress}}}")
     lines += ["strategies:", "  gentle:", "    canary:", "      steps:", *(f"        - {step}" for step in steps)]
     if any("analysis" in step for step in steps):
         lines += ["analysis:", "  defaultMetricProviderName: metrics", "  queries:"]

@@ -194,6 +194,20 @@ async def test_a_release_that_is_in_the_way_is_named_to_those_who_may_see_it(dae
         assert caught.value.body.release == (release if name == "developer" else "")
 
 
+async def test_taking_the_place_of_a_release_needs_the_right_to_abort_it(daemon: Daemon) -> None:
+    first = (await daemon.submit(APPROVAL, targets=["production"])).release.id
+    body = submission(percent(50), targets=["staging"], in_progress="replace")
+    for name, said in (("developer", r"production \(account model\)"), ("ci", "1 target that it may not see")):
+        async with over_tcp(daemon, name) as client:
+            with pytest.raises(DaemonRefused, match=f"take the place of another one, .* may not abort that on {said}") as caught:
+                await client.submit(body)
+        assert (caught.value.status, caught.value.body.code) == (403, ErrorCode.FORBIDDEN)
+    assert [release.id for release in (await daemon.client.releases()).releases] == [first]
+    second = (await daemon.client.submit(body)).release.id
+    assert await daemon.until_ended(first) in (ReleaseStatus.FAILED, ReleaseStatus.CANCELLED, ReleaseStatus.REJECTED)
+    assert await daemon.until_ended(second) is ReleaseStatus.SUCCEEDED
+
+
 async def test_a_release_is_taken_back_where_the_scopes_allow_it(daemon: Daemon) -> None:
     release = (await daemon.submit(percent(50), targets=BOTH)).release.id
     await daemon.until_ended(release)

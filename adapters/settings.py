@@ -12,25 +12,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, TypeAlias, cast
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from adapters.access import Token
 from adapters.settings_admission import Count, FreezeSettings, LimitSettings, WindowSettings
+from adapters.settings_model import Name, SettingsModel
 from adapters.settings_sentences import sentence
 
 if TYPE_CHECKING:
     from adapters.metrics.placeholders import JsonValue
-
-_HASH = re.compile(r"[0-9a-f]{64}")
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-
-
-class SettingsModel(BaseModel):
-    """One object of the file. Names are camelCase there; what is not in the model is refused."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, hide_input_in_errors=True
-    )
 
 
 # --- kinds of values ---------------------------------------------------------------------------------------------------
@@ -60,20 +50,6 @@ def _require_url(value: str) -> str:
     if re.fullmatch(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?", value) is None:
         raise sentence('is not an address; expected "https://host" or "http://host:port", without user and query')
     return value.rstrip("/")
-
-
-def _require_hash(value: str) -> str:
-    if _HASH.fullmatch(value) is None:
-        raise sentence(
-            "is not the SHA-256 of a token; make one with: printf %s THE-TOKEN | sha256sum (64 hexadecimal digits)"
-        )
-    return value
-
-
-def _require_name(value: str) -> str:
-    if _NAME.fullmatch(value) is None:
-        raise sentence("is not a name; expected letters, digits, dots, dashes and underscores, 63 at most")
-    return value
 
 
 def _require_datadog_site(value: str) -> str:
@@ -141,8 +117,6 @@ def _require_header_text(value: str) -> str:
 
 
 Url: TypeAlias = Annotated[str, AfterValidator(_require_url)]
-Sha256: TypeAlias = Annotated[str, AfterValidator(_require_hash)]
-Name: TypeAlias = Annotated[str, AfterValidator(_require_name)]
 Header: TypeAlias = Annotated[str, AfterValidator(_require_header)]
 PlainHeader: TypeAlias = Annotated[str, AfterValidator(_require_plain_header)]
 HeaderText: TypeAlias = Annotated[str, AfterValidator(_require_header_text)]
@@ -184,22 +158,6 @@ class TlsSettings(SettingsModel):
     key_file: Path | None = None
     insecure: bool = False
     """Accept any certificate: for tests only."""
-
-
-class Access(StrEnum):
-    FULL = "full"
-    READ = "read"
-    """May look at everything and order nothing."""
-
-
-class Token(SettingsModel):
-    """Somebody who may use the API over TCP. The token itself is never in the file."""
-
-    name: Name
-    sha256: Sha256
-    roles: tuple[str, ...] = ()
-    """What approvals with `requiresRoles` ask for."""
-    access: Access = Access.FULL
 
 
 class WatchBreadth(StrEnum):
@@ -323,8 +281,8 @@ class JsonSettings(_ProviderSettings):
     type: Literal["json"]
     url: Annotated[str, AfterValidator(_require_address_template)]
     method: JsonMethod = JsonMethod.GET
-    headers: dict[PlainHeader, HeaderText] = {}
-    secret_headers: dict[Header, SecretReference] = {}
+    headers: dict[PlainHeader, HeaderText] = Field(default_factory=dict)
+    secret_headers: dict[Header, SecretReference] = Field(default_factory=dict)
     body: Annotated[object, AfterValidator(_require_body_template)] = None
     """Sent as JSON."""
     value: Annotated[str | None, AfterValidator(_require_expression)] = None
@@ -377,9 +335,9 @@ class FileSettings(SettingsModel):
     listen: Annotated[Address | None, BeforeValidator(_read_address)] = None
     tokens: tuple[Token, ...] = ()
     public_url: Url | None = None
-    accounts: dict[Name, AccountSettings] = {}
-    metric_providers: dict[Name, ProviderSettings] = {}
-    secrets: dict[Name, SecretReference] = {}
+    accounts: dict[Name, AccountSettings] = Field(default_factory=dict)
+    metric_providers: dict[Name, ProviderSettings] = Field(default_factory=dict)
+    secrets: dict[Name, SecretReference] = Field(default_factory=dict)
     limits: LimitSettings = LimitSettings()
     windows: tuple[WindowSettings, ...] = ()
     freezes: tuple[FreezeSettings, ...] = ()
@@ -400,9 +358,9 @@ class Settings(SettingsModel):
     tokens: tuple[Token, ...] = ()
     public_url: str | None = None
     """How others reach the daemon: the beginning of callback addresses and of links."""
-    accounts: dict[str, AccountSettings] = {}
-    metric_providers: dict[str, ProviderSettings] = {}
-    secrets: dict[str, SecretReference] = {}
+    accounts: dict[str, AccountSettings] = Field(default_factory=dict)
+    metric_providers: dict[str, ProviderSettings] = Field(default_factory=dict)
+    secrets: dict[str, SecretReference] = Field(default_factory=dict)
     limits: LimitSettings = LimitSettings()
     windows: tuple[WindowSettings, ...] = ()
     """When rollouts may begin on every account that has no windows of its own; none: always."""

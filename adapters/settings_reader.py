@@ -5,6 +5,7 @@ The validator's own sentences are never shown: every kind of finding has one of 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -164,7 +165,8 @@ def _explain(root: Place, details: ErrorDetails) -> tuple[Mark, str]:
     if kind == SENTENCE:
         seen = f"{label} " if str(context.get("sentence", "")).startswith(("is ", "has ")) else ""
         return place.mark, f"{seen}{context.get('sentence', '')}"
-    return place.mark, f"{label} is {_seen(place)}; expected {_expected(kind, context)}"
+    meant = _nearest_of(context.get("expected"), place)
+    return place.mark, f"{label} is {_seen(place)}; expected {_expected(kind, context)}{meant}"
 
 
 def _expected(kind: str, context: Mapping[str, Any]) -> str:
@@ -181,6 +183,12 @@ def _expected(kind: str, context: Mapping[str, Any]) -> str:
             return "at least one entry"
         case _:
             return _EXPECTED.get(kind, "another value")
+
+
+def _nearest_of(expected: object, place: Place) -> str:
+    """The validator lists the names that a value may be, in quotes."""
+    found = nearest(place.text or "", re.findall(r"'([^']*)'", str(expected or "")))
+    return f"; did you mean {quote(found)}?" if found else ""
 
 
 def _explain_provider(place: Place, label: str) -> tuple[Mark, str]:

@@ -127,7 +127,7 @@ class Actor:
     async def _turn(self, event: Event, reply: Reply | None) -> None:
         if isinstance(event, TimerFired) and self._is_stale(event):
             return
-        if isinstance(event, Command) and (refusal := refuse(self.spec, self.snapshot, event)):
+        if isinstance(event, Command) and (refusal := refuse(self.spec, self.snapshot, event, self._clock.now())):
             if reply is not None:
                 reply.settle(refusal)
             return

@@ -31,6 +31,7 @@ from engine.model import (
     State,
     Verdict,
 )
+from engine.orders import meant_for
 from engine.ports import Actuator, Store, StoredRollout, Strategy, World
 from engine.releases import is_blocked_by, is_ready, may_start, status_of
 from engine.timers import Timers
@@ -104,7 +105,8 @@ class Engine:
             running = queue[0]
             raise Conflict(
                 f"release {running.id} of {plan.application} is {running.status}: wait for it, or abort it "
-                f"(headgate abort {running.id})"
+                f"(headgate abort {running.id})",
+                running.id,
             )
         self._refuse_shared_workloads(plan)
         now = self._clock.now()
@@ -125,6 +127,12 @@ class Engine:
         self._begin_what_may()
         return release
 
+    def displaced_by(self, plan: ReleasePlan) -> list[StoredRollout]:
+        """The unfinished rollouts that are put back if a release of this plan is submitted now, because it takes their place."""
+        replaced = _replaced(self._queue(plan.application), plan.concurrency)
+        stored = [one for release in replaced for one in self.rollouts(release.id)]
+        return [one for one in stored if one.snapshot.state not in FINAL_STATES]
+
     def _queue(self, application: str) -> list[Release]:
         """The application's unfinished releases in order of arrival: the first is carried out, the others wait."""
         return [known for known in self._releases.values() if known.application == application]
@@ -136,8 +144,7 @@ class Engine:
         if len(queue) < 2:
             return
         newest = queue[-1]
-        replaced = queue[:-1] if newest.concurrency is ConcurrencyPolicy.REPLACE else queue[1:-1]
-        for release in replaced:
+        for release in _replaced(queue[:-1], newest.concurrency):
             for actor in self._members.get(release.id, ()):
                 if actor.snapshot.state not in FINAL_STATES:
                     actor.post(Command(CommandKind.ABORT, by="headgate", reason=f"release {newest.id} takes its place"))
@@ -154,7 +161,8 @@ class Engine:
                     raise Conflict(
                         f"Deployment {workload.name} in namespace {spec.plan.namespace} of account {spec.plan.account} is "
                         f"being rolled out by release {spec.release} of {spec.application}: wait for it, or abort it "
-                        f"(headgate abort {spec.release})"
+                        f"(headgate abort {spec.release})",
+                        spec.release,
                     )
 
     def _new_release(
@@ -195,12 +203,12 @@ class Engine:
 
         Raises `NotFound`, and `CommandRefused` when no target takes the order.
         """
-        actors = await self._addressees(release_id, target)
+        orders = [(actor, meant_for(command, actor.snapshot)) for actor in await self._addressees(release_id, target)]
         taken: list[str] = []
         refusals: list[str] = []
-        for actor in actors:
+        for actor, order in orders:
             reply = Reply()
-            actor.post(command, reply)
+            actor.post(order, reply)
             try:
                 await reply.wait()
                 taken.append(actor.spec.plan.target)
@@ -366,10 +374,12 @@ class Engine:
         return [actor for rollout, actor in self._actors.items() if rollout in chosen]
 
     def _beginning(self, release_id: str) -> str:
-        """A rollback is an order by somebody, and belongs into the journal like every other one."""
+        """A deployment and a rollback are orders by somebody, and belong into the journal like every other one."""
         release = self._releases[release_id]
+        if not release.rollback_of:
+            return f"deployed by {release.created_by}"
         because = f": {release.description}" if release.description else ""
-        return f"rollback of {release.rollback_of} by {release.created_by}{because}" if release.rollback_of else ""
+        return f"rollback of {release.rollback_of} by {release.created_by}{because}"
 
     async def _update_status(self, release_id: str) -> None:
         release = self._releases.get(release_id)
@@ -400,6 +410,11 @@ class Engine:
             else:
                 return True
         return False
+
+
+def _replaced(earlier: list[Release], policy: ConcurrencyPolicy) -> list[Release]:
+    """Whose place a newer release of the application takes: of all, or of those that only wait."""
+    return earlier if policy is ConcurrencyPolicy.REPLACE else earlier[1:]
 
 
 @asynccontextmanager

@@ -65,7 +65,7 @@ from engine.model import (
     Verdict,
 )
 from engine.observation import Observation, holds
-from engine.orders import answered_by
+from engine.orders import answered_by, name_giver
 from engine.ports import Strategy
 
 RETRY_FIRST_SECONDS = 0.5
@@ -263,7 +263,7 @@ class _Turn:
                 self.at = replace(self.at, held=f"paused by {command.by}{because}")
                 self.story.append(self.at.held)
             case CommandKind.RESUME:
-                self._resume(command)
+                self._resume(f"resumed by {command.by}{because}")
             case CommandKind.APPROVE | CommandKind.REJECT | CommandKind.SKIP:
                 self._answer(command, because)
             case CommandKind.PROMOTE:
@@ -274,7 +274,7 @@ class _Turn:
     def _answer(self, command: Command, because: str) -> None:
         words = {CommandKind.APPROVE: "approved", CommandKind.REJECT: "rejected", CommandKind.SKIP: "skipped"}
         verdict = Verdict.FAILED if command.kind is CommandKind.REJECT else Verdict.PASSED
-        reason = f"{words[command.kind]} by {command.by}{because}"
+        reason = f"{words[command.kind]} by {name_giver(self.spec, self.before, command)}{because}"
         for gate in answered_by(self.spec, self.before, command):
             self._put(replace(gate, answer=verdict, answer_reason=reason))
         self.story.append(reason)
@@ -284,9 +284,9 @@ class _Turn:
             if isinstance(gates.step_of(self.spec.plan, gate.id), Pause) and not gate.passed:
                 self._put(replace(gate, answer=Verdict.PASSED, answer_reason=reason))
 
-    def _resume(self, command: Command) -> None:
+    def _resume(self, sentence: str) -> None:
         self.at = replace(self.at, held="")
-        self.story.append(f"resumed by {command.by}")
+        self.story.append(sentence)
         if self.at.parked is not None and self.at.state is State.PARKED:
             origin = self.at.parked.origin
             self.at = replace(self.at, state=fire(self.at.state, Trigger.UNPARK, origin), parked=None)

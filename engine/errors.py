@@ -54,6 +54,11 @@ class StoreDamaged(StoreError):
 class Conflict(HeadgateError):
     """Another run of the application is under way (exit code 3)."""
 
+    def __init__(self, message: str, release: str = "") -> None:
+        super().__init__(message)
+        self.release = release
+        """The one that is in the way; empty where it is none of the daemon's."""
+
 
 class NotFound(HeadgateError):
     """There is no such release or rollout."""

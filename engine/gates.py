@@ -267,7 +267,7 @@ def _move_approval(step: Approval, gate: Gate, now: datetime) -> Move:
         return Failed(gate.answer_reason)
     if not _is_due(gate, now):
         return None
-    expires = None if step.expires_seconds is None else gate.started_at + timedelta(seconds=step.expires_seconds)
+    expires = _expiry(step, gate)
     if expires is not None and now >= expires:
         return Failed("the approval expired")
     left = "" if expires is None else f", which expires in {(expires - now).total_seconds():.0f} s"
@@ -346,6 +346,16 @@ def awaits_answer(plan: TargetPlan, gate: Gate) -> bool:
         return False
     step = step_of(plan, gate.id)
     return isinstance(step, Approval) or (isinstance(step, Analysis) and awaits_judgement(step, gate))
+
+
+def expires_at(plan: TargetPlan, gate: Gate) -> datetime | None:
+    """From when on the gate's approval can no longer be given; None where that is never."""
+    step = step_of(plan, gate.id)
+    return _expiry(step, gate) if isinstance(step, Approval) else None
+
+
+def _expiry(step: Approval, gate: Gate) -> datetime | None:
+    return None if step.expires_seconds is None else gate.started_at + timedelta(seconds=step.expires_seconds)
 
 
 def roles_of(plan: TargetPlan, gate: Gate) -> tuple[str, ...]:

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
+
+from msgspec.structs import replace
 
 from engine import gates
 from engine.events import Command, CommandKind
 from engine.model import FINAL_STATES, GATED_STATES, STEP_STATES, UNDOING_STATES, Gate, RolloutSpec, Snapshot, State
 
+_ANSWERS = frozenset({CommandKind.APPROVE, CommandKind.REJECT, CommandKind.SKIP})
 
-def refuse(spec: RolloutSpec, snapshot: Snapshot, command: Command) -> str:
+
+def meant_for(command: Command, snapshot: Snapshot) -> Command:
+    """The order as it is when it arrives: an answer is an answer to the step of that moment, also where its giver named none.
+
+    Without this, the second of two approvals that arrive at once would answer the step after.
+    """
+    if command.kind not in _ANSWERS or command.expected_step is not None:
+        return command
+    return replace(command, expected_step=snapshot.step)
+
+
+def refuse(spec: RolloutSpec, snapshot: Snapshot, command: Command, now: datetime) -> str:
     """Why the command cannot be carried out now, in one sentence; empty when it can."""
     name = f"{spec.application}/{spec.plan.target}"
     if snapshot.state in FINAL_STATES:
@@ -21,9 +36,9 @@ def refuse(spec: RolloutSpec, snapshot: Snapshot, command: Command) -> str:
         )
     match command.kind:
         case CommandKind.APPROVE | CommandKind.REJECT:
-            return _refuse_answer(spec, snapshot, command, name)
+            return _refuse_answer(spec, snapshot, command, name) or _refuse_late(spec, snapshot, command, now, name)
         case CommandKind.SKIP:
-            return _refuse_skip(spec, snapshot, command, name)
+            return _refuse_skip(spec, snapshot, command, name) or _refuse_late(spec, snapshot, command, now, name)
         case CommandKind.PROMOTE:
             return _refuse_promotion(snapshot, name)
         case CommandKind.PAUSE:
@@ -59,6 +74,17 @@ def _refuse_skip(spec: RolloutSpec, snapshot: Snapshot, command: Command, name: 
     return _lacking_roles(spec, kept, name) if kept else ""
 
 
+def _refuse_late(spec: RolloutSpec, snapshot: Snapshot, command: Command, now: datetime, name: str) -> str:
+    """An approval has expired at its instant, whoever notices it first: the clock, or a person."""
+    for gate in answered_by(spec, snapshot, command):
+        expires_at = gates.expires_at(spec.plan, gate)
+        if expires_at is not None and expires_at <= now:
+            held = " as soon as it is resumed" if snapshot.held else ""
+            when = f"{expires_at:%Y-%m-%dT%H:%M:%SZ}"
+            return f"the approval of {name} expired at {when}: it is undone{held}, and can be deployed anew"
+    return ""
+
+
 def _refuse_promotion(snapshot: Snapshot, name: str) -> str:
     if snapshot.state in UNDOING_STATES:
         return f"{name} is being undone; a promotion never goes past an abort"
@@ -75,6 +101,18 @@ def answered_by(spec: RolloutSpec, snapshot: Snapshot, command: Command) -> tupl
         return tuple(gate for gate in _skippable(snapshot, command) if _may_answer(spec, gate, command))
     named = _named(snapshot, command)
     return tuple(gate for gate in named if gates.awaits_answer(spec.plan, gate) and _may_answer(spec, gate, command))
+
+
+def name_giver(spec: RolloutSpec, snapshot: Snapshot, command: Command) -> str:
+    """Who answers, for the journal: with those of the asked roles that the right to answer comes from."""
+    asked = dict.fromkeys(
+        role for gate in answered_by(spec, snapshot, command) for role in gates.roles_of(spec.plan, gate)
+    )
+    if not asked:
+        return command.by
+    if command.roles is None:
+        return f"{command.by} (full access)"
+    return f"{command.by} ({', '.join(role for role in asked if _folded([role]) <= _folded(command.roles))})"
 
 
 def awaits_answer(spec: RolloutSpec, snapshot: Snapshot) -> bool:

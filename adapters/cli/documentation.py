@@ -20,8 +20,9 @@ _INTRODUCTION = """\
 
 Generated from the commands by `python -m adapters.cli.documentation`; a test keeps it current.
 
-`validate`, `plan` and `schema` ask nobody. `run` carries a deploy file out by itself. `deploy`, `list`, `status`,
-`history`, the orders and `rollback` speak to a daemon (`serve`), over its Unix socket or, with a token, over TCP.
+`validate`, `plan`, `schema` and `token new` ask nobody. `run` carries a deploy file out by itself. `deploy`, `list`,
+`status`, `history`, the orders and `rollback` speak to a daemon (`serve`), over its Unix socket or, with a token, over TCP
+([access.md](access.md)).
 
 ## Output
 
@@ -84,10 +85,18 @@ def render() -> str:
     lines.extend(f"| {int(code)} | {meaning} |" for code, meaning in MEANINGS)
     lines.append(_NAMES.rstrip("\n"))
     lines.extend(["", "## Commands"])
-    commands: dict[str, Any] = getattr(command, "commands", {})
-    for name, one in commands.items():
+    for name, one in _commands("", command):
         lines.extend(_command_lines(name, one))
     return "\n".join(lines) + "\n"
+
+
+def _commands(prefix: str, group: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401  as below
+    """Every command with its whole name, those of groups too."""
+    for name, one in group.commands.items():
+        if hasattr(one, "commands"):
+            yield from _commands(f"{prefix}{name} ", one)
+        else:
+            yield prefix + name, one
 
 
 def _command_lines(name: str, command: Any) -> Iterator[str]:  # noqa: ANN401  typer keeps its command types to itself

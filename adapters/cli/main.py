@@ -323,6 +323,27 @@ def rollback(
     _end(_wait(orders.roll_back(release, body, _daemon(server, config), _printer(output), watch=watch)))
 
 
+# --- access ------------------------------------------------------------------------------------------------------------
+
+token_app = typer.Typer(help="Tokens for the API over TCP.", no_args_is_help=True)
+app.add_typer(token_app, name="token")
+
+
+@token_app.command("new")
+def token_new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose it is; it stands in the journal.", show_default=False)],
+    role: Annotated[
+        list[str] | None,
+        typer.Option("--role", metavar="ROLE", help="A role that approvals may ask for; may be repeated."),
+    ] = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Make a token, and print it once with the lines for the daemon's settings. Nothing is written."""
+    from adapters.cli.tokens import print_new_token
+
+    _end(print_new_token(name, role or [], _printer(output)))
+
+
 # --- the rest ----------------------------------------------------------------------------------------------------------
 
 

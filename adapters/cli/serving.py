@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import structlog
 
+from adapters.access import Token, expires_soon, has_expired
 from adapters.cli.composition import Connect, compose
 from adapters.cli.exit_codes import ExitCode
 from adapters.cli.logs import configure_logs
 from adapters.cli.signals import wait_for_stop
 from adapters.http.server import serve_api
 from adapters.settings import Settings
+from engine.clock import SystemClock
 
 log = structlog.get_logger()
 
@@ -37,11 +40,21 @@ async def serve(settings: Settings, connect: Connect) -> ExitCode:
         )
         if address is not None and not address.host.startswith(_LOOPBACK):
             log.warning("daemon.plain_http", advice="tokens cross the network unencrypted; put a TLS proxy in front")
+        warn_of_expiry(settings.tokens, SystemClock().now())
         tell_systemd("READY=1", os.environ)
         number = await wait_for_stop()
         tell_systemd("STOPPING=1", os.environ)
         log.info("daemon.stopping", signal=number.name, unfinished=running.engine.unfinished)
     return ExitCode.SUCCESS
+
+
+def warn_of_expiry(tokens: Sequence[Token], now: datetime) -> None:
+    """A token that ends unnoticed ends somebody's deployments, most probably at night."""
+    for token in tokens:
+        if expires_soon(token.expires_at, now):
+            event = "token.expired" if has_expired(token.expires_at, now) else "token.expires_soon"
+            advice = f"make a new one, and put its lines in place of the old: headgate token new {token.name}"
+            log.warning(event, token=token.name, expires_at=str(token.expires_at), advice=advice)
 
 
 def tell_systemd(state: str, environment: Mapping[str, str]) -> None:

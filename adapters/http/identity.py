@@ -1,7 +1,8 @@
 """Who is asking: over the Unix socket the user at its other end, over TCP the holder of a token.
 
 The socket has mode 0600, so whoever reaches it is its owner or root, and may do everything. Over TCP nothing but the
-probes and the callbacks (which carry a token of their own) is answered without a token of the settings.
+probes and the callbacks (which carry a token of their own) is answered without a token of the settings. What a token
+may do to which target is compared where the targets are known: `adapters.http.sight`, `adapters.http.authority`.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ import socket
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import anyio.to_thread
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from adapters.access import Access, Scope, TargetKey, Token, Verb, has_expired
 from adapters.http.bodies import ErrorCode
 from adapters.http.failures import ApiFailure
-from adapters.settings import Access, Token
+from engine.clock import Clock
 
 _PEER_CREDENTIALS = struct.Struct("3i")
 _OPEN = frozenset({"/livez", "/readyz", "/v1/callbacks/{rollout}/{token}/callback"})
@@ -34,14 +37,29 @@ class Caller:
     roles: tuple[str, ...] | None
     """None is full access, as the owner of the socket has it."""
     access: Access = Access.FULL
+    scopes: tuple[Scope, ...] = ()
+    """None at all allow everything."""
+    expires_at: datetime | None = None
+
+    def may(self, verb: Verb, key: TargetKey) -> bool:
+        if self.access is Access.READ and verb is not Verb.READ:
+            return False
+        return not self.scopes or any(scope.allows(verb, key) for scope in self.scopes)
+
+    @property
+    def sees_everything(self) -> bool:
+        return not self.scopes or any(scope.covers_everything for scope in self.scopes)
+
+    def has_expired(self, now: datetime) -> bool:
+        return has_expired(self.expires_at, now)
 
 
 CALLER = web.RequestKey("caller", Caller)
 
 
-def identify_callers(tokens: Sequence[Token]) -> Middleware:
-    """A middleware that finds out who asks, and refuses what they may not do."""
-    gate = _Gate(tokens)
+def identify_callers(tokens: Sequence[Token], clock: Clock) -> Middleware:
+    """A middleware that finds out who asks, and refuses orders by those who may only read."""
+    gate = _Gate(tokens, clock)
 
     @web.middleware
     async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -57,8 +75,9 @@ def identify_callers(tokens: Sequence[Token]) -> Middleware:
 
 
 class _Gate:
-    def __init__(self, tokens: Sequence[Token]) -> None:
+    def __init__(self, tokens: Sequence[Token], clock: Clock) -> None:
         self._tokens = tuple(tokens)
+        self._clock = clock
         self._users: dict[int, str] = {}
 
     async def identify(self, request: web.Request) -> Caller:
@@ -93,4 +112,8 @@ class _Gate:
                 found = token
         if found is None:
             raise ApiFailure(ErrorCode.UNAUTHORIZED, "this token is not one of those in the daemon's settings")
-        return Caller(found.name, found.roles, found.access)
+        caller = Caller(found.name, found.roles, found.access, found.scopes, found.expires_at)
+        if caller.has_expired(self._clock.now()):
+            advice = f"its holder needs a new one: headgate token new {found.name}"
+            raise ApiFailure(ErrorCode.UNAUTHORIZED, f"the token {found.name} has expired; {advice}")
+        return caller

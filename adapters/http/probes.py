@@ -8,8 +8,9 @@ from http import HTTPStatus
 import anyio
 from aiohttp import web
 
-from adapters.http.bodies import Health
-from adapters.http.failures import json_answer
+from adapters.http.bodies import ErrorCode, Health
+from adapters.http.failures import ApiFailure, json_answer
+from adapters.http.identity import CALLER
 from adapters.http.service import Service
 from engine.errors import StoreError
 
@@ -50,7 +51,11 @@ class Probes:
             return f"the store did not answer within {READY_SECONDS:g} s"
         return ""
 
-    async def metrics(self, _request: web.Request) -> web.Response:
+    async def metrics(self, request: web.Request) -> web.Response:
+        caller = request[CALLER]
+        if not caller.sees_everything:
+            message = f"these are figures of all releases together, and the token {caller.name} may read only some of them"
+            raise ApiFailure(ErrorCode.FORBIDDEN, message)
         states = [
             stored.snapshot.state
             for release in await self._service.store.unfinished_releases()

@@ -5,18 +5,24 @@ from __future__ import annotations
 
 from itertools import takewhile
 
+from adapters.http.authority import require_rollback
 from adapters.http.bodies import ErrorCode, RollbackBody
 from adapters.http.failures import ApiFailure
 from adapters.http.service import MOST_SEARCHED, Service
+from adapters.http.sight import Sight
 from engine.model import Release, ReleasePlan, ReleaseStatus
 from strategies.rollback import StoredRelease, check_completed, check_not_overtaken, compile_rollback
 
 
-async def plan_rollback(service: Service, release: Release, body: RollbackBody) -> ReleasePlan:
-    """Raises `RollbackRefused`, `NotFound`, and `ApiFailure` for an account that the settings do not name any more."""
-    taken = StoredRelease(release, await service.rollouts(release.id)).only(body.targets)
+async def plan_rollback(service: Service, sight: Sight, release: Release, body: RollbackBody) -> ReleasePlan:
+    """Raises `RollbackRefused`, `NotFound`, and `ApiFailure` for an account that the settings do not name any more, and for a
+    caller who may not."""
+    rollouts = await service.rollouts(release.id)
+    require_rollback(sight.caller, release, rollouts, body.targets)
+    taken = StoredRelease(release, rollouts).only(body.targets)
+    seen = await sight.releases(application=release.application, limit=MOST_SEARCHED)
+    check_completed(taken, next((one for one in seen if one.status is ReleaseStatus.SUCCEEDED), None))
     newest = await service.store.releases(application=release.application, limit=MOST_SEARCHED)
-    check_completed(taken, next((one for one in newest if one.status is ReleaseStatus.SUCCEEDED), None))
     for later in takewhile(lambda one: one.id != release.id, newest):
         check_not_overtaken(taken, StoredRelease(later, await service.rollouts(later.id)))
     plan = compile_rollback(taken, force=body.force, reason=body.reason)

@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio.to_thread
 from aiohttp import web
 
+from adapters.access import Token
 from adapters.http.bodies import MOST_BODY_BYTES
 from adapters.http.callbacks import Callbacks
 from adapters.http.failures import answer_errors
@@ -21,7 +22,7 @@ from adapters.http.releases import Releases
 from adapters.http.service import Service
 from adapters.http.socket_paths import within_reach
 from adapters.http.watches import Watches
-from adapters.settings import Address, Token
+from adapters.settings import Address
 from engine.errors import HeadgateError
 
 IDLE_SECONDS = 75.0
@@ -37,7 +38,7 @@ def build_application(
     service: Service, tokens: Sequence[Token], writer_figures: Callable[[], tuple[int, int]]
 ) -> web.Application:
     application = web.Application(
-        middlewares=[answer_errors, identify_callers(tokens)], client_max_size=MOST_BODY_BYTES
+        middlewares=[answer_errors, identify_callers(tokens, service.clock)], client_max_size=MOST_BODY_BYTES
     )
     watches = Watches(service)
     parts = (Releases(service), watches, Callbacks(service), Probes(service, writer_figures))

@@ -7,8 +7,11 @@ from collections.abc import Iterator
 
 import anyio.to_thread
 
+from adapters.access import TargetKey, Verb
+from adapters.http.authority import require_deploy
 from adapters.http.bodies import ErrorCode, SubmitBody
 from adapters.http.failures import ApiFailure
+from adapters.http.identity import Caller
 from engine.model import Analysis, ReleasePlan
 from strategies.deployfile import (
     Problem,
@@ -26,12 +29,17 @@ from strategies.yaml_scalars import Dialect
 _LIMITS = Limits(bytes=1 << 20, values=20_000)
 
 
-async def compile_submission(body: SubmitBody, accounts: frozenset[str], providers: frozenset[str]) -> ReleasePlan:
-    """Beside the loop, because a large bundle takes a while. Raises `ApiFailure` with every problem at its place."""
+async def compile_submission(
+    body: SubmitBody, caller: Caller, accounts: frozenset[str], providers: frozenset[str]
+) -> ReleasePlan:
+    """Beside the loop, because a large bundle takes a while. Raises `ApiFailure` with every problem at its place, and for a
+    caller who may not deploy it."""
     plan = await anyio.to_thread.run_sync(_compile, body)
     if isinstance(plan, Problems):
         raise _invalid(body.name, plan.errors)
-    if unknown := tuple(_find_unknown(body, plan, accounts, providers)):
+    # Before the accounts are looked at: which ones there are is not for everybody.
+    require_deploy(caller, plan)
+    if unknown := tuple(_find_unknown(body, plan, caller, accounts, providers)):
         raise _invalid(body.name, unknown)
     return plan
 
@@ -53,13 +61,15 @@ def _invalid(name: str, problems: tuple[Problem, ...]) -> ApiFailure:
 
 
 def _find_unknown(
-    body: SubmitBody, plan: ReleasePlan, accounts: frozenset[str], providers: frozenset[str]
+    body: SubmitBody, plan: ReleasePlan, caller: Caller, accounts: frozenset[str], providers: frozenset[str]
 ) -> Iterator[Problem]:
     root = _read_again(body.text)
     for target in plan.targets:
         if target.account not in accounts:
             mark = _mark(root, "targets", target.target, "account")
-            advice = suggest(target.account, accounts, "they name none")
+            keys = {account: TargetKey(plan.application, target.target, account) for account in accounts}
+            usable = [account for account, key in keys.items() if caller.may(Verb.DEPLOY, key)]
+            advice = suggest(target.account, usable, "they name none")
             message = f"the account {quote(target.account)} is not in the settings; {advice}"
             yield Problem(body.name, *mark, message)
     asked = {

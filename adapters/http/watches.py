@@ -23,7 +23,9 @@ from adapters.http.bodies import (
     WatchLine,
     encode,
 )
+from adapters.http.identity import CALLER
 from adapters.http.service import Service
+from adapters.http.sight import Sight
 from adapters.http.views import entry_body, rollout_body
 from engine.feed import EntryNews, News
 from engine.model import FINAL_STATUSES, Release
@@ -53,12 +55,13 @@ class Watches:
             scope.cancel()
 
     async def watch(self, request: web.Request) -> web.StreamResponse:
-        release = await self._service.find(request.match_info["release"])
+        sight = Sight(self._service, request[CALLER])
+        release = await sight.find(request.match_info["release"])
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson", "Cache-Control": "no-store"})
         with self._service.engine.feed.subscribe() as news:
             await response.prepare(request)
             try:
-                await self._send(response, release, news)
+                await self._send(response, sight, release, news)
             except TimeoutError:
                 log.info("api.reader_cut_off", release=release.id)
                 if request.transport is not None:
@@ -68,12 +71,12 @@ class Watches:
         return response
 
     async def _send(
-        self, response: web.StreamResponse, release: Release, news: MemoryObjectReceiveStream[News]
+        self, response: web.StreamResponse, sight: Sight, release: Release, news: MemoryObjectReceiveStream[News]
     ) -> None:
         with anyio.CancelScope() as scope:
             self._open.add(scope)
             try:
-                async with aclosing(self._lines(release, news)) as lines:
+                async with aclosing(self._lines(sight, release, news)) as lines:
                     async for line in lines:
                         await self._write(response, line)
             finally:
@@ -85,10 +88,12 @@ class Watches:
         with anyio.fail_after(self._write_seconds):
             await response.write(encode(line) + b"\n")
 
-    async def _lines(self, release: Release, news: MemoryObjectReceiveStream[News]) -> AsyncGenerator[WatchLine]:
+    async def _lines(
+        self, sight: Sight, release: Release, news: MemoryObjectReceiveStream[News]
+    ) -> AsyncGenerator[WatchLine]:
         # Read after the subscription, so nothing falls in between; what is in both is left out by its number.
-        release = await self._service.find(release.id)
-        detail = await self._service.detail(release)
+        release = await sight.find(release.id)
+        detail = await sight.detail(release)
         known = {rollout.id: rollout.seq for rollout in detail.rollouts}
         yield SnapshotLine(detail=detail)
         if release.status in FINAL_STATUSES:
@@ -101,6 +106,9 @@ class Watches:
             except anyio.EndOfStream:
                 yield EndLine(final=False, message="too much happened at once; connect again, and read the journal")
                 return
+            if sight.caller.has_expired(self._service.clock.now()):
+                yield EndLine(final=False, message=f"the token {sight.caller.name} has expired")
+                return
             if item is not None and not _concerns(item, release.id, known):
                 continue
             alive_at = anyio.current_time() + self._alive_seconds
@@ -110,7 +118,7 @@ class Watches:
                 known[item.entry.rollout] = item.entry.seq
                 yield await self._entry(item)
             else:
-                yield ReleaseLine(release=self._service.body(item.release))
+                yield ReleaseLine(release=await sight.body(item.release))
                 if item.release.status in FINAL_STATUSES:
                     yield EndLine(final=True, message=f"the release has ended: {item.release.status}")
                     return
@@ -129,6 +137,8 @@ async def _next(news: MemoryObjectReceiveStream[News], until: float) -> News | N
 
 
 def _concerns(item: News, release: str, known: Mapping[str, int]) -> bool:
+    """`known`: the last entry of each rollout that the reader may see. A release is complete from its first moment on."""
     if isinstance(item, EntryNews):
-        return item.release == release and item.entry.seq > known.get(item.entry.rollout, 0)
+        last = known.get(item.entry.rollout)
+        return item.release == release and last is not None and item.entry.seq > last
     return item.release.id == release

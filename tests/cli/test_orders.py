@@ -60,7 +60,7 @@ async def test_a_watch_tells_the_story_line_by_line_and_ends_with_its_result(dae
     assert lines[-2].startswith("SUCCEEDED: release ")
     assert all(LINE.match(line) for line in lines[:-2])
     told = [line[22:] for line in lines[:-2]]
-    assert told[0] == "production     0 %  the rollout begins"
+    assert told[0] == f"production     0 %  deployed by {getpass.getuser()}; the rollout begins"
     assert "production    25 %  web is read back at 25 %; step 2 of 2: setWeight 50 %" in told
     assert not any("next: " in line or "done: " in line for line in told)
     assert len(told) == len(set(told))

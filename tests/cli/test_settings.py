@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, time
+from datetime import UTC, datetime, time
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -12,8 +12,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.access import Access, Scope, Verb
 from adapters.settings import (
-    Access,
     Address,
     FileSettings,
     LogFormat,
@@ -121,6 +121,26 @@ def test_limits_windows_and_freezes_as_the_engine_takes_them(tmp_path: Path) -> 
     assert windows["prod"] == Windows((own,), (holidays, sales))
 
 
+def test_what_a_scope_does_not_say_is_not_limited_and_read_only_goes_with_scopes() -> None:
+    text = f"""
+tokens:
+  - name: ci
+    sha256: {HASH}
+    scopes: [{{applications: [shop-*], verbs: [deploy, rollback]}}, {{targets: [staging]}}]
+    expiresAt: 2030-01-31T19:00:00+01:00
+  - {{name: board, sha256: {HASH}, access: read, scopes: [{{accounts: [prod]}}, {{verbs: [read]}}]}}
+  - {{name: all, sha256: {HASH}}}
+"""
+    ci, board, everything = parse_settings(text.encode(), "headgate.yaml").tokens
+    assert ci.scopes == (
+        Scope(applications=("shop-*",), targets=("*",), accounts=("*",), verbs=(Verb.DEPLOY, Verb.ROLLBACK)),
+        Scope(applications=("*",), targets=("staging",), accounts=("*",), verbs=tuple(Verb)),
+    )
+    assert ci.expires_at == datetime(2030, 1, 31, 18, tzinfo=UTC)
+    assert [scope.accounts for scope in board.scopes] == [("prod",), ("*",)]
+    assert (everything.scopes, everything.expires_at) == ((), None)
+
+
 def test_the_commented_file_is_the_defaults_and_right_when_its_comments_are_taken_away(tmp_path: Path) -> None:
     example = ROOT / "config" / "headgate.yaml"
     as_it_is = load_settings(example, around())
@@ -133,6 +153,7 @@ def test_the_commented_file_is_the_defaults_and_right_when_its_comments_are_take
     assert set(found.metric_providers) == {"prometheus", "pages", "datadog", "newrelic", "service"}
     assert set(found.secrets) == {"ci-token", "chat-hook"}
     assert [token.access for token in found.tokens] == [Access.FULL, Access.FULL, Access.READ]
+    assert [len(token.scopes) for token in found.tokens] == [2, 0, 0]
     assert found.model_fields_set == set(type(found).model_fields)
 
 
@@ -249,12 +270,51 @@ def test_where_things_are_by_default() -> None:
         ("freezes: [{from: 2026-12-24, to: 2026-12-32}]", "1:34: freezes[0].to is not a date; expected a day, or a day"),
         ("freezes: [{from: 2026-12-24, to: 2026-12-24}]", "freezes[0] has its end before its beginning, or at it"),
         ("accounts: {a: {freezes: [{from: x, to: 2026-12-24}]}}", "1:33: freezes[0].from is not a date"),
+        (
+            f"tokens: [{{name: a, sha256: {HASH}, scopes: [{{verbs: [deploy, aprove]}}]}}]",
+            'promote, abort, rollback or retry; did you mean "approve"?',
+        ),
+        (
+            f"tokens: [{{name: a, sha256: {HASH}, scopes: [{{verbs: [fly]}}]}}]",
+            '1:112: scopes[0].verbs[0] is the text "fly"; expected read, deploy,',
+        ),
+        (
+            f"tokens: [{{name: a, sha256: {HASH}, scopes: [{{target: [x]}}]}}]",
+            'unknown field "target" in tokens[0].scopes[0]; did you mean "targets"?',
+        ),
+        (f"tokens: [{{name: a, sha256: {HASH}, scopes: []}}]", "tokens[0].scopes has no entry; add one, or remove the key"),
+        (
+            f"tokens: [{{name: a, sha256: {HASH}, scopes: [{{verbs: []}}]}}]",
+            "scopes[0].verbs has no entry; add one, or remove the key",
+        ),
+        (
+            f"tokens: [{{name: a, sha256: {HASH}, scopes: [{{targets: staging}}]}}]",
+            'scopes[0].targets is the text "staging"; expected a list',
+        ),
+        (
+            f'tokens: [{{name: a, sha256: {HASH}, scopes: [{{accounts: [" x"]}}]}}]',
+            "accounts[0] is not a pattern; expected a name, or one with wildcards",
+        ),
+        (
+            f"tokens: [{{name: a, sha256: {HASH}, access: read, scopes: [{{verbs: [deploy]}}]}}]",
+            'tokens[0] has "access: read", and a scope with other verbs than read; remove one of the two',
+        ),
+        (
+            f"tokens: [{{name: a, sha256: {HASH}, expiresAt: 2030-01-31T18:00:00}}]",
+            'tokens[0].expiresAt is not an instant; expected date, time and zone, such as "2030-01-31T18:00:00Z"',
+        ),
+        (f"tokens: [{{name: a, sha256: {HASH}, expiresAt: soon}}]", "tokens[0].expiresAt is not an instant"),
+        (f'tokens: [{{name: a, sha256: {HASH}, roles: [" "]}}]', "tokens[0].roles[0] is not a role; expected the text"),
         ("log: {level: loud}", '1:14: log.level is the text "loud"; expected debug, info, warning or error'),
     ],
 )
 def test_what_is_wrong_is_said_at_its_place(text: str, sentence: str) -> None:
     found = problems_of(text)
     assert any(sentence in problem for problem in found), found
+
+
+def test_a_mistake_in_a_list_is_the_only_thing_that_is_said_of_it() -> None:
+    assert len(problems_of(f"tokens: [{{name: a, sha256: {HASH}, scopes: [{{verbs: [aprove], targets: [' ']}}]}}]")) == 2
 
 
 def test_every_problem_comes_at_once_in_the_order_of_the_file() -> None:

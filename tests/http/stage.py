@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,11 +11,12 @@ from typing import Any
 
 import anyio
 
+from adapters.access import Token
 from adapters.cli.composition import EmbeddedOptions, Running, compose
 from adapters.http.bodies import Accepted, RolloutBody, SourceBody, SubmitBody
-from adapters.http.client import DaemonClient, SocketPlace
+from adapters.http.client import DaemonClient, SocketPlace, TcpPlace
 from adapters.http.server import serve_api
-from adapters.settings import AccountSettings, Address, PrometheusSettings, Settings, Token
+from adapters.settings import AccountSettings, Address, PrometheusSettings, Settings
 from engine.clock import Clock
 from engine.model import FINAL_STATUSES, ReleaseStatus, State
 from engine.ports import Actuator, World
@@ -60,6 +62,7 @@ def deploy_text(
     account: str = "model",
     mesh: bool = False,
     url: str = "http://127.0.0.1:9/hook",
+    in_progress: str = "reject",
 ) -> str:
     """A deploy file with these steps, one target after the other; without a mesh, because that takes fewer actions."""
     lines = ["version: v1", f"application: {application}", "description: the shop's web", "targets:"]
@@ -68,7 +71,8 @@ def deploy_text(
         lines += [f"  {target}:", f"    account: {account}", f"    namespace: {namespace}", "    strategy: gentle"]
         if index:
             lines.append(f"    constraints: {{dependsOn: [{targets[index - 1]}]}}")
-    lines += ["manifests:", "  - path: web.yaml", "deploymentConfig: {settle: {duration: 0, unit: seconds}}"]
+    lines += ["manifests:", "  - path: web.yaml", "deploymentConfig:", "  settle: {duration: 0, unit: seconds}"]
+    lines.append(f"  ifDeploymentInProgress: {{strategy: {in_progress}}}")
     lines += ["strategies:", "  gentle:", "    canary:", "      steps:", *(f"        - {step}" for step in steps)]
     if any("analysis" in step for step in steps):
         lines += ["analysis:", "  defaultMetricProviderName: metrics", "  queries:"]
@@ -92,6 +96,20 @@ def write_files(folder: Path, *steps: str, **options: Any) -> Path:
     path = folder / "deploy.yaml"
     path.write_text(deploy_text(*steps, **options))
     return path
+
+
+def token(name: str, **options: Any) -> Token:
+    """Somebody whose secret is `the-NAME-token`."""
+    return Token(name=name, sha256=hashlib.sha256(_secret(name).encode()).hexdigest(), **options)
+
+
+def _secret(name: str) -> str:
+    return f"the-{name}-token"
+
+
+def over_tcp(daemon: Daemon, name: str) -> DaemonClient:
+    """A client that holds the token of that name."""
+    return DaemonClient(TcpPlace(f"http://{daemon.address}", _secret(name)))
 
 
 class _Trusting(Journal):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import socket
 import stat
 from collections.abc import AsyncIterator
@@ -13,28 +12,21 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from adapters.access import Access
 from adapters.http.bodies import CommandBody, ErrorCode
 from adapters.http.client import DaemonClient, SocketPlace, TcpPlace
 from adapters.http.client_errors import DaemonRefused, DaemonUnreachable
 from adapters.http.server import AddressInUse, serve_api
-from adapters.settings import Access, Address, Token
+from adapters.settings import Address
 from engine.errors import StoreBusy
 from engine.events import CommandKind
 from engine.model import State
-from tests.http.stage import APPROVAL, Daemon, Stage, submission
+from tests.http.stage import APPROVAL, Daemon, Stage, over_tcp, submission, token
 
 ROLES_APPROVAL = "pause: {untilApproved: true, requiresRoles: [release-managers]}"
 
 
-def token(name: str, secret: str, *, roles: tuple[str, ...] = (), access: Access = Access.FULL) -> Token:
-    return Token(name=name, sha256=hashlib.sha256(secret.encode()).hexdigest(), roles=roles, access=access)
-
-
-TOKENS = (
-    token("ci", "the-ci-token"),
-    token("manager", "the-manager-token", roles=("release-managers",)),
-    token("board", "the-board-token", access=Access.READ),
-)
+TOKENS = (token("ci"), token("manager", roles=("Release-Managers",)), token("board", access=Access.READ))
 
 
 @pytest.fixture
@@ -48,10 +40,6 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-def over_tcp(daemon: Daemon, secret: str) -> DaemonClient:
-    return DaemonClient(TcpPlace(f"http://{daemon.address}", secret))
-
-
 async def test_the_socket_belongs_to_its_owner_alone(stage: Stage, daemon: Daemon) -> None:
     mode = stage.settings.socket.stat().st_mode
     assert stat.S_ISSOCK(mode)
@@ -59,7 +47,7 @@ async def test_the_socket_belongs_to_its_owner_alone(stage: Stage, daemon: Daemo
 
 
 async def test_a_token_gives_its_name_to_what_is_done_with_it(daemon: Daemon) -> None:
-    async with over_tcp(daemon, "the-ci-token") as client:
+    async with over_tcp(daemon, "ci") as client:
         accepted = await client.submit(submission(APPROVAL))
     assert accepted.release.created_by == "ci"
 
@@ -85,7 +73,7 @@ async def test_probes_need_no_token(daemon: Daemon, http: aiohttp.ClientSession)
 async def test_a_reading_token_looks_and_orders_nothing(daemon: Daemon) -> None:
     release = (await daemon.submit(APPROVAL)).release.id
     await daemon.until_state(release, State.APPROVING)
-    async with over_tcp(daemon, "the-board-token") as client:
+    async with over_tcp(daemon, "board") as client:
         assert (await client.release(release)).release.id == release
         with pytest.raises(DaemonRefused, match="the token board may read, but not give orders") as caught:
             await client.command(release, CommandBody(CommandKind.APPROVE))
@@ -97,14 +85,14 @@ async def test_an_approval_that_asks_for_a_role_is_given_by_its_holders_and_by_t
     release = (await daemon.submit(ROLES_APPROVAL)).release.id
     rollout = await daemon.until_state(release, State.APPROVING)
     assert rollout.roles == ("release-managers",)
-    async with over_tcp(daemon, "the-ci-token") as client:
+    async with over_tcp(daemon, "ci") as client:
         with pytest.raises(DaemonRefused, match="asks for an approval by one of these roles: release-managers"):
             await client.command(release, CommandBody(CommandKind.APPROVE))
-    async with over_tcp(daemon, "the-manager-token") as client:
+    async with over_tcp(daemon, "manager") as client:
         await client.command(release, CommandBody(CommandKind.APPROVE))
     await daemon.until_state(release, State.SUCCEEDED)
     journal = await daemon.client.journal(release)
-    assert any("approved by manager" in entry.text for entry in journal.entries)
+    assert any("approved by manager (release-managers)" in entry.text for entry in journal.entries)
 
 
 async def test_two_daemons_on_one_store_are_one_too_many(stage: Stage, daemon: Daemon) -> None:

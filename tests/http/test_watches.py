@@ -21,8 +21,10 @@ from adapters.http.bodies import (
     WatchLine,
 )
 from adapters.http.client_errors import DaemonRefused
+from adapters.http.identity import identify_callers
 from adapters.http.server import serve_api
 from adapters.http.watches import Watches
+from engine.clock import SystemClock
 from engine.events import CommandKind
 from engine.feed import EntryNews
 from engine.model import JournalEntry, ReleaseStatus, State
@@ -102,7 +104,7 @@ async def test_a_daemon_that_stops_ends_its_watches_at_once_and_says_so(stage: S
 @pytest.fixture
 async def impatient(stage: Stage, daemon: Daemon) -> AsyncIterator[str]:
     """A second API on the same engine, whose watches wait for nobody; the path of its socket."""
-    application = web.Application()
+    application = web.Application(middlewares=[identify_callers((), SystemClock())])
     watches = Watches(daemon.running.service, alive_seconds=0.05, write_seconds=0.2)
     application.add_routes(watches.routes())
     path = stage.folder / "impatient.sock"

@@ -376,10 +376,11 @@ class Engine:
     def _beginning(self, release_id: str) -> str:
         """A deployment and a rollback are orders by somebody, and belong into the journal like every other one."""
         release = self._releases[release_id]
-        if not release.rollback_of:
+        if not (release.rollback_of or release.retry_of):
             return f"deployed by {release.created_by}"
         because = f": {release.description}" if release.description else ""
-        return f"rollback of {release.rollback_of} by {release.created_by}{because}"
+        what = f"rollback of {release.rollback_of}" if release.rollback_of else f"retry of {release.retry_of}"
+        return f"{what} by {release.created_by}{because}"
 
     async def _update_status(self, release_id: str) -> None:
         release = self._releases.get(release_id)

@@ -357,7 +357,8 @@ class _Turn:
                 self.story.append(text)
             case gates.Passed(text):
                 self._put(replace(gate, passed=True, due_at=None))
-                self.story.append(text or "passed")
+                if text not in self.story:  # An answer was told when it was given.
+                    self.story.append(text or "passed")
             case gates.Failed(text):
                 self._fail_gate(gate, text)
                 return True

@@ -72,5 +72,9 @@ class RollbackRefused(CommandRefused):
     """A release cannot be taken back; the message says why and what can be done instead. Nothing was started."""
 
 
+class RetryRefused(CommandRefused):
+    """A release cannot be tried again; the message says why. Nothing was started."""
+
+
 class ClusterUnreachable(HeadgateError):
     """A cluster of the settings cannot be reached or logged in to."""

@@ -130,7 +130,7 @@ def compile_rollback(taken: StoredRelease, *, force: bool = False, reason: str =
 
 def source_of(plan: ReleasePlan) -> str:
     """What stands in the place of a deploy file's name."""
-    return f"rollback of {plan.rollback_of}"
+    return f"rollback of {plan.rollback_of}" if plan.rollback_of else f"retry of {plan.retry_of}"
 
 
 # --- workloads --------------------------------------------------------------------------------------------------------

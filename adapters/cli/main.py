@@ -20,6 +20,7 @@ from adapters.cli.options import (
     ConfigOption,
     ContextOption,
     FileArgument,
+    GateOption,
     OutputOption,
     ReasonOption,
     ReleaseArgument,
@@ -238,12 +239,13 @@ def approve(
     target: TargetOption = None,
     expect_step: StepOption = None,
     reason: ReasonOption = "",
+    gate: GateOption = None,
     server: ServerOption = None,
     config: ConfigOption = None,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Answer a waiting rollout with yes: it goes on."""
-    _order("approve", release, target, expect_step, reason, _daemon(server, config), output)
+    _order("approve", release, target, expect_step, reason, _daemon(server, config), output, gate)
 
 
 @app.command()
@@ -252,12 +254,13 @@ def reject(
     target: TargetOption = None,
     expect_step: StepOption = None,
     reason: ReasonOption = "",
+    gate: GateOption = None,
     server: ServerOption = None,
     config: ConfigOption = None,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Answer a waiting rollout with no: everything is put back."""
-    _order("reject", release, target, expect_step, reason, _daemon(server, config), output)
+    _order("reject", release, target, expect_step, reason, _daemon(server, config), output, gate)
 
 
 @app.command()
@@ -286,6 +289,35 @@ def resume(
 ) -> None:
     """Let a held or parked rollout go on."""
     _order("resume", release, target, expect_step, reason, _daemon(server, config), output)
+
+
+@app.command()
+def skip(
+    release: ReleaseArgument,
+    target: TargetOption = None,
+    expect_step: StepOption = None,
+    reason: ReasonOption = "",
+    gate: GateOption = None,
+    server: ServerOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Let what is waited for count as passed: a pause, an analysis, a webhook, an approval that you may give."""
+    _order("skip", release, target, expect_step, reason, _daemon(server, config), output, gate)
+
+
+@app.command()
+def promote(
+    release: ReleaseArgument,
+    target: TargetOption = None,
+    expect_step: StepOption = None,
+    reason: ReasonOption = "",
+    server: ServerOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Go to the end without pauses and without weights on the way. Approvals, analyses and webhooks hold all the same."""
+    _order("promote", release, target, expect_step, reason, _daemon(server, config), output)
 
 
 @app.command()
@@ -344,6 +376,24 @@ def token_new(
     _end(print_new_token(name, role or [], _printer(output)))
 
 
+@app.command()
+def retry(
+    release: ReleaseArgument,
+    watch: WatchOption = False,
+    target: TargetsOption = None,
+    reason: ReasonOption = "",
+    server: ServerOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Try a release again that did not succeed: the same revision, on the targets that it did not reach."""
+    from adapters.cli import orders
+    from adapters.http.bodies import RetryBody
+
+    body = RetryBody(target or [], reason)
+    _end(_wait(orders.retry(release, body, _daemon(server, config), _printer(output), watch=watch)))
+
+
 # --- the rest ----------------------------------------------------------------------------------------------------------
 
 
@@ -380,6 +430,7 @@ def _order(
     reason: str,
     daemon: Daemon,
     output: OutputFormat,
+    gate: str | None = None,
 ) -> None:
     from adapters.cli.orders import give_order
     from engine.events import CommandKind
@@ -388,7 +439,7 @@ def _order(
     _end(
         _wait(
             give_order(
-                order, release, daemon, _printer(output), target=target, expected_step=expect_step, reason=reason
+                order, release, daemon, _printer(output), target=target, expected_step=expect_step, reason=reason, gate=gate
             )
         )
     )

@@ -69,4 +69,8 @@ StepOption = Annotated[
     int | None,
     typer.Option("--expect-step", metavar="N", min=0, help="Refuse the order when the rollout is at another step."),
 ]
+GateOption = Annotated[
+    str | None,
+    typer.Option("--gate", metavar="ID", help="Only this one of several conditions, as status names it; e.g. step:2.1."),
+]
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept in the journal.")]

@@ -16,7 +16,7 @@ from adapters.cli.github import write_outputs
 from adapters.cli.output import Printer, plain
 from adapters.cli.progress import PlainProgress, Progress
 from adapters.cli.surroundings import Daemon
-from adapters.http.bodies import Accepted, CommandBody, ReleaseDetail, RollbackBody, SourceBody, SubmitBody
+from adapters.http.bodies import Accepted, CommandBody, ReleaseDetail, RetryBody, RollbackBody, SourceBody, SubmitBody
 from adapters.http.client import DaemonClient
 from engine.clock import SystemClock
 from engine.events import CommandKind
@@ -53,6 +53,12 @@ async def roll_back(
         return await _begun(accepted, client, daemon, printer, watch=watch)
 
 
+async def retry(release: str, body: RetryBody, daemon: Daemon, printer: Printer, *, watch: bool) -> ExitCode:
+    async with DaemonClient(daemon.place) as client:
+        accepted = await client.retry(release, body)
+        return await _begun(accepted, client, daemon, printer, watch=watch)
+
+
 async def _begun(
     accepted: Accepted, client: DaemonClient, daemon: Daemon, printer: Printer, *, watch: bool
 ) -> ExitCode:
@@ -71,6 +77,7 @@ async def _begun(
 def _describe(accepted: Accepted) -> str:
     release = accepted.release
     origin = f", which takes {release.rollback_of} back," if release.rollback_of else ""
+    origin = f", another attempt at {release.retry_of}," if release.retry_of else origin
     return f"Release {release.id} of {release.application}{origin}"
 
 
@@ -117,8 +124,9 @@ async def give_order(
     target: str | None,
     expected_step: int | None,
     reason: str,
+    gate: str | None = None,
 ) -> ExitCode:
-    body = CommandBody(kind, target, expected_step, reason)
+    body = CommandBody(kind, target, gate, expected_step, reason)
     async with DaemonClient(daemon.place) as client:
         taken = await client.command(release, body)
     text = f"{_TAKEN[kind]}: {', '.join(taken.targets)} of release {taken.release}."
@@ -132,6 +140,8 @@ _TAKEN = {
     CommandKind.REJECT: "Rejected, everything is put back",
     CommandKind.PAUSE: "Paused",
     CommandKind.RESUME: "Resumed",
+    CommandKind.SKIP: "Skipped",
+    CommandKind.PROMOTE: "Promoted; conditions on the way hold all the same",
     CommandKind.ABORT: "Aborted, everything is put back",
 }
 

@@ -56,6 +56,12 @@ def require_rollback(
     _require_on(caller, Verb.ROLLBACK, release, rollouts, completed, targets)
 
 
+def require_retry(caller: Caller, release: Release, rollouts: Sequence[StoredRollout], targets: Collection[str]) -> None:
+    """For these targets, or for all that did not succeed. Raises `ApiFailure`, and `NotFound` for a target that is not there."""
+    left = [stored for stored in rollouts if stored.snapshot.state is not State.SUCCEEDED]
+    _require_on(caller, Verb.RETRY, release, rollouts, left, targets)
+
+
 def _require_on(
     caller: Caller,
     verb: Verb,

@@ -54,6 +54,8 @@ class SubmitBody(Request, frozen=True):
 class CommandBody(Request, frozen=True):
     kind: CommandKind
     target: str | None = None
+    gate: str | None = None
+    """The id of the condition that is answered; left out, all that wait for it."""
     expected_step: int | None = None
     """Counted from 1. The order is refused when the rollout is at another step."""
     reason: str = ""
@@ -66,6 +68,14 @@ class RollbackBody(Request, frozen=True):
     """Also where somebody else has changed the live version since."""
     targets: list[str] = []
     """Only these; empty means all that the release completed."""
+    reason: str = ""
+
+
+class RetryBody(Request, frozen=True):
+    """Roll the targets out once more that did not succeed."""
+
+    targets: list[str] = []
+    """Only these; empty means all that did not succeed."""
     reason: str = ""
 
 

@@ -23,6 +23,7 @@ from adapters.http.bodies import (
     JournalBody,
     ReleaseDetail,
     ReleaseList,
+    RetryBody,
     RollbackBody,
     SubmitBody,
     WatchLine,
@@ -117,6 +118,9 @@ class DaemonClient:
 
     async def roll_back(self, release: str, body: RollbackBody) -> Accepted:
         return await self._ask("POST", f"/v1/releases/{quote(release, safe='')}/rollback", Accepted, body)
+
+    async def retry(self, release: str, body: RetryBody) -> Accepted:
+        return await self._ask("POST", f"/v1/releases/{quote(release, safe='')}/retry", Accepted, body)
 
     async def watch(self, release: str) -> AsyncGenerator[WatchLine]:
         """The lines of one watch, until the daemon ends it. A lost connection is `DaemonUnreachable`."""

@@ -15,13 +15,14 @@ from adapters.http.bodies import (
     ErrorCode,
     JournalBody,
     ReleaseList,
+    RetryBody,
     RollbackBody,
     SubmitBody,
 )
 from adapters.http.failures import ApiFailure, json_answer
 from adapters.http.identity import CALLER
 from adapters.http.requests import read_body, read_limit
-from adapters.http.rollback import plan_rollback
+from adapters.http.rollback import plan_retry, plan_rollback
 from adapters.http.service import MOST_SEARCHED, Service
 from adapters.http.sight import Sight
 from adapters.http.submission import compile_submission
@@ -49,6 +50,7 @@ class Releases:
             web.get("/v1/releases/{release}/journal", self.journal),
             web.post("/v1/releases/{release}/commands", self.command),
             web.post("/v1/releases/{release}/rollback", self.roll_back),
+            web.post("/v1/releases/{release}/retry", self.retry),
         ]
 
     async def submit(self, request: web.Request) -> web.Response:
@@ -65,6 +67,15 @@ class Releases:
         sight = self._sight(request)
         release = await sight.find(request.match_info["release"])
         plan = await plan_rollback(self._service, sight, release, body)
+        return await self._begin(plan, sight, source=source_of(plan))
+
+    async def retry(self, request: web.Request) -> web.Response:
+        """The same revision, as a new attempt with a name of its own."""
+        body = await read_body(request, RetryBody)
+        _require_printable(body.reason, "reason")
+        sight = self._sight(request)
+        release = await sight.find(request.match_info["release"])
+        plan = await plan_retry(self._service, sight, release, body)
         return await self._begin(plan, sight, source=source_of(plan))
 
     async def _begin(self, plan: ReleasePlan, sight: Sight, *, source: str) -> web.Response:
@@ -117,6 +128,7 @@ class Releases:
             kind=body.kind,
             by=caller.name,
             expected_step=None if body.expected_step is None else body.expected_step - 1,
+            gate=body.gate,
             roles=caller.roles,
             reason=body.reason,
         )

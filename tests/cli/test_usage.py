@@ -19,7 +19,7 @@ from tests.cli.terminal import headgate
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["aprove", "x"], "No such command 'aprove'. Did you mean 'approve'?"),
+        (["aprove", "x"], "No such command 'aprove'. Did you mean 'approve', 'promote'?"),
         (["frobnicate"], "No such command 'frobnicate'"),
         (["validate"], "headgate validate: Missing argument 'FILE'"),
         (["validate", "a", "b"], "unexpected extra argument"),

@@ -295,7 +295,7 @@ def test_the_background_goes_on_while_the_rollout_is_held() -> None:
 
     async def story() -> None:
         stage = Stage()
-        stage.world.error_rate["error-rate"] = [0.0] * 5 + [0.5]
+        stage.world.error_rate["error-rate"] = [0.0, 0.0, 0.0, 0.0, 0.0, 0.5]
         async with stage.daemon() as engine:
             plan = target_plan([percent(25), Pause(30.0)], background=[watched()])
             await engine.submit(release_plan(plan), by="a test", source="test")

@@ -11,12 +11,12 @@ from engine.admission import Limits, Weekday, Window, Windows
 from engine.daemon import AdmissionRules, Engine
 from engine.errors import Conflict
 from engine.events import CommandKind
-from engine.model import Approval, ConcurrencyPolicy, Pause, Release, ReleaseStatus, State, TargetPlan
+from engine.model import Approval, ConcurrencyPolicy, Pause, Release, ReleaseStatus, State, Step, TargetPlan
 from tests.builders import percent, release_plan, target_plan
 from tests.clocks import START, run_in_virtual_time
 from tests.engine.stage import Stage, order
 
-WAITING = [percent(25), Approval()]
+WAITING: list[Step] = [percent(25), Approval()]
 
 
 async def submit(

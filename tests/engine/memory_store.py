@@ -60,6 +60,9 @@ class MemoryStore:
         body = self._releases.get(release_id)
         return msgspec.json.decode(body, type=Release) if body is not None else None
 
+    def spec(self, rollout: str) -> RolloutSpec:
+        return msgspec.json.decode(self._rollouts[rollout][0], type=RolloutSpec)
+
     async def journal(self, release_id: str) -> list[JournalEntry]:
         return [entry for entry in self._journal if entry.rollout.startswith(f"{release_id}.")]
 

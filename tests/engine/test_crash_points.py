@@ -11,9 +11,19 @@ from collections.abc import Callable
 import pytest
 
 from engine.events import CommandKind
-from engine.model import Action, Approval, Freeze, Pause, ReleaseStatus, State, TargetPlan
+from engine.model import Action, Approval, Freeze, OnFailure, Pause, ReleaseStatus, RolloutSpec, State, TargetPlan
+from engine.orders import awaits_answer
 from engine.ports import Commit
-from tests.builders import error_rate, percent, pod_ratio_route, release_plan, target_plan
+from strategies.blue_green import compile_switch
+from tests.builders import (
+    error_rate,
+    percent,
+    pod_ratio_route,
+    release_plan,
+    service_route,
+    target_plan,
+    watched,
+)
 from tests.clocks import run_in_virtual_time
 from tests.engine.stage import Stage, order
 
@@ -23,6 +33,17 @@ class SimulatedCrash(BaseException):
 
 
 def plan_of(kind: str) -> TargetPlan:
+    if "switch" in kind:
+        steps = compile_switch([Approval(), Pause(5.0)], [Pause(20.0), error_rate()])
+        return target_plan(steps, route=service_route("web", "next"))
+    if "conditions" in kind:
+        return target_plan(
+            [percent(25), Pause(20.0), percent(50)],
+            before=[Approval(), Pause(5.0)],
+            after=[error_rate(), Pause(5.0)],
+            on_failure=OnFailure.ROLL_BACK,
+            background=[watched(1.0)],
+        )
     route = pod_ratio_route() if "pod ratio" in kind else None
     freeze = Freeze.AT_HAND_OVER if "late freeze" in kind else Freeze.FROM_START
     return target_plan([percent(25), Pause(20.0), error_rate(), percent(50), Approval()], route=route, freeze=freeze)
@@ -33,15 +54,19 @@ async def drive(stage: Stage, kind: str) -> None:
     async with stage.daemon() as engine:
         if await stage.store.release("r1") is None:
             await engine.submit(release_plan(plan_of(kind)), by="a test", source="test")
-        await stage.until(lambda: has_come_to(stage, State.APPROVING) or has_ended(stage))
-        if has_come_to(stage, State.APPROVING) and all(gate.answer is None for gate in stage.snapshot().gates):
+        await stage.until(lambda: is_asked(stage) or has_ended(stage))
+        if is_asked(stage):
             abort = "late abort" in kind
             await engine.command("r1", order(CommandKind.ABORT if abort else CommandKind.APPROVE))
         await stage.until_ended()
 
 
-def has_come_to(stage: Stage, state: State) -> bool:
-    return "r1.production" in stage.journal.snapshots and stage.snapshot().state is state
+def is_asked(stage: Stage) -> bool:
+    return "r1.production" in stage.journal.snapshots and awaits_answer(spec_of(stage), stage.snapshot())
+
+
+def spec_of(stage: Stage) -> RolloutSpec:
+    return stage.store.spec("r1.production")
 
 
 def has_ended(stage: Stage) -> bool:
@@ -138,6 +163,11 @@ KINDS = (
     "pod ratio, good",
     "pod ratio, bad",
     "pod ratio, late abort",
+    "switch, good",
+    "switch, bad",
+    "switch, late abort",
+    "conditions, good",
+    "conditions, bad",
 )
 
 

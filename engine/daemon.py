@@ -23,6 +23,7 @@ from engine.model import (
     FINAL_STATUSES,
     ConcurrencyPolicy,
     JournalEntry,
+    Origin,
     Release,
     ReleasePlan,
     ReleaseStatus,
@@ -94,11 +95,11 @@ class Engine:
 
     # --- what goes in --------------------------------------------------------------------------------------------------
 
-    async def submit(self, plan: ReleasePlan, *, by: str, source: str) -> Release:
+    async def submit(self, plan: ReleasePlan, *, by: str, source: str, origin: Origin | None = None) -> Release:
         """Accept a release. It begins when it is its turn.
 
         Raises `Conflict` where another of its application is running and its policy is not to wait, or where its workloads are
-        another application's.
+        another application's. `origin` is written down with it: the file of a deploy folder that it comes from.
         """
         queue = self._queue(plan.application)
         if queue and plan.concurrency is ConcurrencyPolicy.REJECT:
@@ -115,7 +116,7 @@ class Engine:
         self._releases[release.id] = release
         self._arriving = (*self._arriving, *(one.spec for one in stored))
         try:
-            await self._store.add_release(release, stored, now)
+            await self._store.add_release(release, stored, now, origin)
         except BaseException:
             del self._releases[release.id]
             raise

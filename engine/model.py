@@ -624,6 +624,15 @@ class JournalEntry(Struct, frozen=True):
     detail: Facts = {}
 
 
+class Origin(Struct, frozen=True):
+    """A file of a deploy folder, and what it holds."""
+
+    folder: str
+    file: str
+    digest: str
+    """Of all that the file comes to, so that the same content is known again."""
+
+
 class Release(Struct, frozen=True):
     id: str
     application: str

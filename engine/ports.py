@@ -10,7 +10,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from engine.events import ActionSucceeded, Measurements
-from engine.model import Act, Action, JournalEntry, Operation, Release, RolloutSpec, Snapshot, State
+from engine.model import Act, Action, JournalEntry, Operation, Origin, Release, RolloutSpec, Snapshot, State
 from engine.observation import Observation
 
 
@@ -68,10 +68,27 @@ class StoredRollout(Struct, frozen=True):
     snapshot: Snapshot
 
 
+class NotedOrigin(Struct, frozen=True):
+    """What a file of a deploy folder stands for."""
+
+    origin: Origin
+    release: str
+    """The release that was begun from this content."""
+
+
 class Store(Protocol):
     """Keeps releases, rollouts and the journal. Every method returns after the data is safe on disk."""
 
-    async def add_release(self, release: Release, rollouts: Sequence[StoredRollout], now: datetime) -> None: ...
+    async def add_release(
+        self, release: Release, rollouts: Sequence[StoredRollout], now: datetime, origin: Origin | None = None
+    ) -> None:
+        """With the file that it came from, in the same transaction: either both are there after a crash, or none."""
+
+    async def note_origin(self, noted: NotedOrigin) -> None:
+        """In the place of what the file stood for before."""
+
+    async def origins(self) -> list[NotedOrigin]:
+        """What every file of every deploy folder stands for, also those that are gone."""
 
     async def update_release(self, release: Release) -> None: ...
 

@@ -15,8 +15,8 @@ import anyio.to_thread
 import msgspec
 
 from engine.errors import StoreError
-from engine.model import FINAL_STATES, FINAL_STATUSES, JournalEntry, Release, RolloutSpec, Snapshot
-from engine.ports import Commit, StoredRollout
+from engine.model import FINAL_STATES, FINAL_STATUSES, JournalEntry, Origin, Release, RolloutSpec, Snapshot
+from engine.ports import Commit, NotedOrigin, StoredRollout
 from store.lock import StoreLock
 from store.schema import migrate
 from store.writer import Statement, Writer
@@ -24,6 +24,10 @@ from store.writer import Statement, Writer
 T = TypeVar("T")
 
 _INSERT_RELEASE = "INSERT INTO release (id, application, status, created_at, body) VALUES (?, ?, ?, ?, ?)"
+_NOTE_ORIGIN = (
+    "INSERT INTO origin (folder, file, digest, release) VALUES (?, ?, ?, ?) "
+    "ON CONFLICT (folder, file) DO UPDATE SET digest = excluded.digest, release = excluded.release"
+)
 _UPDATE_RELEASE = "UPDATE release SET status = ?, body = ? WHERE id = ?"
 _INSERT_ROLLOUT = (
     "INSERT INTO rollout (id, release, target, state, final, seq, spec, snapshot) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
@@ -83,7 +87,9 @@ class SqliteStore:
         self.writer = writer
         self._reading = reading
 
-    async def add_release(self, release: Release, rollouts: Sequence[StoredRollout], now: datetime) -> None:
+    async def add_release(
+        self, release: Release, rollouts: Sequence[StoredRollout], now: datetime, origin: Origin | None = None
+    ) -> None:
         statements: list[Statement] = [
             (
                 _INSERT_RELEASE,
@@ -103,7 +109,12 @@ class SqliteStore:
                 _encode(snapshot),
             )
             statements.append((_INSERT_ROLLOUT, row))
+        if origin is not None:
+            statements.append(_note(NotedOrigin(origin, release.id)))
         await self.writer.submit(plain=statements)
+
+    async def note_origin(self, noted: NotedOrigin) -> None:
+        await self.writer.submit(plain=[_note(noted)])
 
     async def update_release(self, release: Release) -> None:
         await self.writer.submit(plain=[(_UPDATE_RELEASE, (release.status, _encode(release), release.id))])
@@ -125,6 +136,11 @@ class SqliteStore:
         )
         plain.extend((_INSERT_TIMER, (spec.id, name, _text(at))) for name, at in snapshot.deadlines.items())
         await self.writer.submit(guarded=guarded, plain=plain)
+
+    async def origins(self) -> list[NotedOrigin]:
+        query = "SELECT folder, file, digest, release FROM origin ORDER BY folder, file"
+        rows = await self._reading.execute_fetchall(query)
+        return [NotedOrigin(Origin(row[0], row[1], row[2]), row[3]) for row in rows]
 
     async def unfinished_releases(self) -> list[Release]:
         rows = await self._reading.execute_fetchall(
@@ -155,6 +171,10 @@ class SqliteStore:
         )
         rows = await self._reading.execute_fetchall(query, (release_id,))
         return [_decode(row[0], JournalEntry) for row in rows]
+
+
+def _note(noted: NotedOrigin) -> Statement:
+    return _NOTE_ORIGIN, (noted.origin.folder, noted.origin.file, noted.origin.digest, noted.release)
 
 
 def _text(at: datetime) -> str:

@@ -12,9 +12,9 @@ from prometheus_client.registry import Collector
 from engine.clock import Clock
 from engine.errors import ActionError, Rejected, StoreError
 from engine.events import ActionSucceeded, Measurements
-from engine.model import FINAL_STATES, Action, JournalEntry, Release, RolloutSpec, Snapshot, State
+from engine.model import FINAL_STATES, Action, JournalEntry, Origin, Release, RolloutSpec, Snapshot, State
 from engine.observation import Observation
-from engine.ports import Actuator, Commit, Store, StoredRollout, World
+from engine.ports import Actuator, Commit, NotedOrigin, Store, StoredRollout, World
 
 
 class Telemetry:
@@ -113,12 +113,24 @@ class MeasuredStore:
         self._store = store
         self._telemetry = telemetry
 
-    async def add_release(self, release: Release, rollouts: Sequence[StoredRollout], now: datetime) -> None:
+    async def add_release(
+        self, release: Release, rollouts: Sequence[StoredRollout], now: datetime, origin: Origin | None = None
+    ) -> None:
         try:
-            await self._store.add_release(release, rollouts, now)
+            await self._store.add_release(release, rollouts, now, origin)
         except StoreError as error:
             self._telemetry.note_store_failure(error)
             raise
+
+    async def note_origin(self, noted: NotedOrigin) -> None:
+        try:
+            await self._store.note_origin(noted)
+        except StoreError as error:
+            self._telemetry.note_store_failure(error)
+            raise
+
+    async def origins(self) -> list[NotedOrigin]:
+        return await self._store.origins()
 
     async def update_release(self, release: Release) -> None:
         try:

@@ -8,8 +8,8 @@ from datetime import datetime
 import msgspec
 
 from engine.errors import StoreError
-from engine.model import FINAL_STATUSES, JournalEntry, Release, RolloutSpec, Snapshot
-from engine.ports import Commit, StoredRollout
+from engine.model import FINAL_STATUSES, JournalEntry, Origin, Release, RolloutSpec, Snapshot
+from engine.ports import Commit, NotedOrigin, StoredRollout
 from tests.invariants import Journal
 
 
@@ -18,14 +18,26 @@ class MemoryStore:
         self.checker = journal or Journal()
         self._releases: dict[str, bytes] = {}
         self._rollouts: dict[str, tuple[bytes, bytes]] = {}
+        self._origins: dict[tuple[str, str], NotedOrigin] = {}
         self._journal: list[JournalEntry] = []
         self.failing = 0
         """How many of the next commits fail, as on a full disk."""
 
-    async def add_release(self, release: Release, rollouts: Sequence[StoredRollout], now: datetime) -> None:
+    async def add_release(
+        self, release: Release, rollouts: Sequence[StoredRollout], now: datetime, origin: Origin | None = None
+    ) -> None:
         self._releases[release.id] = msgspec.json.encode(release)
         for stored in rollouts:
             self._rollouts[stored.spec.id] = (msgspec.json.encode(stored.spec), msgspec.json.encode(stored.snapshot))
+
+        if origin is not None:
+            await self.note_origin(NotedOrigin(origin, release.id))
+
+    async def note_origin(self, noted: NotedOrigin) -> None:
+        self._origins[noted.origin.folder, noted.origin.file] = noted
+
+    async def origins(self) -> list[NotedOrigin]:
+        return list(self._origins.values())
 
     async def update_release(self, release: Release) -> None:
         self._releases[release.id] = msgspec.json.encode(release)

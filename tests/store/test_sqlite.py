@@ -19,14 +19,15 @@ from engine.model import (
     Action,
     ActionKind,
     JournalEntry,
+    Origin,
     Release,
     ReleaseStatus,
     Snapshot,
     State,
     TimerName,
 )
-from engine.ports import Commit, StoredRollout
-from store.schema import current_version
+from engine.ports import Commit, NotedOrigin, StoredRollout
+from store.schema import current_version, migrations
 from store.sqlite import SqliteStore, open_store
 from store.writer import FenceLost
 from tests.builders import error_rate, percent, rollout_spec, target_plan, waiting
@@ -216,3 +217,42 @@ async def test_a_text_that_is_none_is_kept_with_question_marks_and_harms_nobody(
         assert entry.text == "answered 500 Erreur intern?"
         (kept,) = await store.rollouts("r1")
         assert kept.snapshot.failure == "intern?"
+
+
+# --- where releases come from ------------------------------------------------------------------------------------------
+
+
+async def test_a_release_and_the_file_that_it_came_from_are_written_together_or_not_at_all(tmp_path: Path) -> None:
+    first, second = Origin("/deploy.d", "shop.yaml", "one"), Origin("/deploy.d", "shop.yaml", "two")
+    async with open_store(tmp_path / "headgate.db") as store:
+        await store.add_release(release(), [stored()], START, first)
+        with pytest.raises(StoreError):
+            await store.add_release(release(), [stored()], START, second)
+        assert await store.origins() == [NotedOrigin(first, "r1")]
+        await store.add_release(release("r2"), [stored("r2")], START, second)
+        await store.note_origin(NotedOrigin(Origin("/deploy.d", "copy.yaml", "two"), "r2"))
+    async with open_store(tmp_path / "headgate.db") as store:
+        assert [(noted.origin.file, noted.origin.digest, noted.release) for noted in await store.origins()] == [
+            ("copy.yaml", "two", "r2"),
+            ("shop.yaml", "two", "r2"),
+        ]
+
+
+async def test_a_store_of_the_first_schema_is_brought_up_to_this_one_with_all_that_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "headgate.db"
+    async with open_store(path) as store:
+        await store.add_release(release(), [stored()], START)
+    with closing(sqlite3.connect(path)) as connection:
+        number, text = migrations()[0]
+        schema = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND tbl_name <> 'origin' ORDER BY name"
+        with closing(sqlite3.connect(":memory:")) as fresh:
+            fresh.executescript(text)
+            assert connection.execute(schema).fetchall() == fresh.execute(schema).fetchall()
+        connection.execute("DROP TABLE origin")
+        connection.execute(f"PRAGMA user_version = {number}")
+        connection.commit()
+    async with open_store(path) as store:
+        assert [one.id for one in await store.unfinished_releases()] == ["r1"]
+        assert await store.origins() == []
+        await store.note_origin(NotedOrigin(Origin("/deploy.d", "shop.yaml", "one"), "r1"))
+        assert len(await store.origins()) == 1

@@ -23,6 +23,10 @@ class Secrets:
         self._references = references
         self._environment = environment
 
+    def replace(self, references: Mapping[str, SecretReference]) -> None:
+        """From now on these, and no others."""
+        self._references = references
+
     @property
     def names(self) -> frozenset[str]:
         return frozenset(self._references)

@@ -341,6 +341,7 @@ class FileSettings(SettingsModel):
     limits: LimitSettings = LimitSettings()
     windows: tuple[WindowSettings, ...] = ()
     freezes: tuple[FreezeSettings, ...] = ()
+    deploy_folders: tuple[Path, ...] = ()
     log: LogSettings = LogSettings()
 
 
@@ -365,6 +366,8 @@ class Settings(SettingsModel):
     windows: tuple[WindowSettings, ...] = ()
     """When rollouts may begin on every account that has no windows of its own; none: always."""
     freezes: tuple[FreezeSettings, ...] = ()
+    deploy_folders: tuple[Path, ...] = ()
+    """What lies in them is rolled out; each once."""
     log: LogSettings = LogSettings()
 
 
@@ -433,6 +436,7 @@ def complete(written: FileSettings, source: Path | None, around: Surroundings) -
         limits=written.limits,
         windows=written.windows,
         freezes=written.freezes,
+        deploy_folders=tuple(dict.fromkeys(absolute(folder) for folder in written.deploy_folders)),
         log=written.log,
     )
 

@@ -17,6 +17,9 @@ import aiohttp
 from aiohttp import web
 
 from adapters.cli.errors import StoreUnusable
+from adapters.cli.reloading import LiveSettings
+from adapters.folders.submitting import Submitter
+from adapters.folders.watching import Folders
 from adapters.hooks.webhooks import WebhookCaller
 from adapters.http.server import build_application
 from adapters.http.service import Service
@@ -65,8 +68,12 @@ class Running:
     """A daemon at work."""
 
     settings: Settings
+    """As they were at the start."""
+    live: LiveSettings
     engine: Engine
     service: Service
+    folders: Folders
+    """The deploy folders, which nobody looks into before `run` is called."""
     application: web.Application
     """The API, to be served by `adapters.http.server.serve_api`."""
 
@@ -100,7 +107,10 @@ async def _compose(settings: Settings, connect: Connect, embedded: EmbeddedOptio
             raise StoreUnusable(f"the store {settings.store} cannot be opened: {why}; name another one") from error
         session = await stack.enter_async_context(_hook_session())
         world, clusters = await stack.enter_async_context(connect(settings, embedded, clock))
-        webhooks = WebhookCaller(session, Secrets(settings.secrets, os.environ), settings.public_url)
+        live = LiveSettings(settings)
+        known_secrets = Secrets(settings.secrets, os.environ)
+        live.follow(lambda current: known_secrets.replace(current.secrets))
+        webhooks = WebhookCaller(session, known_secrets, settings.public_url)
         actuator = _ByKind({ActionKind.CALL_WEBHOOK: webhooks}, clusters)
         measured = MeasuredStore(store, telemetry)
         engine = await stack.enter_async_context(
@@ -125,8 +135,13 @@ async def _compose(settings: Settings, connect: Connect, embedded: EmbeddedOptio
             public_url=settings.public_url,
         )
         writer = store.writer
-        application = build_application(service, settings.tokens, lambda: (writer.commits, writer.changes))
-        yield Running(settings, engine, service, application)
+        folders = Folders(Submitter(service), clock)
+        folders.watch(settings.deploy_folders)
+        live.follow(lambda current: folders.watch(current.deploy_folders))
+        application = build_application(
+            service, lambda: live.current.tokens, folders.standings, lambda: (writer.commits, writer.changes)
+        )
+        yield Running(settings, live, engine, service, folders, application)
 
 
 def _sole_error(error: BaseException) -> BaseException:

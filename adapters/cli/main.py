@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from adapters.cli.composition import Connect
     from adapters.cli.files import Choices
     from adapters.cli.surroundings import Daemon
+    from adapters.settings import Settings
 
 app = typer.Typer(
     name="headgate",
@@ -156,14 +157,19 @@ def serve(
         Path | None, typer.Option("--store", metavar="PATH", help="The store, instead of the settings' one.")
     ] = None,
 ) -> None:
-    """Run the daemon."""
+    """Run the daemon.
+
+    At a SIGHUP it reads its settings again: tokens, secrets, limits, windows, freezes, deploy folders and the log. What
+    needs a restart is said in its log.
+    """
     from adapters.cli.serving import serve as serve_daemon
     from adapters.cli.surroundings import read_settings
 
-    settings = read_settings(config)
-    if store is not None:
-        settings = settings.model_copy(update={"store": store.absolute()})
-    _end(_wait(serve_daemon(settings, _connect(context, patient=True))))
+    def read() -> Settings:
+        settings = read_settings(config)
+        return settings if store is None else settings.model_copy(update={"store": store.absolute()})
+
+    _end(_wait(serve_daemon(read(), _connect(context, patient=True), read)))
 
 
 @app.command()
@@ -228,6 +234,18 @@ def history(
     from adapters.cli import orders
 
     _end(_wait(orders.history(release, _daemon(server, config), _printer(output))))
+
+
+@app.command()
+def folders(
+    server: ServerOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """List the files of the daemon's deploy folders, and what became of each."""
+    from adapters.cli.deploy_folders import list_folders
+
+    _end(_wait(list_folders(_daemon(server, config), _printer(output))))
 
 
 # --- orders ------------------------------------------------------------------------------------------------------------

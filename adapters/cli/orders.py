@@ -16,8 +16,9 @@ from adapters.cli.github import write_outputs
 from adapters.cli.output import Printer, plain
 from adapters.cli.progress import PlainProgress, Progress
 from adapters.cli.surroundings import Daemon
-from adapters.http.bodies import Accepted, CommandBody, ReleaseDetail, RetryBody, RollbackBody, SourceBody, SubmitBody
+from adapters.http.bodies import Accepted, CommandBody, ReleaseDetail, RetryBody, RollbackBody, SubmitBody
 from adapters.http.client import DaemonClient
+from adapters.http.submission import pack
 from engine.clock import SystemClock
 from engine.events import CommandKind
 from strategies.deployfile import LoadedFile
@@ -25,16 +26,7 @@ from strategies.deployfile import LoadedFile
 
 def bundle(loaded: LoadedFile, choices: Choices) -> SubmitBody:
     """The file with everything that it names, as it is sent to a daemon."""
-    return SubmitBody(
-        name=loaded.name,
-        text=loaded.text,
-        manifests={
-            path: [SourceBody(file.name, file.text) for file in files] for path, files in loaded.sources.items()
-        },
-        application=choices.application,
-        context=dict(choices.context),
-        targets=list(choices.targets),
-    )
+    return pack(loaded, application=choices.application, context=choices.context, targets=choices.targets)
 
 
 async def deploy(path: Path, choices: Choices, daemon: Daemon, printer: Printer, *, watch: bool) -> ExitCode:

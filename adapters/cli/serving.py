@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 
+import anyio
 import structlog
 
 from adapters.access import Token, expires_soon, has_expired
-from adapters.cli.composition import Connect, compose
+from adapters.cli.composition import Connect, Running, compose
 from adapters.cli.exit_codes import ExitCode
 from adapters.cli.logs import configure_logs
-from adapters.cli.signals import wait_for_stop
+from adapters.cli.reloading import reload
+from adapters.cli.signals import hear_hangups, wait_for_stop
+from adapters.cli.systemd import tell_systemd
 from adapters.http.server import serve_api
 from adapters.settings import Settings
 from engine.clock import SystemClock
@@ -23,10 +25,12 @@ log = structlog.get_logger()
 _LOOPBACK = ("127.", "::1", "localhost")
 
 
-async def serve(settings: Settings, connect: Connect) -> ExitCode:
-    """Raises `StoreError`, `AddressInUse` and `ClusterUnreachable`."""
+async def serve(settings: Settings, connect: Connect, read_again: Callable[[], Settings]) -> ExitCode:
+    """`read_again` reads the settings anew, for a SIGHUP. Raises `StoreError`, `AddressInUse` and `ClusterUnreachable`."""
     configure_logs(settings.log.level, settings.log.format)
     async with (
+        # From the first moment on: a hang-up while the daemon begins is no reason to end it.
+        hear_hangups() as hangups,
         compose(settings, connect=connect) as running,
         serve_api(running.application, settings.socket, settings.listen) as address,
     ):
@@ -40,9 +44,15 @@ async def serve(settings: Settings, connect: Connect) -> ExitCode:
         )
         if address is not None and not address.host.startswith(_LOOPBACK):
             log.warning("daemon.plain_http", advice="tokens cross the network unencrypted; put a TLS proxy in front")
-        warn_of_expiry(settings.tokens, SystemClock().now())
+        clock = SystemClock()
+        warn_of_expiry(settings.tokens, clock.now())
+        running.live.follow(lambda current: warn_of_expiry(current.tokens, clock.now()))
         tell_systemd("READY=1", os.environ)
-        number = await wait_for_stop()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(running.folders.run, name="deploy folders")
+            tasks.start_soon(_reload_at, hangups, running, read_again, name="settings")
+            number = await wait_for_stop()
+            tasks.cancel_scope.cancel()
         tell_systemd("STOPPING=1", os.environ)
         log.info("daemon.stopping", signal=number.name, unfinished=running.engine.unfinished)
     return ExitCode.SUCCESS
@@ -57,14 +67,6 @@ def warn_of_expiry(tokens: Sequence[Token], now: datetime) -> None:
             log.warning(event, token=token.name, expires_at=str(token.expires_at), advice=advice)
 
 
-def tell_systemd(state: str, environment: Mapping[str, str]) -> None:
-    """To the socket that systemd names to services of type notify; nothing anywhere else."""
-    named = environment.get("NOTIFY_SOCKET", "")
-    if not named.startswith(("/", "@")):
-        return
-    address = "\0" + named[1:] if named.startswith("@") else named
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as outgoing:
-        try:
-            outgoing.sendto(state.encode(), address)
-        except OSError as error:
-            log.warning("daemon.systemd_unreachable", error=str(error))
+async def _reload_at(hangups: AsyncIterator[object], running: Running, read_again: Callable[[], Settings]) -> None:
+    async for _ in hangups:
+        await reload(running.live, read_again)

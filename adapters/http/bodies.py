@@ -153,6 +153,29 @@ class ReleaseList(Body, frozen=True):
     releases: tuple[ReleaseBody, ...]
 
 
+class FolderFileBody(Body, frozen=True, omit_defaults=True):
+    """A deploy file of a folder, and what became of it."""
+
+    name: str
+    state: str
+    """settling, started, unchanged, waiting or refused."""
+    release: str = ""
+    """The one that its content began, or that it waits for."""
+    message: str = ""
+    problems: tuple[ProblemBody, ...] = ()
+
+
+class FolderBody(Body, frozen=True):
+    path: str
+    files: tuple[FolderFileBody, ...]
+    problem: str
+    """Why the folder cannot be read; empty when it can."""
+
+
+class FolderList(Body, frozen=True):
+    folders: tuple[FolderBody, ...]
+
+
 class StepStanding(StrEnum):
     DONE = "done"
     CURRENT = "current"

@@ -20,6 +20,7 @@ from adapters.http.bodies import (
     CommandBody,
     CommandTaken,
     Failure,
+    FolderList,
     JournalBody,
     ReleaseDetail,
     ReleaseList,
@@ -121,6 +122,9 @@ class DaemonClient:
 
     async def retry(self, release: str, body: RetryBody) -> Accepted:
         return await self._ask("POST", f"/v1/releases/{quote(release, safe='')}/retry", Accepted, body)
+
+    async def folders(self) -> FolderList:
+        return await self._ask("GET", "/v1/folders", FolderList)
 
     async def watch(self, release: str) -> AsyncGenerator[WatchLine]:
         """The lines of one watch, until the daemon ends it. A lost connection is `DaemonUnreachable`."""

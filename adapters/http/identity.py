@@ -12,7 +12,7 @@ import hmac
 import pwd
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -57,8 +57,8 @@ class Caller:
 CALLER = web.RequestKey("caller", Caller)
 
 
-def identify_callers(tokens: Sequence[Token], clock: Clock) -> Middleware:
-    """A middleware that finds out who asks, and refuses orders by those who may only read."""
+def identify_callers(tokens: Callable[[], Sequence[Token]], clock: Clock) -> Middleware:
+    """A middleware that finds out who asks, and refuses orders by those who may only read. `tokens` are those in force."""
     gate = _Gate(tokens, clock)
 
     @web.middleware
@@ -75,8 +75,8 @@ def identify_callers(tokens: Sequence[Token], clock: Clock) -> Middleware:
 
 
 class _Gate:
-    def __init__(self, tokens: Sequence[Token], clock: Clock) -> None:
-        self._tokens = tuple(tokens)
+    def __init__(self, tokens: Callable[[], Sequence[Token]], clock: Clock) -> None:
+        self._tokens = tokens
         self._clock = clock
         self._users: dict[int, str] = {}
 
@@ -107,7 +107,7 @@ class _Gate:
             raise ApiFailure(ErrorCode.UNAUTHORIZED, 'a token is needed; send it as "Authorization: Bearer TOKEN"')
         digest = hashlib.sha256(secret.strip().encode("utf-8", "surrogateescape")).hexdigest()
         found: Token | None = None
-        for token in self._tokens:  # Every one is compared, so that the time says nothing about them.
+        for token in self._tokens():  # Every one is compared, so that the time says nothing about them.
             if hmac.compare_digest(token.sha256, digest):
                 found = token
         if found is None:

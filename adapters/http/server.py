@@ -13,9 +13,11 @@ import anyio.to_thread
 from aiohttp import web
 
 from adapters.access import Token
+from adapters.folders.standing import FolderStanding
 from adapters.http.bodies import MOST_BODY_BYTES
 from adapters.http.callbacks import Callbacks
 from adapters.http.failures import answer_errors
+from adapters.http.folders import FolderViews
 from adapters.http.identity import identify_callers
 from adapters.http.probes import Probes
 from adapters.http.releases import Releases
@@ -35,13 +37,17 @@ class AddressInUse(HeadgateError):
 
 
 def build_application(
-    service: Service, tokens: Sequence[Token], writer_figures: Callable[[], tuple[int, int]]
+    service: Service,
+    tokens: Callable[[], Sequence[Token]],
+    folders: Callable[[], Sequence[FolderStanding]],
+    writer_figures: Callable[[], tuple[int, int]],
 ) -> web.Application:
+    """`tokens` is asked at each request: they may change while the daemon runs."""
     application = web.Application(
         middlewares=[answer_errors, identify_callers(tokens, service.clock)], client_max_size=MOST_BODY_BYTES
     )
     watches = Watches(service)
-    parts = (Releases(service), watches, Callbacks(service), Probes(service, writer_figures))
+    parts = (Releases(service), watches, Callbacks(service), FolderViews(folders), Probes(service, writer_figures))
     for part in parts:
         application.add_routes(part.routes())
     application.on_shutdown.append(watches.close)

@@ -1,19 +1,20 @@
-"""From a submitted bundle to a plan: the daemon reads the deploy file again, whoever has read it before, and adds
-what only it knows: which accounts and metric providers there are."""
+"""From a deploy file to the bundle that is submitted, and from a bundle to a plan: the daemon reads the deploy file again,
+whoever has read it before, and adds what only it knows: which accounts and metric providers there are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import anyio.to_thread
 
 from adapters.access import TargetKey, Verb
 from adapters.http.authority import require_deploy
-from adapters.http.bodies import ErrorCode, SubmitBody
+from adapters.http.bodies import ErrorCode, SourceBody, SubmitBody
 from adapters.http.failures import ApiFailure
 from adapters.http.identity import Caller
 from engine.model import Analysis, ReleasePlan
 from strategies.deployfile import (
+    LoadedFile,
     Problem,
     Problems,
     SourceText,
@@ -27,6 +28,26 @@ from strategies.yaml_document import Limits, Mark, compose
 from strategies.yaml_scalars import Dialect
 
 _LIMITS = Limits(bytes=1 << 20, values=20_000)
+
+
+def pack(
+    loaded: LoadedFile,
+    *,
+    application: str | None = None,
+    context: Mapping[str, str] | None = None,
+    targets: Sequence[str] = (),
+) -> SubmitBody:
+    """The file with everything that it names, as it is sent to a daemon; the choices win over the file."""
+    return SubmitBody(
+        name=loaded.name,
+        text=loaded.text,
+        manifests={
+            path: [SourceBody(file.name, file.text) for file in files] for path, files in loaded.sources.items()
+        },
+        application=application,
+        context=dict(context or {}),
+        targets=list(targets),
+    )
 
 
 async def compile_submission(

@@ -59,6 +59,7 @@ metricProviders:
 secrets:
   hook: {{file: hook.token}}
 limits: {{rollouts: 10}}
+deployFolders: [deploy.d, /srv/deploy, ~/deploy, ./deploy.d]
 windows: [{{from: 09:00, to: 17:00}}]
 freezes: [{{from: 2026-12-24, to: 2027-01-02T06:30, timezone: Europe/Berlin, reason: the holidays}}]
 log: {{level: warning, format: json}}
@@ -101,6 +102,7 @@ def test_a_whole_file(tmp_path: Path) -> None:
     assert (pages.urls, pages.interval) == (("http://a/metrics",), 5.0)
     assert settings.secrets["hook"].file == tmp_path / "hook.token"
     assert settings.log.format is LogFormat.JSON
+    assert settings.deploy_folders == (tmp_path / "deploy.d", Path("/srv/deploy"), Path("/home/ada/deploy"))
 
 
 def test_limits_windows_and_freezes_as_the_engine_takes_them(tmp_path: Path) -> None:
@@ -305,6 +307,7 @@ def test_where_things_are_by_default() -> None:
         ),
         (f"tokens: [{{name: a, sha256: {HASH}, expiresAt: soon}}]", "tokens[0].expiresAt is not an instant"),
         (f'tokens: [{{name: a, sha256: {HASH}, roles: [" "]}}]', "tokens[0].roles[0] is not a role; expected the text"),
+        ("deployFolders: deploy.d", '1:16: deployFolders is the text "deploy.d"; expected a list'),
         ("log: {level: loud}", '1:14: log.level is the text "loud"; expected debug, info, warning or error'),
     ],
 )

@@ -129,11 +129,12 @@ async def test_an_application_stands_for_the_newest_release_that_is_seen(daemon:
     assert (await daemon.client.release("shop")).release.id == newer
 
 
-async def test_the_figures_are_for_those_who_see_everything(daemon: Daemon) -> None:
+@pytest.mark.parametrize("path", ["metrics", "v1/folders"])
+async def test_what_is_of_all_applications_is_for_those_who_see_everything(daemon: Daemon, path: str) -> None:
     async with aiohttp.ClientSession() as http:
         for name, status in (("figures", 200), ("developer", 200), ("board", 403), ("approver", 403)):
             headers = {"Authorization": f"Bearer the-{name}-token"}
-            async with http.get(f"http://{daemon.address}/metrics", headers=headers) as response:
+            async with http.get(f"http://{daemon.address}/{path}", headers=headers) as response:
                 assert response.status == status
                 if status == 403:
                     assert (await response.json())["error"]["code"] == "forbidden"
@@ -351,7 +352,7 @@ class _SetClock(SystemClock):
 async def test_a_watch_ends_with_the_token_that_it_was_opened_with(stage: Stage, daemon: Daemon) -> None:
     release = await waiting_for_an_answer(daemon)
     clock = _SetClock(LONG_AGO - timedelta(seconds=1))
-    application = web.Application(middlewares=[identify_callers(TOKENS, clock)])
+    application = web.Application(middlewares=[identify_callers(lambda: TOKENS, clock)])
     application.add_routes(Watches(replace(daemon.running.service, clock=clock), alive_seconds=0.05).routes())
     async with (
         serve_api(application, stage.folder / "another.sock", Address("127.0.0.1", 0)) as address,

@@ -104,7 +104,7 @@ async def test_a_daemon_that_stops_ends_its_watches_at_once_and_says_so(stage: S
 @pytest.fixture
 async def impatient(stage: Stage, daemon: Daemon) -> AsyncIterator[str]:
     """A second API on the same engine, whose watches wait for nobody; the path of its socket."""
-    application = web.Application(middlewares=[identify_callers((), SystemClock())])
+    application = web.Application(middlewares=[identify_callers(tuple, SystemClock())])
     watches = Watches(daemon.running.service, alive_seconds=0.05, write_seconds=0.2)
     application.add_routes(watches.routes())
     path = stage.folder / "impatient.sock"

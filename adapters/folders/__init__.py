@@ -1,0 +1,1 @@
+"""Deploy files that are taken from folders: what lies there is rolled out, and nothing of it twice."""

@@ -91,6 +91,8 @@ async def reload(live: LiveSettings, read: Callable[[], Settings], environment: 
             problems=[str(problem) for problem in error.problems],
             advice="the settings before stay in force; correct the file and send SIGHUP again",
         )
+    except OSError as error:
+        log.error("settings.unreadable", error=str(error), advice="the settings before stay in force")  # noqa: TRY400
     else:
         change = live.take_over(written)
         configure_logs(live.current.log.level, live.current.log.format)

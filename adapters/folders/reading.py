@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISDIR
 from typing import TypeAlias
 
 import msgspec
@@ -24,8 +25,9 @@ _SUFFIXES = (".yaml", ".yml")
 _MOST_BELOW = 5_000
 """How many files of one manifest directory are looked at for changes."""
 
-Signature: TypeAlias = tuple[tuple[str, int, int, int], ...]
-"""Of each file its path, inode, size and time of change in nanoseconds; -1 for what is not there."""
+Signature: TypeAlias = tuple[tuple[str | int, ...], ...]
+"""Of each file its path, inode, size and times of change; of what is not there its path alone. The inode's own time is among
+them: copies that keep the time of the original (`cp -p`) differ in that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +56,15 @@ def sign(paths: Sequence[Path]) -> Signature:
     return tuple(_sign(path) for given in paths for path in (given, *_below(given)))
 
 
-def _sign(path: Path) -> tuple[str, int, int, int]:
+def _sign(path: Path) -> tuple[str | int, ...]:
     try:
         found = path.stat()
     except (OSError, ValueError):
-        return str(path), -1, -1, -1
-    # A directory's own size and time change with names that are no manifests too; its files are signed one by one.
-    return (str(path), 0, 0, 0) if path.is_dir() else (str(path), found.st_ino, found.st_size, found.st_mtime_ns)
+        return (str(path),)
+    if S_ISDIR(found.st_mode):
+        # Its size and times change with names that are no manifests too; its files are signed one by one.
+        return str(path), found.st_ino
+    return str(path), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _below(directory: Path) -> Iterator[Path]:

@@ -167,6 +167,18 @@ async def test_a_change_that_is_taken_back_while_it_waits_begins_nothing(stage: 
         assert (watched.standing().state, watched.standing().release) == (FileState.UNCHANGED, running)
 
 
+async def test_a_copy_that_keeps_size_and_time_is_seen_all_the_same(stage: FolderStage) -> None:
+    path = stage.write(percent(50))
+    async with stage.daemon() as watched:
+        await watched.rest()
+        await watched.daemon.until_ended(watched.standing().release)
+        kept = path.stat()
+        path.write_text(path.read_text().replace("50", "60"))
+        os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+        await watched.rest()
+        assert len(await watched.releases()) == 2
+
+
 async def test_a_file_that_is_being_written_is_not_taken(stage: FolderStage) -> None:
     whole = stage.text(percent(50))
     path = stage.folder / "shop.yaml"

@@ -225,15 +225,20 @@ async def test_what_is_wrong_is_said_once_at_its_place_and_not_tried_before_it_c
         [refused] = [entry for entry in logs if entry["event"] == "folders.refused"]
         assert refused["log_level"] == "warning"
         [problem] = refused["problems"]
-        assert problem.startswith(f'{path}:16:11: unknown field "setWieght"')
+        assert problem.startswith(f'{path}:{line_of("setWieght", path)}:11: unknown field "setWieght"')
         assert watched.standing().state is FileState.REFUSED
         path.write_text(path.read_text().replace("setWieght", "setWeight"))
         await watched.rest()
         [found] = watched.standing().problems
-        assert str(found) == f'{path}:6:14: the account "modle" is not in the settings; did you mean "model"?'
+        line = line_of("modle", path)
+        assert str(found) == f'{path}:{line}:14: the account "modle" is not in the settings; did you mean "model"?'
         stage.write(percent(50))
         await watched.rest()
         assert watched.standing().state is FileState.STARTED
+
+
+def line_of(word: str, path: Path) -> int:
+    return path.read_text().split(word)[0].count("\n") + 1
 
 
 async def test_a_manifest_that_is_missing_may_come(stage: FolderStage) -> None:

@@ -26,8 +26,9 @@ from adapters.http.service import Service
 from adapters.http.telemetry import MeasuredActuator, MeasuredStore, MeasuredWorld, Telemetry
 from adapters.secrets import Secrets
 from adapters.settings import Settings
+from adapters.settings_admission import limits_of, windows_of
 from engine.clock import Clock, SystemClock
-from engine.daemon import Engine, start_engine
+from engine.daemon import AdmissionRules, Engine, start_engine
 from engine.events import ActionSucceeded, Measurements
 from engine.model import Action, ActionKind, ReleasePlan, RolloutSpec, Snapshot
 from engine.ports import Actuator, World
@@ -122,8 +123,10 @@ async def _compose(settings: Settings, connect: Connect, embedded: EmbeddedOptio
                 actuator=MeasuredActuator(actuator, telemetry),
                 new_id=new_release_id,
                 new_secret=secrets.token_urlsafe,
+                rules=_rules_of(settings, embedded),
             )
         )
+        live.follow(lambda current: engine.set_rules(_rules_of(current, embedded)))
         service = Service(
             engine=engine,
             store=measured,
@@ -159,6 +162,13 @@ class _ByKind:
 
     async def perform(self, spec: RolloutSpec, snapshot: Snapshot, action: Action) -> ActionSucceeded | Measurements:
         return await self._special.get(action.kind, self._rest).perform(spec, snapshot, action)
+
+
+def _rules_of(settings: Settings, embedded: EmbeddedOptions | None) -> AdmissionRules:
+    """A rehearsal touches no cluster, so it waits for none of them."""
+    if embedded is not None:
+        return AdmissionRules()
+    return AdmissionRules(limits_of(settings), windows_of(settings))
 
 
 def new_release_id() -> str:

@@ -173,3 +173,30 @@ def test_neither_a_hangup_nor_a_kill_in_the_middle_begins_a_file_twice(process: 
         assert [one["id"] for one in process.ask("list")["releases"]] == [release["id"]]
         text = headgate("folders", "--config", process.settings).out
     assert f"shop.yaml  unchanged  {release['id']}  release {release['id']} was begun from this content" in text
+
+
+@pytest.mark.process
+def test_limits_and_freezes_of_the_settings_hold_and_change_at_a_hangup(process: Process) -> None:
+    def deploy(application: str) -> str:
+        path = process.folder / f"{application}.yaml"
+        path.write_text(deploy_text(percent(50), APPROVAL, application=application).replace("web.yaml", "web.manifest"))
+        (process.folder / "web.manifest").write_text(MANIFEST)
+        accepted = headgate("deploy", path, "--config", process.settings, "-o", "json")
+        assert accepted.code == 0, accepted.err
+        return str(json.loads(accepted.out)["release"]["id"])
+
+    def doing(release: str) -> str:
+        return str(process.ask("status", release)["rollouts"][0]["doing"])
+
+    process.write("limits: {rollouts: 1}\n")
+    with process.running() as daemon:
+        first = deploy("first")
+        until(lambda: "approve or reject" in doing(first))
+        second = deploy("second")
+        until(lambda: doing(second) == "1 rollout is under way, and the limit is 1: it begins when there are fewer")
+        process.write("limits: {rollouts: 2}\nfreezes: [{from: 2020-01-01, to: 2099-01-01, timezone: UTC, reason: the feast}]\n")
+        process.reload(daemon)
+        until(lambda: doing(second).startswith("rollouts are frozen (the feast)"))
+        process.write("limits: {rollouts: 2}\n")
+        process.reload(daemon)
+        until(lambda: "approve or reject" in doing(second))

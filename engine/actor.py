@@ -16,7 +16,7 @@ import anyio.abc
 import structlog
 
 from engine.clock import Clock
-from engine.decide import Decision, decide, park
+from engine.decide import decide
 from engine.errors import CommandRefused, Doubtful, Rejected, Retryable, StoreError
 from engine.events import (
     ActionFailed,
@@ -31,6 +31,7 @@ from engine.observation import Observation
 from engine.orders import refuse
 from engine.ports import Actuator, Commit, Store, Strategy, World
 from engine.timers import Timers
+from engine.turn import Decision, park
 
 log = structlog.get_logger()
 

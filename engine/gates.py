@@ -121,6 +121,11 @@ def ids_of_step(plan: TargetPlan, index: int) -> tuple[str, ...]:
             return (f"step:{index}",)
 
 
+def ids_of(place: str, listed: Iterable[object]) -> tuple[str, ...]:
+    """The ids of a list of conditions: `before`, `after` or `background`."""
+    return tuple(f"{place}:{index}" for index, _ in enumerate(listed))
+
+
 def is_background(gate: Gate) -> bool:
     return gate.id.startswith(BACKGROUND)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from engine.decide import DOUBTS
+from engine.absorbing import DOUBTS
 from engine.errors import CommandRefused, Conflict, Doubtful, Rejected, Retryable, StoreError
 from engine.events import CommandKind, Measured, MeasureOutcome
 from engine.model import Analysis, Approval, NoDataPolicy, Pause, Query, Release, ReleaseStatus, State, Step

@@ -1,0 +1,220 @@
+"""What an event says to a rollout: the first half of a decision. What follows from it is the other half's business.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from msgspec.structs import replace
+
+from engine import gates
+from engine.events import (
+    ActionFailed,
+    ActionSucceeded,
+    CallbackReceived,
+    Cleared,
+    Command,
+    CommandKind,
+    Event,
+    FailureKind,
+    Measurements,
+    Recovered,
+    Started,
+    TimerFired,
+)
+from engine.machine import Trigger, fire, is_possible
+from engine.model import (
+    UNDOING_STATES,
+    Act,
+    Action,
+    ActionKind,
+    Analysis,
+    Gate,
+    State,
+    TimerName,
+    Verdict,
+)
+from engine.orders import answered_by, name_giver
+from engine.tending import NO_DATA
+from engine.turn import Turn
+
+DOUBTS = 5
+"""How often a doubtful refusal is asked again: for 8 to 16 seconds in all."""
+KEPT_OUTPUT = 32_768
+"""Characters of a test's output that the journal keeps: its end, which says why."""
+
+
+def absorb(turn: Turn, event: Event) -> None:
+    match event:
+        case Cleared():
+            _clear_to_begin(turn, event.note)
+        case Started():
+            turn.may_start = True
+            _clear_to_begin(turn, event.note)
+        case Recovered():
+            _absorb_recovery(turn)
+        case TimerFired():
+            pass  # Deadlines are compared with the time below, whichever event woke us.
+        case ActionSucceeded():
+            _absorb_success(turn, event)
+        case ActionFailed():
+            _absorb_failure(turn, event)
+        case Measurements():
+            _absorb_measurements(turn, event)
+        case CallbackReceived():
+            _absorb_callback(turn, event)
+        case Command():
+            _absorb_command(turn, event)
+        case _:
+            pass
+
+
+def _clear_to_begin(turn: Turn, note: str) -> None:
+    """Its turn has come: what has to hold before it is looked at from now on."""
+    if turn.at.state is not State.WAITING or turn.at.cleared:
+        return
+    before = gates.open_gates(turn.spec.plan, gates.ids_of("before", turn.spec.plan.before), turn.now)
+    turn.at = replace(turn.at, cleared=True, gates=before)
+    if note:
+        turn.story.append(note)
+    if before:
+        turn.story.append("the conditions before the deployment are looked at")
+
+
+def _absorb_recovery(turn: Turn) -> None:
+    """Metric samples that a provider kept in memory are gone with the process: it has to be told again what to watch."""
+    for gate in turn.at.gates:
+        if gate.prepared and gate.action is None and not gate.passed and gate.verdict is None:
+            turn.put(replace(gate, prepared=False))
+            turn.story.append("the daemon came up again; measuring goes on")
+
+
+def _absorb_success(turn: Turn, event: ActionSucceeded) -> None:
+    if (gate := turn.gate_of(event.number)) is not None:
+        turn.put(gates.take_success(gate))
+    elif turn.at.action is not None and turn.at.action.number == event.number:
+        _finish_action(turn, turn.at.action)
+    else:
+        return
+    action = turn.action_before(event.number)
+    turn.at = replace(turn.at, facts={**turn.at.facts, **event.facts})
+    turn.story.append(event.note or f"done: {action.name}")
+    _keep_output(turn, event.output)
+
+
+def _finish_action(turn: Turn, action: Action) -> None:
+    cursor = turn.at.cursor
+    current = turn.at.procedure[cursor] if cursor < len(turn.at.procedure) else None
+    if isinstance(current, Act) and current.name == action.name:
+        cursor += 1
+    timers = turn.timers_without(TimerName.RETRY)
+    turn.at = replace(turn.at, action=None, cursor=cursor, failures=0, failure="", timers=timers)
+
+
+def _keep_output(turn: Turn, output: str) -> None:
+    if output:
+        turn.detail = {**turn.detail, "output": output[-KEPT_OUTPUT:]}
+
+
+def _absorb_failure(turn: Turn, event: ActionFailed) -> None:
+    gate = turn.gate_of(event.number)
+    if gate is not None:
+        _absorb_failure_of(turn, gate, event)
+        return
+    action = turn.at.action
+    if action is None or action.number != event.number:
+        return
+    undoing = turn.at.state in UNDOING_STATES
+    if event.kind is FailureKind.RETRY or undoing or _is_doubted(turn, event):
+        _retry_later(turn, action, event)
+    elif event.kind is FailureKind.UNKNOWN:
+        turn.park(f"{action.name}: {event.message}")
+    else:
+        turn.fail(event.message if action.kind is ActionKind.RECORD else f"{action.name}: {event.message}")
+
+
+def _absorb_failure_of(turn: Turn, gate: Gate, event: ActionFailed) -> None:
+    assert gate.action is not None
+    name = gate.action.name
+    _keep_output(turn, event.output)
+    doubted = event.kind is FailureKind.DOUBTFUL and gate.failures < DOUBTS
+    if event.kind is FailureKind.RETRY or doubted:
+        wait = turn.wait_after(gate.action, gate.failures + 1, event)
+        retry_at = turn.now + timedelta(seconds=wait)
+        turn.put(replace(gate, failures=gate.failures + 1, failure=event.message, retry_at=retry_at))
+        turn.tell_retry(name, gate.failures + 1, wait, event.message)
+    elif event.kind is FailureKind.UNKNOWN and is_possible(turn.at.state, Trigger.PARK):
+        turn.park(f"{name}: {event.message}")
+    else:
+        turn.fail_gate(gate, f"{name}: {event.message}")
+
+
+def _is_doubted(turn: Turn, event: ActionFailed) -> bool:
+    """Before anything was changed a refusal costs nothing, so it is believed at once."""
+    return event.kind is FailureKind.DOUBTFUL and not turn.has_only_looked() and turn.at.failures < DOUBTS
+
+
+def _retry_later(turn: Turn, action: Action, event: ActionFailed) -> None:
+    failures = turn.at.failures + 1
+    wait = turn.wait_after(action, failures, event)
+    timers = {**turn.at.timers, TimerName.RETRY: turn.now + timedelta(seconds=wait)}
+    turn.at = replace(turn.at, failures=failures, failure=event.message, timers=timers)
+    turn.tell_retry(action.name, failures, wait, event.message)
+
+
+def _absorb_measurements(turn: Turn, event: Measurements) -> None:
+    gate = turn.gate_of(event.number)
+    step = gates.step_of(turn.spec.plan, gate.id) if gate is not None else None
+    if gate is None or not isinstance(step, Analysis):
+        return
+    change = gates.take_measurements(step, gate, event, turn.now)
+    turn.put(change.gate)
+    turn.story.append(change.text)
+    if gates.is_background(gate) and not change.gate.empty_in_a_row and turn.at.held.startswith(NO_DATA):
+        turn.at = replace(turn.at, held="")
+        turn.story.append("there is data again")
+
+
+def _absorb_callback(turn: Turn, event: CallbackReceived) -> None:
+    for gate in turn.at.gates:
+        if gate.callback_token == event.token and gate.answer is None and not gate.passed:
+            turn.put(replace(gate, answer=event.verdict, answer_reason=event.message))
+            because = f" ({event.message})" if event.message else ""
+            turn.story.append(f"the called side reported: {event.verdict}{because}")
+            return
+
+
+def _absorb_command(turn: Turn, command: Command) -> None:
+    because = f": {command.reason}" if command.reason else ""
+    match command.kind:
+        case CommandKind.ABORT:
+            turn.fail(f"aborted by {command.by}{because}")
+        case CommandKind.PAUSE:
+            turn.at = replace(turn.at, held=f"paused by {command.by}{because}")
+            turn.story.append(turn.at.held)
+        case CommandKind.RESUME:
+            _resume(turn, f"resumed by {command.by}{because}")
+        case CommandKind.APPROVE | CommandKind.REJECT | CommandKind.SKIP:
+            _answer(turn, command, because)
+        case CommandKind.PROMOTE:
+            turn.at = replace(turn.at, promoting=True)
+            turn.story.append(f"promoted by {command.by}{because}")
+            turn.pass_pauses(f"promoted by {command.by}")
+
+
+def _answer(turn: Turn, command: Command, because: str) -> None:
+    words = {CommandKind.APPROVE: "approved", CommandKind.REJECT: "rejected", CommandKind.SKIP: "skipped"}
+    verdict = Verdict.FAILED if command.kind is CommandKind.REJECT else Verdict.PASSED
+    reason = f"{words[command.kind]} by {name_giver(turn.spec, turn.before, command)}{because}"
+    for gate in answered_by(turn.spec, turn.before, command):
+        turn.put(replace(gate, answer=verdict, answer_reason=reason))
+    turn.story.append(reason)
+
+
+def _resume(turn: Turn, sentence: str) -> None:
+    turn.at = replace(turn.at, held="")
+    turn.story.append(sentence)
+    if turn.at.parked is not None and turn.at.state is State.PARKED:
+        origin = turn.at.parked.origin
+        turn.at = replace(turn.at, state=fire(turn.at.state, Trigger.UNPARK, origin), parked=None)
+        turn.moved = True

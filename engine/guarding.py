@@ -1,0 +1,105 @@
+"""What keeps a rollout from going forward, whatever its procedure says: pods that are short, what somebody else has changed,
+and what has to be mended first."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from msgspec.structs import replace
+
+from engine.model import (
+    FULL_WEIGHT,
+    STEP_STATES,
+    Act,
+    ActionKind,
+    Await,
+    Condition,
+    TimerName,
+)
+from engine.turn import SERVING_STATES, Turn
+
+_NO_STABLE = "no pod of the old version"
+
+
+def mends(turn: Turn) -> bool:
+    mend = turn.strategy.mend(turn.spec, turn.at, turn.observation) if turn.observation.current else None
+    if mend is not None:
+        turn.order(mend)
+    return mend is not None
+
+
+def is_unhealthy(turn: Turn) -> bool:
+    """Undo at once when nothing is left that could serve the canary's share, and later when it stays short of pods."""
+    seen = turn.observation
+    if not seen.current or turn.at.state not in SERVING_STATES or max(turn.at.weight, turn.at.served) == 0:
+        turn.clear_timer(TimerName.HEALTH)
+        return False
+    short = {
+        name: workload
+        for name, workload in seen.workloads.items()
+        if not workload.canary_exists or workload.canary_available < workload.canary_desired
+    }
+    gone = [name for name, workload in short.items() if workload.canary_available == 0]
+    if gone and turn.at.served > 0:
+        turn.fail(f"no pod of the new version of {', '.join(gone)} is available while it serves traffic")
+        return True
+    if not short or _is_resizing(turn):
+        turn.clear_timer(TimerName.HEALTH)
+        return False
+    return _fails_by_deadline(turn, short.keys())
+
+
+def _fails_by_deadline(turn: Turn, short: object) -> bool:
+    deadline = turn.at.timers.get(TimerName.HEALTH)
+    if deadline is None:
+        deadline = turn.now + timedelta(seconds=turn.spec.plan.ready_timeout_seconds)
+        turn.at = replace(turn.at, timers={**turn.at.timers, TimerName.HEALTH: deadline})
+        turn.story.append("the new version is short of available pods")
+    elif turn.now >= deadline:
+        turn.fail(
+            f"the new version stayed short of available pods for {turn.spec.plan.ready_timeout_seconds:g} s"
+            + describe_trouble(turn)
+        )
+        return True
+    return False
+
+
+def _is_resizing(turn: Turn) -> bool:
+    current = turn.current_operation()
+    if isinstance(current, Act):
+        return current.kind is ActionKind.SCALE_CANARY
+    return isinstance(current, Await) and current.condition is Condition.CANARY_AVAILABLE
+
+
+def is_held(turn: Turn) -> bool:
+    if turn.observation.current:
+        _hold_on_drift(turn)
+        _hold_without_stable(turn)
+    return bool(turn.at.held)
+
+
+def _hold_on_drift(turn: Turn) -> None:
+    drift = turn.observation.drift or turn.strategy.drift(turn.spec, turn.at, turn.observation)
+    if drift and not turn.at.held:
+        turn.at = replace(turn.at, held=f"drift: {drift}")
+        turn.story.append(f"held: {drift}")
+
+
+def _hold_without_stable(turn: Turn) -> None:
+    """Not a step further while no pod of the old version can carry the share that it still has. When one can, it goes on."""
+    shares = turn.at.state in STEP_STATES and turn.at.served < FULL_WEIGHT
+    workloads = turn.observation.workloads.items()
+    gone = [name for name, one in workloads if shares and one.canary_exists and one.stable_available == 0]
+    if gone and not turn.at.held:
+        share = (FULL_WEIGHT - turn.at.served) / 100
+        reason = f"{_NO_STABLE} of {', '.join(gone)} is available, which has {share:g} % of the traffic"
+        turn.at = replace(turn.at, held=reason)
+        turn.story.append(f"held: {reason}")
+    elif not gone and turn.at.held.startswith(_NO_STABLE):
+        turn.at = replace(turn.at, held="")
+        turn.story.append("the old version is available again")
+
+
+def describe_trouble(turn: Turn) -> str:
+    trouble = [text for workload in turn.observation.workloads.values() for text in workload.trouble]
+    return f" ({'; '.join(trouble[:3])})" if trouble else ""

@@ -213,21 +213,26 @@ class Actor:
                 self._tasks.start_soon(self._perform, effect, action, self.snapshot, name=f"action {action.name}")
 
     async def _perform(self, effect: _Effect, action: Action, snapshot: Snapshot) -> None:
-        with effect.scope:
-            try:
-                self.post(await self._actuator.perform(self.spec, snapshot, action))
-            except Retryable as error:
-                failure = ActionFailed(action.number, FailureKind.RETRY, _readable(error), error.retry_after_seconds)
-                self.post(failure)
-            except Doubtful as error:
-                self.post(ActionFailed(action.number, FailureKind.DOUBTFUL, _readable(error)))
-            except Rejected as error:
-                message, output = _readable(error), _readable_text(error.output)
-                self.post(ActionFailed(action.number, FailureKind.REJECTED, message, output=output))
-            except Exception as error:
-                log.exception("action.defect", rollout=self.spec.id, action=action.name)
-                self.post(ActionFailed(action.number, FailureKind.UNKNOWN, f"{type(error).__name__}: {_readable(error)}"))
-        effect.ended.set()
+        try:
+            with effect.scope:
+                self.post(await self._outcome(action, snapshot))
+        finally:
+            # Also when the whole engine is ended: a turn that comes upon this effect must not wait for it for ever.
+            effect.ended.set()
+
+    async def _outcome(self, action: Action, snapshot: Snapshot) -> Event:
+        try:
+            return await self._actuator.perform(self.spec, snapshot, action)
+        except Retryable as error:
+            return ActionFailed(action.number, FailureKind.RETRY, _readable(error), error.retry_after_seconds)
+        except Doubtful as error:
+            return ActionFailed(action.number, FailureKind.DOUBTFUL, _readable(error))
+        except Rejected as error:
+            message, output = _readable(error), _readable_text(error.output)
+            return ActionFailed(action.number, FailureKind.REJECTED, message, output=output)
+        except Exception as error:
+            log.exception("action.defect", rollout=self.spec.id, action=action.name)
+            return ActionFailed(action.number, FailureKind.UNKNOWN, f"{type(error).__name__}: {_readable(error)}")
 
 
 class _Effect:

@@ -284,6 +284,11 @@ class Engine:
     async def run_timers(self) -> None:
         await self._timers.run()
 
+    def let_go(self) -> None:
+        """Ask the world for no more news. What comes after an engine's end would find nobody who could take it."""
+        for actor in self._actors.values():
+            self._world.detach(actor.spec)
+
     def _adopt(self, stored: StoredRollout) -> Actor:
         actor = Actor(
             stored.spec,
@@ -444,9 +449,10 @@ async def start_engine(
             tasks=tasks,
             rules=rules,
         )
-        tasks.start_soon(engine.run_timers, name="timers")
-        await engine.recover()
         try:
+            tasks.start_soon(engine.run_timers, name="timers")
+            await engine.recover()
             yield engine
         finally:
+            engine.let_go()
             tasks.cancel_scope.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import anyio
@@ -84,5 +85,34 @@ def test_an_expired_approval_is_noticed_after_the_restart() -> None:
         await anyio.sleep(1_000)
         async with stage.daemon():
             assert (await stage.until_ended()).reason == "the approval expired"
+
+    run_in_virtual_time(story)
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_news_that_come_while_a_daemon_ends_are_left_to_the_next_one(turns: int) -> None:
+    """Whichever turn of the loop they come in: nobody is woken who could not answer any more, or would never end."""
+
+    async def story() -> None:
+        stage = Stage()
+        loop, failures = asyncio.get_running_loop(), list[str]()
+        loop.set_exception_handler(lambda _, context: failures.append(str(context.get("exception"))))
+
+        def change(later: int) -> None:
+            if later > 0:
+                loop.call_soon(change, later - 1)
+            else:
+                stage.world.wake("r1.production")
+
+        acting = anyio.Event()
+        stage.world.hooks.append(lambda moment, action: acting.set())
+        async with stage.daemon() as engine:
+            await engine.submit(release_plan(target_plan([percent(25)], settle=0.0)), by="a test", source="test")
+            await acting.wait()
+            change(turns)
+        assert (failures, stage.world.attached) == ([], set())
+        change(0)
+        async with stage.daemon():
+            await stage.until_state(State.SUCCEEDED)
 
     run_in_virtual_time(story)

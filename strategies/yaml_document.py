@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn, TypeAlias
 import yaml
 
 from strategies.suggestions import quote
-from strategies.yaml_messages import explain_syntax_error
+from strategies.yaml_messages import explain_syntax_error, is_too_deep
 from strategies.yaml_scalars import OLD_BOOLEANS, Dialect, ScalarValue, resolve
 
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -112,6 +112,8 @@ def compose(text: str, *, dialect: Dialect, limits: Limits, single: bool) -> Com
             composer.take(event)
     except yaml.YAMLError as error:
         mark, message = explain_syntax_error(error, text)
+        if is_too_deep(error):
+            message = _say_too_deep(limits)
         composer.faults.append(composer.unclosed_at_the_end(text, mark) or Fault(Mark(*mark), message))
     except _GivenUp:
         pass
@@ -156,6 +158,10 @@ def walk(node: Node) -> Iterator[ScalarNode]:
                 stack.extend(entry.node for entry in reversed(current.entries.values()))
             case SequenceNode():
                 stack.extend(reversed(current.items))
+
+
+def _say_too_deep(limits: Limits) -> str:
+    return f"nested more than {limits.depth} levels deep; make it flatter"
 
 
 def _in_words(size: int) -> str:
@@ -275,7 +281,7 @@ class _Composer:
         if event.tag not in (None, "!", _TAG + expected):
             self.faults.append(Fault(mark, f"the tag {_show_tag(event.tag)} is not supported; remove it"))
         if len(self._frames) >= self.limits.depth:
-            self._give_up(mark, f"nested more than {self.limits.depth} levels deep; make it flatter")
+            self._give_up(mark, _say_too_deep(self.limits))
         self._remember(event.anchor, None)
         self._frames.append(_Frame(node, event.anchor, flow=bool(event.flow_style)))
 

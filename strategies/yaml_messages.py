@@ -52,6 +52,12 @@ _OPENED_EARLIER = frozenset(
 """Complaints whose cause is where the bracket or the quote was opened, not where the parser gave up."""
 
 
+def is_too_deep(error: yaml.YAMLError) -> bool:
+    """Whether the parser itself has had enough of the nesting. It reads ahead of its events, so that its limit, which
+    newer versions have, may come before a lower one that counts events."""
+    return isinstance(error, yaml.MarkedYAMLError) and error.problem == "exceeded maximum nesting depth"
+
+
 def explain_syntax_error(error: yaml.YAMLError, text: str) -> tuple[tuple[int, int], str]:
     """(line, column) from 1, and the sentence. Complaints without an entry in the table keep the parser's words."""
     if isinstance(error, yaml.reader.ReaderError):

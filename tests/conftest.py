@@ -6,10 +6,16 @@ import asyncio
 import logging
 
 import structlog
+from hypothesis import HealthCheck, settings
 
 from tests.e2e.controlplane.fixtures import real_control_plane as real_control_plane
 
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+# What a clock on the wall says of a drawn example is about the machine: the first text of all is drawn from tables that are
+# still to be made, and the cores are shared.
+settings.register_profile("headgate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("headgate")
 
 # On Python 3.11, asking for the current loop where none was ever set makes one, and pytest-asyncio asks and forgets it: its
 # sockets are then found unclosed in whichever test the garbage collector runs. Once "none" has been set, none is made.

@@ -75,5 +75,11 @@ def start(*arguments: object, model: bool = False, cwd: Path | None = None, **op
 
 
 def wait(process: subprocess.Popen[str], within: float = 30.0) -> Said:
-    out, err = process.communicate(timeout=within)
+    """To its end. One that goes on is ended here, so that its pipes are not found open in the middle of another test."""
+    try:
+        out, err = process.communicate(timeout=within)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        raise AssertionError(f"it did not end within {within:g} s; it said:\n{out}\n{err}") from None
     return Said(process.returncode, out, err)

@@ -364,7 +364,11 @@ def _make_stable_carry(stand: _Stand, route: RoutePlan) -> Iterator[Operation]:
 def _take_back(stand: _Stand, workload: WorkloadPlan) -> Iterator[Operation]:
     """Unpaused before it is waited for: with its old template and without the tested pods, whatever its controller does by itself
     ends in the old version. It makes the ReplicaSet again that a short history has cleaned away, which it never does while it is
-    paused."""
+    paused.
+
+    The history is let go before the tested pods are: the controller may be scaling the old version down in the very moment in
+    which they go, and would then bring up the youngest version that it owns. It sees both changes in their order.
+    """
     name, subject = {"workload": workload.name}, workload.name
     if stand.has_begun(f"unfreeze:{subject}"):
         yield Act(f"freeze-again:{subject}", ActionKind.FREEZE_WORKLOAD, dict(name))
@@ -372,8 +376,10 @@ def _take_back(stand: _Stand, workload: WorkloadPlan) -> Iterator[Operation]:
         yield from _ensure_again(stand)
     count = stand.replicas(workload)
     args: Facts = {**name, "replicas": count} if stand.has_begun(f"release-stable:{subject}") else {**name}
-    if stand.has_begun(f"adopt-canary:{subject}"):
-        yield Act(f"release-canary:{subject}", ActionKind.RELEASE_CANARY, dict(args))
+    adopted = stand.has_begun(f"adopt-canary:{subject}")
+    if adopted:
+        yield Act(f"release-history-again:{subject}", ActionKind.RELEASE_HISTORY, dict(name))
+        yield Act(f"release-canary:{subject}", ActionKind.RELEASE_CANARY, dict(name))
         text = f"the new version of {subject} is let go"
         yield Await(text, Condition.CANARY_RELEASED, subject, 0, RESCUE_SECONDS, OnTimeout.PROCEED)
     if stand.route_of(workload).kind is RouterKind.POD_RATIO:
@@ -384,7 +390,7 @@ def _take_back(stand: _Stand, workload: WorkloadPlan) -> Iterator[Operation]:
     yield Act(f"thaw:{subject}", ActionKind.UNFREEZE_WORKLOAD, dict(name))
     text = f"the old version of {subject} is available again"
     yield Await(text, Condition.STABLE_AVAILABLE, subject, 0, RESCUE_SECONDS, OnTimeout.PROCEED)
-    if stand.has_begun(f"release-history:{subject}"):
+    if adopted or stand.has_begun(f"release-history:{subject}"):
         yield Act(f"return-history-again:{subject}", ActionKind.RETURN_HISTORY, dict(name))
 
 

@@ -102,20 +102,11 @@ async def adopt_stable(task: Task) -> Done:
 async def release_canary(task: Task) -> Done:
     """Take the tested pods out of the Deployment's hands; they serve on while the old version grows back.
 
-    A paused Deployment without an active ReplicaSet scales its current version's, or else the youngest that it owns, which may be
-    any. So where the old one has no pods any more, the template is put back first; where it still has, the tested pods go first,
-    because next to a complete current version the controller scales all others down.
+    Before the old template is put back: while it owns them, the controller would count the old version as a newer revision.
     """
     name = task.workload.name
-    if not await _is_stable_active(task):
-        await restore_template(task)
     note = f"the new version of {name} is let go"
     return await _relabel(task, task.fact(name, "canary_name"), own_labels(), note, owner=task.rollout)
-
-
-async def _is_stable_active(task: Task) -> bool:
-    found = await task.cluster.find(REPLICA_SETS, task.namespace, task.fact(task.workload.name, "stable_name"))
-    return found is not None and bool(found["spec"].get("replicas"))
 
 
 async def adopt_canary(task: Task) -> Done:

@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -20,7 +20,16 @@ import aiohttp
 import anyio
 
 from adapters.embedded.json_objects import JsonObject
-from adapters.http.bodies import CommandBody, ReleaseBody, ReleaseDetail, RolloutBody, SourceBody, SubmitBody
+from adapters.http.bodies import (
+    CommandBody,
+    EntryLine,
+    ReleaseBody,
+    ReleaseDetail,
+    RolloutBody,
+    SnapshotLine,
+    SourceBody,
+    SubmitBody,
+)
 from adapters.http.client import DaemonClient, SocketPlace
 from adapters.http.client_errors import DaemonUnreachable
 from engine.events import CommandKind
@@ -117,8 +126,11 @@ class Site:
                 assert answer.status in (200, 201), await answer.text()
 
         async def is_live() -> bool:
-            status = (await self.deployment(name)).get("status", {})
-            return bool(status.get("availableReplicas") == replicas and status.get("updatedReplicas") == replicas)
+            found = await self.deployment(name)
+            status = found.get("status", {})
+            # Until it has been observed, a status may still tell of the version before.
+            counts = [status.get(count) for count in ("replicas", "updatedReplicas", "availableReplicas")]
+            return bool(status.get("observedGeneration") == found["metadata"]["generation"] and counts == [replicas] * 3)
 
         await self.until(is_live)
 
@@ -229,6 +241,17 @@ class Site:
     async def order(self, release: str, kind: CommandKind) -> None:
         async with self.client() as client:
             await client.command(release, CommandBody(kind))
+
+    async def approve_and_abort_at(self, release: str, words: str) -> None:
+        """Approve, and abort in the very moment in which the story comes to these words: too short for asking again and again."""
+        async with self.client() as client, aclosing(client.watch(release)) as lines:
+            async for line in lines:
+                if isinstance(line, SnapshotLine):
+                    await client.command(release, CommandBody(CommandKind.APPROVE))
+                if isinstance(line, EntryLine) and words in line.entry.text:
+                    await client.command(release, CommandBody(CommandKind.ABORT))
+                    return
+        raise AssertionError(f"it never came to {words!r}\n{await self.tell(release)}")
 
     async def detail(self, release: str) -> ReleaseDetail:
         async with self.client() as client:

@@ -88,19 +88,19 @@ def images_that_ran(site: Site, since: int) -> set[str]:
 
 
 @pytest.mark.parametrize("mesh", [True, False], ids=["mesh", "pod ratio"])
-@pytest.mark.parametrize("moment", ["promoted", "aborted while handing over"])
+@pytest.mark.parametrize("moment", ["promoted", "next: adopt-canary", "is given to its Deployment", "has adopted its new version"])
 async def test_no_version_of_the_history_comes_back(site: Site, mesh: bool, moment: str) -> None:
+    """Not when it is promoted, and not when it is aborted at any moment of the hand-over: the controller may be at work in it."""
     await live_with_history(site)
     revision = int((await site.deployment())["metadata"]["resourceVersion"])
     release = await site.deploy("web:2", [{"setWeight": {"weight": 50}}, {"pause": {"untilApproved": True}}], mesh=mesh)
     await site.until_state(release.id, State.APPROVING)
-    await site.order(release.id, CommandKind.APPROVE)
     if moment == "promoted":
+        await site.order(release.id, CommandKind.APPROVE)
         assert (await site.until_ended(release.id)).status is ReleaseStatus.SUCCEEDED, await site.tell(release.id)
         assert len(await site.pods_of("web:2")) == 4
     else:
-        await site.until_rollout(release.id, lambda rollout: rollout.state is State.PROMOTING and "adopt" in rollout.doing)
-        await site.order(release.id, CommandKind.ABORT)
+        await site.approve_and_abort_at(release.id, moment)
         assert (await site.until_ended(release.id)).status is ReleaseStatus.FAILED, await site.tell(release.id)
         assert len(await site.pods_of("web:1")) == 4
         assert await traces(site) == []
@@ -116,9 +116,7 @@ async def test_a_way_back_without_any_history(site: Site) -> None:
     await site.merge(site.path("deployments", "web"), {"spec": {"revisionHistoryLimit": 0}})
     release = await site.deploy("web:2", [{"setWeight": {"weight": 50}}, {"pause": {"untilApproved": True}}])
     await site.until_state(release.id, State.APPROVING)
-    await site.order(release.id, CommandKind.APPROVE)
-    await site.until_rollout(release.id, lambda rollout: rollout.state is State.FINALISING)
-    await site.order(release.id, CommandKind.ABORT)
+    await site.approve_and_abort_at(release.id, "the new version serves everything")
     assert (await site.until_ended(release.id)).status is ReleaseStatus.FAILED, await site.tell(release.id)
     assert len(await site.pods_of("web:1")) == 4
     assert await traces(site) == []

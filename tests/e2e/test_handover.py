@@ -88,7 +88,9 @@ def images_that_ran(site: Site, since: int) -> set[str]:
 
 
 @pytest.mark.parametrize("mesh", [True, False], ids=["mesh", "pod ratio"])
-@pytest.mark.parametrize("moment", ["promoted", "next: adopt-canary", "is given to its Deployment", "has adopted its new version"])
+@pytest.mark.parametrize(
+    "moment", ["promoted", "next: adopt-canary", "is given to its Deployment", "has adopted its new version"]
+)
 async def test_no_version_of_the_history_comes_back(site: Site, mesh: bool, moment: str) -> None:
     """Not when it is promoted, and not when it is aborted at any moment of the hand-over: the controller may be at work in it."""
     await live_with_history(site)

@@ -209,7 +209,7 @@ class Actor:
             await self._effects.pop(key).stop()
         for key, action in wanted.items():
             if key not in self._effects:
-                effect = self._effects[key] = _Effect()
+                effect = self._effects[key] = _Effect(is_awaited=action is self.snapshot.action)
                 self._tasks.start_soon(self._perform, effect, action, self.snapshot, name=f"action {action.name}")
 
     async def _perform(self, effect: _Effect, action: Action, snapshot: Snapshot) -> None:
@@ -238,13 +238,17 @@ class Actor:
 class _Effect:
     """An action that is being performed."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_awaited: bool) -> None:
+        """`is_awaited`: its end comes before whatever is done next, as with everything that writes to a cluster. A test that
+        takes its time to end must not hold up the way back."""
         self.scope = anyio.CancelScope()
         self.ended = anyio.Event()
+        self._is_awaited = is_awaited
 
     async def stop(self) -> None:
         self.scope.cancel()
-        await self.ended.wait()
+        if self._is_awaited:
+            await self.ended.wait()
 
 
 def _readable(error: Exception) -> str:

@@ -6,9 +6,11 @@ import anyio
 import pytest
 
 from engine.errors import CommandRefused, Doubtful, Rejected, Retryable
-from engine.events import CommandKind, Measured, MeasureOutcome
+from engine.events import ActionSucceeded, CommandKind, Measured, Measurements, MeasureOutcome
 from engine.gates import sign_callback
 from engine.model import (
+    Action,
+    ActionKind,
     Analysis,
     Approval,
     Gate,
@@ -19,6 +21,9 @@ from engine.model import (
     Pause,
     Query,
     ReleaseStatus,
+    RolloutSpec,
+    RunCommand,
+    Snapshot,
     State,
     Step,
     Verdict,
@@ -539,3 +544,34 @@ def test_an_approval_and_an_abort_at_the_same_instant_end_in_the_abort() -> None
 
     run_in_virtual_time(lambda: story(CommandKind.APPROVE, CommandKind.ABORT))
     run_in_virtual_time(lambda: story(CommandKind.ABORT, CommandKind.APPROVE))
+
+
+def test_a_test_that_takes_its_time_to_end_does_not_hold_up_the_way_back() -> None:
+    async def story() -> None:
+        stage = Stage()
+        told_to_end: list[float] = []
+
+        async with stage.daemon() as engine:
+            perform = stage.world.perform
+
+            async def slowly(spec: RolloutSpec, snapshot: Snapshot, action: Action) -> ActionSucceeded | Measurements:
+                if action.kind is not ActionKind.RUN_COMMAND:
+                    return await perform(spec, snapshot, action)
+                try:
+                    await anyio.sleep(3_600)
+                finally:
+                    told_to_end.append(stage.clock.monotonic())
+                    with anyio.CancelScope(shield=True):
+                        await anyio.sleep(30)
+                raise AssertionError("it was cancelled")
+
+            stage.world.perform = slowly  # type: ignore[method-assign]
+            await engine.submit(release_plan(target_plan([percent(25), RunCommand("smoke")])), by="a test", source="test")
+            await stage.until_state(State.CALLING)
+            await anyio.sleep(5)
+            await engine.command("r1", order(CommandKind.ABORT))
+            await stage.until(lambda: "abort-weight:web" in stage.world.performed)
+            assert stage.clock.monotonic() - told_to_end[0] < 2
+            assert (await stage.until_ended()).status is ReleaseStatus.FAILED
+
+    run_in_virtual_time(story)

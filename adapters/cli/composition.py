@@ -142,7 +142,11 @@ async def _compose(settings: Settings, connect: Connect, embedded: EmbeddedOptio
         folders.watch(settings.deploy_folders)
         live.follow(lambda current: folders.watch(current.deploy_folders))
         application = build_application(
-            service, lambda: live.current.tokens, folders.standings, lambda: (writer.commits, writer.changes)
+            service,
+            lambda: live.current.tokens,
+            folders.standings,
+            lambda: (writer.commits, writer.changes),
+            settings.listen,
         )
         yield Running(settings, live, engine, service, folders, application)
 

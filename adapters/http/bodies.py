@@ -95,6 +95,8 @@ class ErrorCode(StrEnum):
     UNAUTHORIZED = "unauthorized"
     FORBIDDEN = "forbidden"
     NOT_FOUND = "notFound"
+    MISDIRECTED = "misdirected"
+    """The daemon was called by a name that is not its own."""
     CONFLICT = "conflict"
     """Another release of the application is running; `release` names it."""
     REFUSED = "refused"
@@ -176,6 +178,16 @@ class FolderList(Body, frozen=True):
     folders: tuple[FolderBody, ...]
 
 
+class CallerBody(Body, frozen=True):
+    """Who the daemon takes the caller for."""
+
+    name: str
+    roles: tuple[str, ...] | None
+    """None is full access, as the owner of the socket has it: every role."""
+    may_order: bool
+    """Whether the caller may give any orders at all, or only look."""
+
+
 class StepStanding(StrEnum):
     DONE = "done"
     CURRENT = "current"
@@ -208,6 +220,8 @@ class GateBody(Body, frozen=True):
     since: datetime
     due: datetime | None
     """When it is looked at again: its end, its expiry, its next run or its deadline."""
+    expires: datetime | None
+    """When an awaited answer comes too late; None while none is awaited, or when it is awaited for ever."""
     awaits_answer: bool
     roles: tuple[str, ...]
     """Who may answer; empty means anybody."""
@@ -217,6 +231,16 @@ class WeightBody(Body, frozen=True):
     asked: float
     served: float
     """What was last read back."""
+
+
+class WorkloadBody(Body, frozen=True):
+    """What is rolled out."""
+
+    name: str
+    images: tuple[str, ...]
+    """Of the new version, as its manifest names them."""
+    images_before: tuple[str, ...]
+    """Of the version that was live when the rollout first looked; empty until then, or when there was none."""
 
 
 class ParkedBody(Body, frozen=True):
@@ -249,6 +273,9 @@ class RolloutBody(Body, frozen=True):
     depends_on: tuple[str, ...]
     seq: int
     """The number of the last journal entry."""
+    orders: tuple[CommandKind, ...]
+    """What the caller could order where it stands: what it would take, and what their rights and roles allow."""
+    workloads: tuple[WorkloadBody, ...]
 
 
 class ReleaseDetail(Body, frozen=True):
@@ -284,6 +311,21 @@ class CommandTaken(Body, frozen=True):
     targets: tuple[str, ...]
 
 
+class OfferBody(Body, frozen=True):
+    """What would be said to an order, without giving it."""
+
+    possible: bool
+    message: str
+    """Why not; empty where it is possible."""
+
+
+class OffersBody(Body, frozen=True):
+    """What could follow a release."""
+
+    rollback: OfferBody
+    retry: OfferBody
+
+
 class CallbackTaken(Body, frozen=True):
     rollout: str
     success: bool
@@ -312,6 +354,12 @@ class ReleaseLine(Body, frozen=True, tag="release"):
     release: ReleaseBody
 
 
+class ReleasesLine(Body, frozen=True, tag="releases"):
+    """The first line of a watch over everything: the newest releases, the newest first."""
+
+    releases: tuple[ReleaseBody, ...]
+
+
 class AliveLine(Body, frozen=True, tag="alive"):
     """Nothing has happened for a while."""
 
@@ -324,6 +372,9 @@ class EndLine(Body, frozen=True, tag="end"):
 
 
 WatchLine: TypeAlias = SnapshotLine | EntryLine | ReleaseLine | AliveLine | EndLine
+"""Of a watch over one release."""
+OverviewLine: TypeAlias = ReleasesLine | ReleaseLine | AliveLine | EndLine
+"""Of a watch over all of them."""
 
 
 def encode(body: Struct) -> bytes:

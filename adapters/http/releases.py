@@ -21,6 +21,7 @@ from adapters.http.bodies import (
 )
 from adapters.http.failures import ApiFailure, json_answer
 from adapters.http.identity import CALLER
+from adapters.http.offers import offers
 from adapters.http.requests import read_body, read_limit
 from adapters.http.rollback import plan_retry, plan_rollback
 from adapters.http.service import MOST_SEARCHED, Service
@@ -49,6 +50,7 @@ class Releases:
             web.get("/v1/releases/{release}", self.show),
             web.get("/v1/releases/{release}/journal", self.journal),
             web.post("/v1/releases/{release}/commands", self.command),
+            web.get("/v1/releases/{release}/offers", self.offers),
             web.post("/v1/releases/{release}/rollback", self.roll_back),
             web.post("/v1/releases/{release}/retry", self.retry),
         ]
@@ -59,6 +61,11 @@ class Releases:
         sight = self._sight(request)
         plan = await compile_submission(body, sight.caller, self._service.accounts, self._service.providers)
         return await self._begin(plan, sight, source=body.name)
+
+    async def offers(self, request: web.Request) -> web.Response:
+        sight = self._sight(request)
+        release = await sight.find(request.match_info["release"])
+        return json_answer(await offers(self._service, sight, release))
 
     async def roll_back(self, request: web.Request) -> web.Response:
         """A release of its own, so that it is watched, aborted and taken back as any other."""

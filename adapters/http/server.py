@@ -16,9 +16,12 @@ from adapters.access import Token
 from adapters.folders.standing import FolderStanding
 from adapters.http.bodies import MOST_BODY_BYTES
 from adapters.http.callbacks import Callbacks
+from adapters.http.callers import Callers
 from adapters.http.failures import answer_errors
 from adapters.http.folders import FolderViews
+from adapters.http.hosts import refuse_other_hosts
 from adapters.http.identity import identify_callers
+from adapters.http.page.serving import Page, add_safety_headers
 from adapters.http.probes import Probes
 from adapters.http.releases import Releases
 from adapters.http.service import Service
@@ -41,15 +44,30 @@ def build_application(
     tokens: Callable[[], Sequence[Token]],
     folders: Callable[[], Sequence[FolderStanding]],
     writer_figures: Callable[[], tuple[int, int]],
+    listen: Address | None = None,
 ) -> web.Application:
     """`tokens` is asked at each request: they may change while the daemon runs."""
     application = web.Application(
-        middlewares=[answer_errors, identify_callers(tokens, service.clock)], client_max_size=MOST_BODY_BYTES
+        middlewares=[
+            answer_errors,
+            refuse_other_hosts(listen, service.public_url),
+            identify_callers(tokens, service.clock),
+        ],
+        client_max_size=MOST_BODY_BYTES,
     )
     watches = Watches(service)
-    parts = (Releases(service), watches, Callbacks(service), FolderViews(folders), Probes(service, writer_figures))
+    parts = (
+        Releases(service),
+        watches,
+        Callers(),
+        Callbacks(service),
+        FolderViews(folders),
+        Probes(service, writer_figures),
+        Page(),
+    )
     for part in parts:
         application.add_routes(part.routes())
+    application.on_response_prepare.append(add_safety_headers)
     application.on_shutdown.append(watches.close)
     return application
 

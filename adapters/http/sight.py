@@ -1,7 +1,7 @@
 """What one caller sees of the releases: the API finds, lists and shows them through this, so what may not be read is not there.
 
-A release is seen when one of its targets is, and then as if it had only those that are. Decides nothing about orders:
-that is `adapters.http.authority`.
+A release is seen when one of its targets is, and then as if it had only those that are. Says which orders a caller could
+give; what becomes of one that is given is decided by `adapters.http.authority` and the engine.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from adapters.http.failures import ApiFailure
 from adapters.http.identity import Caller
 from adapters.http.service import MOST_SEARCHED, Service
 from adapters.http.views import release_body, release_detail
+from engine.events import Command, CommandKind
 from engine.model import FINAL_STATUSES, Release
+from engine.orders import refuse
 from engine.ports import StoredRollout
 from engine.releases import status_of
 
@@ -95,7 +97,21 @@ class Sight:
                 release = replace(release, status=status, reason=reason)
         seen = [stored for stored in rollouts if self._sees_rollout(stored)]
         return release_detail(
-            _as_seen(release, seen), seen, self._service.public_url, self._service.engine.why_waiting
+            _as_seen(release, seen),
+            seen,
+            self._service.public_url,
+            self._service.engine.why_waiting,
+            self.orders,
+        )
+
+    def orders(self, stored: StoredRollout) -> tuple[CommandKind, ...]:
+        """What would be taken from the caller, were it ordered now."""
+        now, key = self._service.clock.now(), key_of(stored)
+        return tuple(
+            kind
+            for kind in CommandKind
+            if self.caller.may(Verb(kind.value), key)
+            and not refuse(stored.spec, stored.snapshot, Command(kind, self.caller.name, roles=self.caller.roles), now)
         )
 
     async def body(self, release: Release) -> ReleaseBody:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+from msgspec import Struct
 
 from adapters.http.bodies import (
     EntryBody,
@@ -14,8 +18,10 @@ from adapters.http.bodies import (
     StepBody,
     StepStanding,
     WeightBody,
+    WorkloadBody,
 )
 from engine import gates
+from engine.events import CommandKind
 from engine.model import (
     FINAL_STATES,
     FULL_WEIGHT,
@@ -40,6 +46,7 @@ from engine.model import (
     Step,
     TargetPlan,
     Webhook,
+    WorkloadPlan,
 )
 from engine.orders import awaits_answer, roles_asked
 from engine.ports import StoredRollout
@@ -62,21 +69,29 @@ def release_body(release: Release, public_url: str | None) -> ReleaseBody:
         source=release.source,
         reason=release.reason,
         targets=tuple(rollout.removeprefix(f"{release.id}.") for rollout in release.rollouts),
-        link=f"{public_url}/v1/releases/{release.id}" if public_url is not None else "",
+        link=f"{public_url}/ui/#/releases/{release.id}" if public_url is not None else "",
         rollback_of=release.rollback_of,
         retry_of=release.retry_of,
     )
 
 
 def release_detail(
-    release: Release, rollouts: Sequence[StoredRollout], public_url: str | None, why_waiting: Callable[[str], str]
+    release: Release,
+    rollouts: Sequence[StoredRollout],
+    public_url: str | None,
+    why_waiting: Callable[[str], str],
+    orders: Callable[[StoredRollout], tuple[CommandKind, ...]],
 ) -> ReleaseDetail:
-    """`why_waiting` says what keeps a rollout from beginning, by its id."""
-    bodies = tuple(rollout_body(stored.spec, stored.snapshot, why_waiting(stored.spec.id)) for stored in rollouts)
+    """`why_waiting` says what keeps a rollout from beginning, by its id; `orders` what whoever looks could order."""
+    bodies = tuple(
+        rollout_body(stored.spec, stored.snapshot, why_waiting(stored.spec.id), orders(stored)) for stored in rollouts
+    )
     return ReleaseDetail(release=release_body(release, public_url), rollouts=bodies)
 
 
-def rollout_body(spec: RolloutSpec, snapshot: Snapshot, waiting: str = "") -> RolloutBody:
+def rollout_body(
+    spec: RolloutSpec, snapshot: Snapshot, waiting: str = "", orders: tuple[CommandKind, ...] = ()
+) -> RolloutBody:
     plan = spec.plan
     parked = ParkedBody(state=snapshot.parked.origin, error=snapshot.parked.error) if snapshot.parked else None
     return RolloutBody(
@@ -99,6 +114,8 @@ def rollout_body(spec: RolloutSpec, snapshot: Snapshot, waiting: str = "") -> Ro
         reason=snapshot.reason,
         depends_on=plan.depends_on,
         seq=snapshot.seq,
+        orders=orders,
+        workloads=tuple(_workload(workload, snapshot) for workload in plan.workloads),
     )
 
 
@@ -118,6 +135,50 @@ def entry_body(entry: JournalEntry, target: str) -> EntryBody:
         weight=WeightBody(asked=percent(int(asked or 0)), served=percent(int(served or 0))) if weights else None,
         output=str(entry.detail.get("output") or ""),
     )
+
+
+# --- what is rolled out ------------------------------------------------------------------------------------------------
+
+
+class _Container(Struct, frozen=True):
+    image: str = ""
+
+
+class _PodSpec(Struct, frozen=True):
+    containers: tuple[_Container, ...] = ()
+
+
+class _Template(Struct, frozen=True):
+    spec: _PodSpec = _PodSpec()
+
+
+class _DeploymentSpec(Struct, frozen=True):
+    template: _Template = _Template()
+
+
+class _Deployment(Struct, frozen=True):
+    spec: _DeploymentSpec = _DeploymentSpec()
+
+
+_DEPLOYMENTS = msgspec.json.Decoder(_Deployment)
+
+
+def _workload(workload: WorkloadPlan, snapshot: Snapshot) -> WorkloadBody:
+    before = snapshot.facts.get(f"{workload.name}.original")
+    return WorkloadBody(
+        name=workload.name,
+        images=_images(workload.manifest),
+        images_before=_images(before) if isinstance(before, str) else (),
+    )
+
+
+def _images(manifest: str) -> tuple[str, ...]:
+    """None where there is no Deployment to read them from: they are shown, and nothing is decided by them."""
+    try:
+        containers = _DEPLOYMENTS.decode(manifest).spec.template.spec.containers
+    except msgspec.DecodeError:
+        return ()
+    return tuple(container.image for container in containers)
 
 
 # --- steps -------------------------------------------------------------------------------------------------------------
@@ -206,9 +267,17 @@ def _gate_body(plan: TargetPlan, gate: Gate) -> GateBody:
         note=_note(step, gate) or gate.failure,
         since=gate.started_at,
         due=gate.due_at,
+        expires=_expiry(step, gate) if asks else None,
         awaits_answer=asks,
         roles=gates.roles_of(plan, gate) if asks else (),
     )
+
+
+def _expiry(step: Step, gate: Gate) -> datetime | None:
+    """Not always the next deadline: a reminder comes before it."""
+    if not isinstance(step, Approval) or step.expires_seconds is None:
+        return None
+    return gate.started_at + timedelta(seconds=step.expires_seconds)
 
 
 # --- what is going on --------------------------------------------------------------------------------------------------

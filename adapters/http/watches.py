@@ -1,13 +1,15 @@
-"""A release as a stream of lines: first how it stands, then everything that happens to it, until it ends.
+"""A release as a stream of lines: first how it stands, then everything that happens to it, until it ends. And all
+releases as one: which there are, and what becomes of them.
 
-One JSON object per line (`adapters.http.bodies.WatchLine`). Nobody is waited for: a reader that takes nothing for a
-while is cut off, and what was missed is in the journal.
+One JSON object per line (`WatchLine` and `OverviewLine` of `adapters.http.bodies`). Nobody is waited for: a reader that
+takes nothing for a while is cut off, and what was missed is in the journal.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
+from typing import TypeAlias
 
 import anyio
 import structlog
@@ -18,23 +20,30 @@ from adapters.http.bodies import (
     AliveLine,
     EndLine,
     EntryLine,
+    OverviewLine,
     ReleaseLine,
+    ReleasesLine,
     SnapshotLine,
     WatchLine,
     encode,
 )
 from adapters.http.identity import CALLER
-from adapters.http.service import Service
+from adapters.http.requests import read_limit
+from adapters.http.service import MOST_SEARCHED, Service
 from adapters.http.sight import Sight
 from adapters.http.views import entry_body, rollout_body
-from engine.feed import EntryNews, News
+from engine.feed import EntryNews, News, ReleaseNews
 from engine.model import FINAL_STATUSES, Release
 
 log = structlog.get_logger()
 
+Lines: TypeAlias = Callable[[MemoryObjectReceiveStream[News]], AsyncGenerator[WatchLine | OverviewLine]]
+
 ALIVE_SECONDS = 15.0
 WRITE_SECONDS = 20.0
 """How long a reader may keep the stream from going on."""
+USUAL_LIMIT = 100
+_MISSED = "too much happened at once; connect again, and read the journal"
 
 
 class Watches:
@@ -47,7 +56,7 @@ class Watches:
         self._open: set[anyio.CancelScope] = set()
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.get("/v1/releases/{release}/watch", self.watch)]
+        return [web.get("/v1/releases/{release}/watch", self.watch), web.get("/v1/watch", self.watch_all)]
 
     async def close(self, _application: web.Application) -> None:
         """End every stream, so that a stopping daemon waits for no reader."""
@@ -57,26 +66,33 @@ class Watches:
     async def watch(self, request: web.Request) -> web.StreamResponse:
         sight = Sight(self._service, request[CALLER])
         release = await sight.find(request.match_info["release"])
+        return await self._stream(request, lambda news: self._lines(sight, release, news), release.id)
+
+    async def watch_all(self, request: web.Request) -> web.StreamResponse:
+        sight, limit = Sight(self._service, request[CALLER]), read_limit(request, USUAL_LIMIT, MOST_SEARCHED)
+        return await self._stream(request, lambda news: self._overview(sight, limit, news), "all")
+
+    async def _stream(self, request: web.Request, lines: Lines, what: str) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson", "Cache-Control": "no-store"})
         with self._service.engine.feed.subscribe() as news:
             await response.prepare(request)
             try:
-                await self._send(response, sight, release, news)
+                await self._send(response, lines(news))
             except TimeoutError:
-                log.info("api.reader_cut_off", release=release.id)
+                log.info("api.reader_cut_off", release=what)
                 if request.transport is not None:
                     request.transport.abort()
             except ConnectionError:
-                log.debug("api.reader_gone", release=release.id)
+                log.debug("api.reader_gone", release=what)
         return response
 
     async def _send(
-        self, response: web.StreamResponse, sight: Sight, release: Release, news: MemoryObjectReceiveStream[News]
+        self, response: web.StreamResponse, lines: AsyncGenerator[WatchLine | OverviewLine]
     ) -> None:
         with anyio.CancelScope() as scope:
             self._open.add(scope)
             try:
-                async with aclosing(self._lines(sight, release, news)) as lines:
+                async with aclosing(lines):
                     async for line in lines:
                         await self._write(response, line)
             finally:
@@ -84,7 +100,7 @@ class Watches:
         if scope.cancelled_caught:
             await self._write(response, EndLine(final=False, message="the daemon is stopping"))
 
-    async def _write(self, response: web.StreamResponse, line: WatchLine) -> None:
+    async def _write(self, response: web.StreamResponse, line: WatchLine | OverviewLine) -> None:
         with anyio.fail_after(self._write_seconds):
             await response.write(encode(line) + b"\n")
 
@@ -104,10 +120,10 @@ class Watches:
             try:
                 item = await _next(news, alive_at)
             except anyio.EndOfStream:
-                yield EndLine(final=False, message="too much happened at once; connect again, and read the journal")
+                yield EndLine(final=False, message=_MISSED)
                 return
             if sight.caller.has_expired(self._service.clock.now()):
-                yield EndLine(final=False, message=f"the token {sight.caller.name} has expired")
+                yield _expired(sight)
                 return
             if item is not None and not _concerns(item, release.id, known):
                 continue
@@ -116,17 +132,46 @@ class Watches:
                 yield AliveLine()
             elif isinstance(item, EntryNews):
                 known[item.entry.rollout] = item.entry.seq
-                yield await self._entry(item)
+                yield await self._entry(item, sight)
             else:
                 yield ReleaseLine(release=await sight.body(item.release))
                 if item.release.status in FINAL_STATUSES:
                     yield EndLine(final=True, message=f"the release has ended: {item.release.status}")
                     return
 
-    async def _entry(self, news: EntryNews) -> EntryLine:
+    async def _overview(
+        self, sight: Sight, limit: int, news: MemoryObjectReceiveStream[News]
+    ) -> AsyncGenerator[OverviewLine]:
+        releases = await sight.releases(limit=limit)
+        yield ReleasesLine(releases=tuple([await sight.body(release) for release in releases]))
+        alive_at = anyio.current_time() + self._alive_seconds
+        while True:
+            try:
+                item = await _next(news, alive_at)
+            except anyio.EndOfStream:
+                yield EndLine(final=False, message=_MISSED)
+                return
+            if sight.caller.has_expired(self._service.clock.now()):
+                yield _expired(sight)
+                return
+            if item is None:
+                yield AliveLine()
+            elif isinstance(item, ReleaseNews) and await sight.sees(item.release):
+                yield ReleaseLine(release=await sight.body(item.release))
+            else:
+                continue
+            alive_at = anyio.current_time() + self._alive_seconds
+
+    async def _entry(self, news: EntryNews, sight: Sight) -> EntryLine:
         rollouts = await self._service.rollouts(news.release)
         stored = next(one for one in rollouts if one.spec.id == news.entry.rollout)
-        return EntryLine(entry=entry_body(news.entry, news.target), rollout=rollout_body(stored.spec, stored.snapshot))
+        why_waiting = self._service.engine.why_waiting(stored.spec.id)
+        rollout = rollout_body(stored.spec, stored.snapshot, why_waiting, sight.orders(stored))
+        return EntryLine(entry=entry_body(news.entry, news.target), rollout=rollout)
+
+
+def _expired(sight: Sight) -> EndLine:
+    return EndLine(final=False, message=f"the token {sight.caller.name} has expired")
 
 
 async def _next(news: MemoryObjectReceiveStream[News], until: float) -> News | None:

@@ -59,7 +59,7 @@ def advise(command: str) -> str:
 
 
 def detail_of(snapshot: Snapshot, spec: RolloutSpec = SPEC, release: Release = RELEASE) -> ReleaseDetail:
-    return release_detail(release, [StoredRollout(spec, snapshot)], None, lambda rollout: "")
+    return release_detail(release, [StoredRollout(spec, snapshot)], None, lambda rollout: "", lambda stored: ())
 
 
 def line_of(snapshot: Snapshot, text: str) -> EntryLine:

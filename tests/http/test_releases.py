@@ -194,4 +194,4 @@ async def test_links_are_given_where_the_daemon_knows_how_it_is_reached(tmp_path
     stage = Stage(tmp_path, public_url="https://headgate.example")
     async with stage.daemon() as daemon:
         release = (await daemon.submit(APPROVAL)).release
-        assert release.link == f"https://headgate.example/v1/releases/{release.id}"
+        assert release.link == f"https://headgate.example/ui/#/releases/{release.id}"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from adapters.cli.exit_codes import ExitCode
+from adapters.cli.importing import import_command
 from adapters.cli.options import (
     ApplicationOption,
     ClusterKind,
@@ -89,6 +90,9 @@ def schema(output: OutputOption = OutputFormat.TEXT) -> None:
     from adapters.cli import files
 
     _end(files.print_schema(_printer(output)))
+
+
+app.command("import")(import_command)
 
 
 @app.command()

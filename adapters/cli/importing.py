@@ -32,9 +32,7 @@ def import_command(
             show_default=False,
         ),
     ],
-    account: Annotated[
-        str | None, typer.Option("--account", metavar="NAME", help="The cluster account of the target.")
-    ] = None,
+    account: Annotated[str | None, typer.Option("--account", metavar="NAME", help="The cluster account of the target.")] = None,
     namespace: Annotated[
         str | None, typer.Option("--namespace", metavar="NAME", help="Instead of the object's namespace.")
     ] = None,
@@ -54,15 +52,11 @@ def import_command(
     ] = None,
     manifests_out: Annotated[
         Path | None,
-        typer.Option(
-            "--manifests-out", metavar="DIR", help="Write the manifests here, instead of into the deploy file."
-        ),
+        typer.Option("--manifests-out", metavar="DIR", help="Write the manifests here, instead of into the deploy file."),
     ] = None,
     output_file: Annotated[
         Path | None,
-        typer.Option(
-            "--output-file", metavar="PATH", help="Write the deploy file here. A file that is there is left alone."
-        ),
+        typer.Option("--output-file", metavar="PATH", help="Write the deploy file here. A file that is there is left alone."),
     ] = None,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:

@@ -10,7 +10,7 @@ from strategies.importing.argo_traffic import read_traffic
 from strategies.importing.draft import Draft
 from strategies.importing.go_durations import duration
 from strategies.importing.input_file import HASH_OF_ARGO, InputFile, InputObject
-from strategies.importing.manifests import JsonObject, Manifests, gather, pods_of
+from strategies.importing.manifests import JsonObject, Manifests, gather, inside, pod_labels, pods_of
 from strategies.importing.subjects import Lost, Subject
 from strategies.kubernetes_kinds import SERVICE
 from strategies.places import Place
@@ -70,7 +70,7 @@ def _pods(manifests: Manifests, workload: str) -> DeploymentFacts | None:
     deployment = manifests.deployment(workload)
     if deployment is None:
         return None
-    return pods_of(workload, deployment["spec"]["template"]["metadata"]["labels"])
+    return pods_of(workload, pod_labels(deployment))
 
 
 # --- the workload --------------------------------------------------------------------------------------------------------
@@ -131,10 +131,11 @@ def _follow_reference(rollout: Subject, spec: Place, reference: Place, workload:
         return
     settings = _settings(rollout, spec)
     deployment = manifests.deployment(workload)
-    if deployment is None:
+    of_deployment = inside(deployment, "spec")
+    if not isinstance(of_deployment, dict):
         return
-    changed = {key: value for key, value in settings.items() if deployment["spec"].get(key) != value}
-    deployment["spec"].update(changed)
+    changed = {key: value for key, value in settings.items() if of_deployment.get(key) != value}
+    of_deployment.update(changed)
     if changed:
         named = ", ".join(f"{key}: {value}" for key, value in changed.items())
         rollout.note(reference, f"the Deployment gets what the Rollout said: {named}")
@@ -151,9 +152,7 @@ def _read_deadline(rollout: Subject, spec: Place, draft: Draft) -> None:
     draft.config["timeout"] = duration(seconds, least=60)
     place = spec.get("progressDeadlineSeconds")
     if not aborts and place is not None:
-        rollout.changed(
-            place, "only marked the Rollout as degraded", "here a version that is not ready in time is undone"
-        )
+        rollout.changed(place, "only marked the Rollout as degraded", "here a version that is not ready in time is undone")
     if seconds < 60 and place is not None:
         rollout.changed(place, "was shorter than a minute, which is the least here")
 

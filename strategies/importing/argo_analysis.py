@@ -98,9 +98,7 @@ def _find(
         _collect(template, reference, file, rollout, found, depth - 1)
 
 
-def _read_metric(
-    template: Subject, metric: Place, arguments: Arguments, dry: set[str | None], draft: Draft
-) -> Measured | None:
+def _read_metric(template: Subject, metric: Place, arguments: Arguments, dry: set[str | None], draft: Draft) -> Measured | None:
     name = template.text(metric, "name") or "unnamed"
     if name in dry or "*" in dry or ".*" in dry:
         template.lost(metric, "is a dry run: it measures without deciding", "watch it elsewhere")

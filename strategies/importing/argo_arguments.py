@@ -79,9 +79,7 @@ def _take_list(owner: Place | None) -> list[Place]:
     return list(owner.items("args")) if owner is not None else []
 
 
-def _read_source(
-    subject: Subject, argument: Place, source: Place, name: str, arguments: Arguments, rollout: InputObject
-) -> None:
+def _read_source(subject: Subject, argument: Place, source: Place, name: str, arguments: Arguments, rollout: InputObject) -> None:
     pod_hash, field_path = subject.text(source, "podTemplateHashValue"), source.at("fieldRef", "fieldPath")
     if pod_hash == "Latest":
         arguments.variables[name] = NEW_VERSION
@@ -103,9 +101,7 @@ def _read_source(
         subject.fill_in(argument, what, f'give the step a "context" with {quote(name)}, or ask for the new version alone')
 
 
-def _read_field(
-    subject: Subject, argument: Place, path: str, name: str, arguments: Arguments, rollout: InputObject
-) -> None:
+def _read_field(subject: Subject, argument: Place, path: str, name: str, arguments: Arguments, rollout: InputObject) -> None:
     if path == "metadata.namespace":
         arguments.variables[name] = "{{armory.namespace}}"
         return

@@ -58,9 +58,7 @@ def read_blue_green(rollout: Subject, place: Place, file: InputFile, item: Input
             rollout.note(analysed, "came before the wait", "the conditions of one list run at the same time here")
 
 
-def _measure(
-    rollout: Subject, place: Place, key: str, file: InputFile, item: InputObject, draft: Draft
-) -> list[Step]:
+def _measure(rollout: Subject, place: Place, key: str, file: InputFile, item: InputObject, draft: Draft) -> list[Step]:
     analysed = place.get(key)
     if analysed is None:
         return []

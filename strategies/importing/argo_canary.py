@@ -85,9 +85,7 @@ def read_canary(rollout: Subject, canary: Place, file: InputFile, item: InputObj
         )
 
 
-def _read_step(
-    rollout: Subject, step: Place, index: int, most: float, file: InputFile, item: InputObject, draft: Draft
-) -> None:
+def _read_step(rollout: Subject, step: Place, index: int, most: float, file: InputFile, item: InputObject, draft: Draft) -> None:
     kinds = step.names
     if (weight := rollout.number(step, "setWeight")) is not None and (place := step.get("setWeight")) is not None:
         share = round(weight * 100 / most, 2)
@@ -116,9 +114,7 @@ def _read_pause(rollout: Subject, step: Place, index: int, draft: Draft) -> None
         draft.steps.append(Step(pause(seconds), index))
 
 
-def _read_analysis_step(
-    rollout: Subject, place: Place, index: int, file: InputFile, item: InputObject, draft: Draft
-) -> None:
+def _read_analysis_step(rollout: Subject, place: Place, index: int, file: InputFile, item: InputObject, draft: Draft) -> None:
     measured = read_analysis(rollout, place, file, item, draft)
     if not measured:
         rollout.changed(
@@ -138,9 +134,7 @@ def _read_analysis_step(
         )
     for one in measured:
         if one.count is None:
-            rollout.changed(
-                place, f"measured {one.query} without an end", "once here; set numberOfJudgmentRuns in the step"
-            )
+            rollout.changed(place, f"measured {one.query} without an end", "once here; set numberOfJudgmentRuns in the step")
     draft.steps.extend(Step(body, index) for body in steps)
 
 
@@ -151,6 +145,9 @@ def _weave(rollout: Subject, place: Place, measured: Sequence[Measured], draft: 
     """Measure where a background analysis would have: in the place of the timed pauses, which take as long."""
     start = rollout.integer(place, "startingStep") or 0
     if not measured:
+        return
+    if not draft.steps:
+        rollout.lost(place, "measured while the pods were replaced", "add steps, with an analysis step after each weight")
         return
     interval = max(min(one.interval for one in measured), 1.0)
     tolerant = any(one.tolerant for one in measured)

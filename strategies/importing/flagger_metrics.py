@@ -176,12 +176,10 @@ def _built_in(
         "here it selects those of the new version by their names; see that your metrics carry that label",
     )
     if server is None:
-        canary.fill_in_once(
-            metric, "asked the metrics server of Flagger; here it is the metric provider prometheus", _SETTINGS
-        )
+        canary.fill_in_once(metric, "asked the metrics server of Flagger; here it is the metric provider prometheus", _SETTINGS)
     labels = builtin.labels
     if name == "request-success-rate":
-        good = f'sum(rate({builtin.requests}{{{labels},{builtin.good}}}[{interval}]))'
+        good = f"sum(rate({builtin.requests}{{{labels},{builtin.good}}}[{interval}]))"
         return "prometheus", f"100 * {good}\n/ sum(rate({builtin.requests}{{{labels}}}[{interval}]))"
     quantile = f"histogram_quantile(0.99, sum(rate({builtin.duration}{{{labels}}}[{interval}])) by (le))"
     return "prometheus", f"1000 * {quantile}" if builtin.in_seconds else quantile

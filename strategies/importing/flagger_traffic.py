@@ -8,7 +8,16 @@ from typing import Any
 
 from strategies.importing.draft import Draft, Part, service_name
 from strategies.importing.input_file import InputObject
-from strategies.importing.manifests import JsonObject, Manifests, container_ports, knows_service, pods_of, selector_of
+from strategies.importing.manifests import (
+    JsonObject,
+    Manifests,
+    container_ports,
+    inside,
+    knows_service,
+    pod_labels,
+    pods_of,
+    selector_of,
+)
 from strategies.importing.names import is_service_name
 from strategies.importing.subjects import Lost, Subject
 from strategies.kubernetes_kinds import SERVICE
@@ -177,10 +186,8 @@ def _write_split(
     draft: Draft,
 ) -> None:
     place = spec.get("provider") or spec
-    labels = deployment["spec"]["template"]["metadata"]["labels"] if deployment is not None else None
-    pods = pods_of(target, labels) if labels is not None else None
-    made = manifests.kept.get((SERVICE, apex))
-    is_headless = made is not None and (made.get("spec") or {}).get("clusterIP") == "None"
+    pods = pods_of(target, pod_labels(deployment)) if deployment is not None else None
+    is_headless = inside(manifests.kept.get((SERVICE, apex)), "spec", "clusterIP") == "None"
     known_to_input = (SERVICE, apex) not in manifests.made
     why = manifests.why_not_root(apex, pods) if known_to_input else ""
     if is_headless or why:
@@ -249,6 +256,4 @@ def _write_blue_green(
         )
     draft.traffic = {"kubernetes": [pair]}
     if mesh is not Mesh.NONE:
-        canary.changed(
-            place, "moved the traffic of blue/green by the mesh", "here the Service's selector moves it, all at once"
-        )
+        canary.changed(place, "moved the traffic of blue/green by the mesh", "here the Service's selector moves it, all at once")

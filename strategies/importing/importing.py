@@ -53,9 +53,7 @@ _KINDS: Mapping[Origin, tuple[ObjectKind, Callable[[InputObject, InputFile, Draf
 }
 
 
-def import_text(
-    origin: Origin, content: str | bytes, path: str, options: ImportOptions
-) -> Imported | tuple[Problem, ...]:
+def import_text(origin: Origin, content: str | bytes, path: str, options: ImportOptions) -> Imported | tuple[Problem, ...]:
     """`path` is what messages call the input. What is returned instead of a deploy file says why there is none."""
     report = Report()
     say = FileReport(report, path)
@@ -201,6 +199,10 @@ def _checked(made: Imported, mark: Mark, path: str) -> Imported | tuple[Problem,
         return [SourceText(asked, made.manifests[name])] if name in made.manifests else []
 
     loaded = parse_deploy_text(made.deploy_file, "the deploy file", read)
-    return made if not loaded.problems.errors else tuple(
-        Problem(path, *mark, f"this cannot be made a deploy file: {problem.message}") for problem in loaded.problems.errors
+    return (
+        made
+        if not loaded.problems.errors
+        else tuple(
+            Problem(path, *mark, f"this cannot be made a deploy file: {problem.message}") for problem in loaded.problems.errors
+        )
     )

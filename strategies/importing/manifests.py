@@ -62,7 +62,7 @@ class Manifests:
         """Point autoscalers of `kind` `name` to the Deployment; returns which."""
         moved: list[str] = []
         for (object_kind, scaler), body in self.kept.items():
-            target = (body.get("spec") or {}).get("scaleTargetRef") if object_kind in _SCALERS else None
+            target = inside(body, "spec", "scaleTargetRef") if object_kind in _SCALERS else None
             if isinstance(target, dict) and target.get("kind") == kind and target.get("name") == name:
                 target.update(apiVersion="apps/v1", kind="Deployment", name=deployment)
                 moved.append(f"{object_kind.kind} {scaler}")
@@ -92,9 +92,7 @@ def gather(file: InputFile, subject: InputObject, workload: str, *, made_here: b
     return manifests
 
 
-def _why_left_out(
-    item: InputObject, subject: InputObject, workload: str, made_here: bool
-) -> tuple[str, str] | None:
+def _why_left_out(item: InputObject, subject: InputObject, workload: str, made_here: bool) -> tuple[str, str] | None:
     """What there is to say about an object that is left out; None for one that is shipped, or not worth a word."""
     if item is subject or item.kind.group in _OF_THE_CONTROLLERS:
         return None
@@ -125,16 +123,28 @@ def pods_of(name: str, labels: object) -> DeploymentFacts:
     return DeploymentFacts(name, {str(key): str(value) for key, value in found.items()})
 
 
+def inside(body: object, *keys: str) -> object:
+    """What is at the end of a chain of keys; None where an object has another shape than it should."""
+    for key in keys:
+        body = body.get(key) if isinstance(body, dict) else None
+    return body
+
+
+def pod_labels(deployment: JsonObject) -> object:
+    return inside(deployment, "spec", "template", "metadata", "labels")
+
+
 def selector_of(deployment: JsonObject) -> dict[str, str]:
     """The labels that a Service of a Deployment selects by."""
-    labels = ((deployment.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
-    return {str(key): str(value) for key, value in labels.items()}
+    labels = inside(deployment, "spec", "selector", "matchLabels")
+    return {str(key): str(value) for key, value in labels.items()} if isinstance(labels, dict) else {}
 
 
 def container_ports(deployment: JsonObject) -> Iterator[JsonObject]:
-    pod = ((deployment.get("spec") or {}).get("template") or {}).get("spec") or {}
-    for container in pod.get("containers") or ():
-        yield from container.get("ports") or ()
+    containers = inside(deployment, "spec", "template", "spec", "containers")
+    for container in containers if isinstance(containers, list) else ():
+        ports = inside(container, "ports")
+        yield from (port for port in ports if isinstance(port, dict)) if isinstance(ports, list) else ()
 
 
 def knows_service(manifests: Manifests, name: str) -> bool:

@@ -33,7 +33,13 @@ def of_steps(*steps: dict[str, Any], **canary: Any) -> dict[str, Any]:
 
 
 def test_weights_and_pauses_keep_their_order() -> None:
-    steps = [{"setWeight": 5}, {"pause": {"duration": "1h30m"}}, {"pause": {}}, {"setWeight": 40}, {"pause": {"duration": 20}}]
+    steps: list[dict[str, Any]] = [
+        {"setWeight": 5},
+        {"pause": {"duration": "1h30m"}},
+        {"pause": {}},
+        {"setWeight": 40},
+        {"pause": {"duration": 20}},
+    ]
     made = import_whole(Origin.ARGO, as_text(of_steps(*steps)))
     assert steps_of(made) == [
         {"setWeight": {"weight": 500}},
@@ -81,7 +87,9 @@ def test_conditions_become_limits(condition: dict[str, str], limits: dict[str, A
     assert found == {"name": "errors", "queryTemplate": "errors", "metricProviderName": "prometheus", **limits}
 
 
-@pytest.mark.parametrize(("condition", "query"), [("all(result, # < 3)", "max(errors)"), ("all(result, {# >= 3})", "min(errors)")])
+@pytest.mark.parametrize(
+    ("condition", "query"), [("all(result, # < 3)", "max(errors)"), ("all(result, {# >= 3})", "min(errors)")]
+)
 def test_a_condition_on_every_number_becomes_one_on_the_worst(condition: str, query: str) -> None:
     made = import_whole(Origin.ARGO, as_text(of_steps(ANALYSIS), template(prometheus(successCondition=condition))))
     assert f"queryTemplate: {query}\n" in made.deploy_file or f'queryTemplate: "{query}"\n' in made.deploy_file
@@ -112,7 +120,9 @@ def test_a_condition_that_is_not_understood_is_lost_and_a_person_is_asked(condit
 def test_metrics_of_one_rhythm_are_one_step_and_others_follow() -> None:
     often = prometheus(name="often", interval="30s", count=4, successCondition="result < 1")
     also = prometheus(name="also", interval="30s", count=4, successCondition="result < 2")
-    patient = prometheus(name="patient", interval="5m", count="2", initialDelay="1m", failureLimit=1, successCondition="result < 3")
+    patient = prometheus(
+        name="patient", interval="5m", count="2", initialDelay="1m", failureLimit=1, successCondition="result < 3"
+    )
     made = import_whole(Origin.ARGO, as_text(of_steps(ANALYSIS), template(often, also, patient)))
     first, wait, second = steps_of(made)
     assert first["analysis"] == {
@@ -171,7 +181,7 @@ def test_arguments_become_context_and_variables() -> None:
 
 def test_a_background_analysis_takes_the_place_of_timed_pauses() -> None:
     metric = prometheus(interval="1m", successCondition="result < 1")
-    steps = [{"setWeight": 5}, {"pause": {"duration": "10m"}}, {"setWeight": 50}, {"pause": {}}]
+    steps: list[dict[str, Any]] = [{"setWeight": 5}, {"pause": {"duration": "10m"}}, {"setWeight": 50}, {"pause": {}}]
     canary = of_steps(*steps, analysis={"templates": [{"templateName": "checks"}], "startingStep": 1})
     found = steps_of(import_whole(Origin.ARGO, as_text(canary, template(metric))))
     assert [next(iter(step)) for step in found] == ["setWeight", "analysis", "setWeight", "analysis", "pause"]
@@ -194,7 +204,9 @@ def test_blue_green_waits_and_measures_where_argo_did() -> None:
     plain = conditions_of(import_whole(Origin.ARGO, as_text(rollout({"blueGreen": {"activeService": "web"}}))))
     assert plain == {"shutDownOldVersionAfter": [{"pause": {"duration": 30, "unit": "seconds"}}]}
     asked = rollout({"blueGreen": {"activeService": "web", "autoPromotionEnabled": False}})
-    assert conditions_of(import_whole(Origin.ARGO, as_text(asked)))["redirectTrafficAfter"] == [{"pause": {"untilApproved": True}}]
+    assert conditions_of(import_whole(Origin.ARGO, as_text(asked)))["redirectTrafficAfter"] == [
+        {"pause": {"untilApproved": True}}
+    ]
 
 
 def test_an_smi_canary_keeps_its_services_and_never_makes_one_that_is_shipped() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from strategies.importing.argo_blue_green import read_blue_green
+from strategies.importing.argo_blue_green import check_pair, read_blue_green
 from strategies.importing.argo_canary import read_canary
 from strategies.importing.argo_traffic import read_traffic
 from strategies.importing.draft import Draft
@@ -54,6 +54,7 @@ def import_rollout(item: InputObject, file: InputFile, draft: Draft) -> Manifest
     strategy = spec.get("strategy")
     if blue_green is not None:
         read_blue_green(rollout, blue_green, file, item, draft)
+        check_pair(rollout, blue_green, manifests, pods, draft)
         _warn_of_pinned(rollout, blue_green)
     elif canary is not None:
         read_canary(rollout, canary, file, item, draft)

@@ -19,7 +19,7 @@ _METRIC_LOST: Lost = {
     ),
     "consecutiveErrorLimit": (
         "allowed so many failed questions in a row",
-        "noDataPolicy: hold measures again for up to ten minutes, then the analysis fails",
+        "noDataPolicy: extend measures again for as long as noDataBudget lasts, then the analysis fails",
     ),
     "consecutiveSuccessLimit": ("ended early after so many passes in a row", "numberOfJudgmentRuns is fixed"),
 }
@@ -103,6 +103,9 @@ def _read_metric(template: Subject, metric: Place, arguments: Arguments, dry: se
     if name in dry or "*" in dry or ".*" in dry:
         template.lost(metric, "is a dry run: it measures without deciding", "watch it elsewhere")
         return None
+    if (limit := metric.get("failureLimit")) is not None and limit.value in (-1, "-1"):
+        template.lost(metric, "never failed (failureLimit: -1): it measured without deciding", "watch it elsewhere")
+        return None
     template.lose(metric, _METRIC_LOST)
     asked = read_provider(template, metric)
     limits = _read_limits(template, metric, arguments) if asked is not None else None
@@ -179,13 +182,10 @@ def _read_rhythm(template: Subject, metric: Place, arguments: Arguments, measure
     measured.interval = interval if interval is not None else (1.0 if count in (None, 1) else 60.0)
     measured.count = count if count is not None else (None if interval is not None else 1)
     measured.delay = delay or 0.0
-    if failures and (place := metric.get("failureLimit")) is not None:
-        measured.tolerant = True
-        allowed = "any number of" if failures < 0 else str(failures)
+    measured.budget = max(failures or 0, 0)
+    if measured.budget and measured.count == 1 and (place := metric.get("failureLimit")) is not None:
         template.changed(
-            place,
-            f"forgave {allowed} failed measurement{'' if failures == 1 else 's'}",
-            "here the mean of all runs is compared with the limits, so a few bad ones are forgiven as far as it allows",
+            place, "forgave the only measurement there is", "here it decides; set numberOfJudgmentRuns and failureBudget"
         )
 
 

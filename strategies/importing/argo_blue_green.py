@@ -5,8 +5,10 @@ from __future__ import annotations
 from strategies.importing.argo_analysis import read_analysis
 from strategies.importing.draft import Draft, Part, Step, analyses, approval, pause
 from strategies.importing.input_file import InputFile, InputObject
+from strategies.importing.manifests import Manifests
 from strategies.importing.subjects import Lost, Subject, full_path
 from strategies.places import Place
+from strategies.traffic_matching import DeploymentFacts
 
 _DEFAULT_DELAY = 30
 _LOST: Lost = {
@@ -56,6 +58,16 @@ def read_blue_green(rollout: Subject, place: Place, file: InputFile, item: Input
     ):
         if len(conditions) > 1 and (analysed := place.get(key)) is not None:
             rollout.note(analysed, "came before the wait", "the conditions of one list run at the same time here")
+
+
+def check_pair(rollout: Subject, place: Place, manifests: Manifests, pods: DeploymentFacts | None, draft: Draft) -> None:
+    """Whether the Services of the input can be redirected; a preview that cannot is left out."""
+    active, preview = place.get("activeService"), place.get("previewService")
+    if active is not None and active.text is not None and (why := manifests.why_not_root(active.text, pods)):
+        rollout.error(active, f"cannot be redirected: {why}")
+    if preview is not None and preview.text is not None and (why := manifests.why_not_root(preview.text, pods)):
+        rollout.lost(preview, f"cannot show the new version: {why}", "correct the Service and import again")
+        draft.traffic = {"kubernetes": [{"activeService": active.text if active is not None else None}]}
 
 
 def _measure(rollout: Subject, place: Place, key: str, file: InputFile, item: InputObject, draft: Draft) -> list[Step]:

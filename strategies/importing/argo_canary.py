@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from strategies.importing.argo_analysis import read_analysis
-from strategies.importing.draft import Draft, Measured, Step, analyses, analysis, approval, pause, set_weight
+from strategies.importing.draft import Draft, Step, analyses, approval, background, pause, set_weight
 from strategies.importing.input_file import InputFile, InputObject
 from strategies.importing.subjects import Lost, Subject, full_path
-from strategies.importing.writing import Flow
 from strategies.places import Place
 
 _BY_HAND = "there is no such step; leave it out, or do it by a webhook (runWebhook)"
@@ -72,10 +69,9 @@ def read_canary(rollout: Subject, canary: Place, file: InputFile, item: InputObj
             first = draft.steps[before]
             first.above = (*draft.last_words, *first.above)
             draft.last_words.clear()
-    background = canary.get("analysis")
-    if background is not None:
-        measured = read_analysis(rollout, background, file, item, draft)
-        _weave(rollout, background, measured, draft)
+    beside = canary.get("analysis")
+    if beside is not None:
+        _read_background(rollout, beside, file, item, draft)
     if written is None or not any(True for _ in written.items()):
         place = written if written is not None else canary
         rollout.note(
@@ -126,7 +122,7 @@ def _read_analysis_step(rollout: Subject, place: Place, index: int, file: InputF
         draft.steps.append(Step(approval(), index, above=words))
         return
     steps = analyses(measured)
-    if len({(one.delay, one.interval, one.count, one.tolerant) for one in measured}) > 1:
+    if len({(one.delay, one.interval, one.count, one.budget) for one in measured}) > 1:
         rollout.changed(
             place,
             "measured everything at the same time, in several rhythms",
@@ -138,43 +134,17 @@ def _read_analysis_step(rollout: Subject, place: Place, index: int, file: InputF
     draft.steps.extend(Step(body, index) for body in steps)
 
 
-# --- background analysis -------------------------------------------------------------------------------------------------
+# --- background analysis -----------------------------------------------------------------------------------------------
 
 
-def _weave(rollout: Subject, place: Place, measured: Sequence[Measured], draft: Draft) -> None:
-    """Measure where a background analysis would have: in the place of the timed pauses, which take as long."""
-    start = rollout.integer(place, "startingStep") or 0
-    if not measured:
-        return
-    if not draft.steps:
-        rollout.lost(place, "measured while the pods were replaced", "add steps, with an analysis step after each weight")
-        return
-    interval = max(min(one.interval for one in measured), 1.0)
-    tolerant = any(one.tolerant for one in measured)
-    woven: list[Step] = []
-    for step, following in zip(draft.steps, [*draft.steps[1:], None], strict=True):
-        seconds = _timed(step)
-        if step.origin >= start and seconds:
-            rhythm, runs = min(interval, seconds), max(int(seconds // interval), 1)
-            body = analysis(measured, rhythm, runs, tolerant=tolerant)
-            woven.append(Step(body, step.origin, step.above, beside="in the place of the pause, as long as it"))
-            continue
-        woven.append(step)
-        if step.origin >= start and "setWeight" in step.body and (following is None or not _timed(following)):
-            woven.append(Step(analysis(measured, interval, 1, tolerant=tolerant), step.origin))
-    draft.steps[:] = woven
-    rollout.changed(
-        place,
-        f"measured in the background, from step {start + 1} to the end",
-        "here it measures in the place of the timed pauses, and once after a weight that none follows",
-    )
-
-
-def _timed(step: Step) -> float:
-    """The seconds of a timed pause; 0 for any other step."""
-    body = step.body.get("pause")
-    if not isinstance(body, Flow) or "duration" not in body.values:
-        return 0.0
-    amount, unit = body.values["duration"], body.values["unit"]
-    assert isinstance(amount, int)
-    return float(amount * {"hours": 3600, "minutes": 60}.get(str(unit), 1))
+def _read_background(rollout: Subject, place: Place, file: InputFile, item: InputObject, draft: Draft) -> None:
+    measured = read_analysis(rollout, place, file, item, draft)
+    start = rollout.integer(place, "startingStep")
+    if start and (starting := place.get("startingStep")) is not None:
+        rollout.changed(starting, f"began to measure with step {start + 1}", "a background analysis begins with the first step")
+    for one in measured:
+        if one.delay or (one.count or 0) > 1:
+            rollout.changed(
+                place, f"measured {one.query} later, or so many times only", "here it is measured from the beginning to the end"
+            )
+    draft.background = background(measured)

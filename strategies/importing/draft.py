@@ -43,8 +43,8 @@ class Measured:
     interval: float = 60.0
     count: int | None = None
     delay: float = 0.0
-    tolerant: bool = False
-    """Whether single measurements beyond the limits are forgiven."""
+    budget: int = 0
+    """How many measurements beyond the limits are forgiven."""
     context: dict[str, str] = field(default_factory=dict)
 
 
@@ -59,6 +59,7 @@ class Draft:
     """Comments below the last step."""
     redirect_after: list[Step] = field(default_factory=list)
     shut_down_after: list[Step] = field(default_factory=list)
+    background: list[Part] = field(default_factory=list)
     is_blue_green: bool = False
     before: list[Step] = field(default_factory=list)
     after: list[Step] = field(default_factory=list)
@@ -116,12 +117,17 @@ class Draft:
     def _strategy(self) -> Part:
         if not self.is_blue_green:
             steps = Commented([step.written() for step in self.steps], below=self.last_words)
-            return {"canary": {"steps": steps}}
+            canary: Part = {"steps": steps}
+            if self.background:
+                canary["backgroundAnalysis"] = self.background
+            return {"canary": canary}
         conditions: Part = {}
         if self.redirect_after:
             conditions["redirectTrafficAfter"] = [step.written() for step in self.redirect_after]
         if self.shut_down_after:
             conditions["shutDownOldVersionAfter"] = [step.written() for step in self.shut_down_after]
+        if self.background:
+            conditions["backgroundAnalysis"] = self.background
         return {"blueGreen": conditions}
 
 
@@ -162,33 +168,54 @@ def run_webhook(name: str) -> Part:
 
 def analyses(measured: Sequence[Measured]) -> list[Part]:
     """One analysis step for each rhythm in which something is measured, in the order of the delays."""
-    groups: dict[tuple[float, float, int, bool], list[Measured]] = {}
+    groups: dict[tuple[float, float, int, int], list[Measured]] = {}
     for one in sorted(measured, key=lambda item: item.delay):
-        groups.setdefault((one.delay, one.interval, one.count or 1, one.tolerant), []).append(one)
+        groups.setdefault((one.delay, one.interval, one.count or 1, one.budget), []).append(one)
     steps: list[Part] = []
     waited = 0.0
-    for (delay, interval, count, tolerant), members in groups.items():
+    for (delay, interval, count, budget), members in groups.items():
         if delay > waited:
             steps.append(pause(delay - waited))
             waited = delay
-        steps.append(analysis(members, interval, count, tolerant=tolerant))
+        steps.append(analysis(members, interval, count, budget))
     return steps
 
 
-def analysis(members: Sequence[Measured], interval: float, runs: int, *, tolerant: bool) -> Part:
-    amount, unit = amount_and_unit(whole_seconds(interval, least=1))
-    body: Part = {
-        "interval": amount,
-        "units": unit,
-        "numberOfJudgmentRuns": min(max(runs, 1), 10_000),
-        "queries": list(dict.fromkeys(one.query for one in members)),
-    }
-    if not tolerant and runs > 1:
+def analysis(members: Sequence[Measured], interval: float, runs: int, budget: int) -> Part:
+    """`budget` is how many of the runs are forgiven; with one run, that run decides."""
+    body = _rhythm(interval)
+    body["numberOfJudgmentRuns"] = min(max(runs, 1), 10_000)
+    body["queries"] = _queries(members)
+    if runs > 1 and budget:
+        body["failureBudget"] = budget
+    elif runs > 1:
         body["abortOnFailedJudgment"] = True
-    context = {key: value for one in members for key, value in one.context.items()}
-    if context:
-        body["context"] = context
-    return {"analysis": body}
+    return {"analysis": body | _context(members)}
+
+
+def background(measured: Sequence[Measured]) -> list[Part]:
+    """One for each rhythm in which something is measured beside the steps."""
+    groups: dict[tuple[float, int], list[Measured]] = {}
+    for one in measured:
+        groups.setdefault((one.interval, one.budget), []).append(one)
+    return [
+        _rhythm(interval) | {"queries": _queries(members)} | ({"failureBudget": budget} if budget else {}) | _context(members)
+        for (interval, budget), members in groups.items()
+    ]
+
+
+def _rhythm(interval: float) -> Part:
+    amount, unit = amount_and_unit(whole_seconds(interval, least=1))
+    return {"interval": amount, "units": unit}
+
+
+def _queries(members: Sequence[Measured]) -> list[Value]:
+    return list(dict.fromkeys(one.query for one in members))
+
+
+def _context(members: Sequence[Measured]) -> Part:
+    context: Part = {key: value for one in members for key, value in one.context.items()}
+    return {"context": context} if context else {}
 
 
 # --- names -------------------------------------------------------------------------------------------------------------

@@ -130,22 +130,23 @@ class _Analysis:
         self.threshold = canary.integer(place, "threshold") or 1
         canary.lose(place, _ANALYSIS_LOST)
 
-    @property
-    def is_tolerant(self) -> bool:
-        return self.threshold > 1
-
     def mark(self) -> None:
         """What is not needed, because nothing is analysed."""
         for key in ("maxWeight", "stepWeight", "stepWeights", "match", "iterations"):
             self.canary.take(self.place, key)
 
+    @property
+    def budget(self) -> int:
+        return self.threshold - 1
+
     def explain_threshold(self) -> None:
-        if self.is_tolerant and (place := self.place.get("threshold")) is not None:
+        if self.budget and (place := self.place.get("threshold")) is not None:
             self.canary.changed(
                 place,
-                f"forgave {self.threshold - 1} failed checks in the whole run, and tried a failed one again",
-                "here the first analysis whose mean is beyond the limits undoes the rollout; a query without data is "
-                "measured again for up to ten minutes",
+                f"forgave {self.budget} failed checks in the whole run, and held the weight until one passed",
+                "here the first failed one undoes the rollout; a query without data is measured again for as long as "
+                f"noDataBudget lasts. A backgroundAnalysis with failureBudget: {self.budget} forgives as many, and lets "
+                "the weight rise meanwhile",
             )
 
     def weights(self) -> list[float]:
@@ -175,11 +176,11 @@ def _rising(step: float, most: float) -> list[float]:
 
 
 def _write_canary(inner: _Analysis, metrics: list[Measured], hooks: Hooks, draft: Draft) -> None:
-    inner.explain_threshold()
     draft.steps.extend(Step(run_webhook(name)) for name in hooks.before_traffic)
     if inner.matched is not None:
         _write_matched(inner, metrics, hooks, draft)
         return
+    inner.explain_threshold()
     weights = inner.weights()
     if not weights:
         inner.canary.note(
@@ -199,7 +200,7 @@ def _check(inner: _Analysis, metrics: list[Measured], runs: int) -> Step:
     """One tick or several: the metrics, or the time alone where there are none."""
     if not metrics:
         return Step(pause(inner.interval * runs))
-    return Step(analysis(metrics, inner.interval, runs, tolerant=inner.is_tolerant))
+    return Step(analysis(metrics, inner.interval, runs, inner.budget))
 
 
 def _write_matched(inner: _Analysis, metrics: list[Measured], hooks: Hooks, draft: Draft) -> None:
@@ -218,7 +219,6 @@ def _write_matched(inner: _Analysis, metrics: list[Measured], hooks: Hooks, draf
 
 
 def _write_blue_green(inner: _Analysis, metrics: list[Measured], hooks: Hooks, draft: Draft) -> None:
-    inner.explain_threshold()
     if inner.matched is not None:
         inner.canary.lost(inner.matched, "chose requests by header", "blue/green moves all traffic at once")
     runs = inner.iterations or 10

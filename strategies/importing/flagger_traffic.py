@@ -236,7 +236,14 @@ def _write_blue_green(
     draft: Draft,
 ) -> None:
     place = spec.get("provider") or spec
+    pods = pods_of(apex, pod_labels(deployment)) if deployment is not None else None
+    why = manifests.why_not_root(apex, pods) if (SERVICE, apex) not in manifests.made else ""
+    if why or inside(made, "spec", "clusterIP") == "None":
+        canary.error(service or place, f"cannot be redirected: {why or 'a headless Service has no address of its own'}")
+        return
     preview = service_name(apex, "canary")
+    if manifests.why_not_root(preview, pods):
+        manifests.leave_out(SERVICE, preview)
     pair: Part = {"activeService": apex}
     known = knows_service(manifests, preview)
     if made is not None and not known:

@@ -133,8 +133,14 @@ def test_metrics_of_one_rhythm_are_one_step_and_others_follow() -> None:
         "abortOnFailedJudgment": True,
     }
     assert wait == {"pause": {"duration": 1, "unit": "minutes"}}
-    assert second["analysis"] == {"interval": 5, "units": "minutes", "numberOfJudgmentRuns": 2, "queries": ["patient"]}
-    assert any(field.endswith("failureLimit") for field in said(made, RemarkKind.CHANGED))
+    assert second["analysis"] == {
+        "interval": 5,
+        "units": "minutes",
+        "numberOfJudgmentRuns": 2,
+        "queries": ["patient"],
+        "failureBudget": 1,
+    }
+    assert not any(field.endswith("failureLimit") for field in said(made, RemarkKind.CHANGED))
 
 
 def test_arguments_become_context_and_variables() -> None:
@@ -179,13 +185,18 @@ def test_arguments_become_context_and_variables() -> None:
     assert any(one.kind is RemarkKind.FILL_IN and '"missing"' in one.meaning for one in made.remarks)
 
 
-def test_a_background_analysis_takes_the_place_of_timed_pauses() -> None:
-    metric = prometheus(interval="1m", successCondition="result < 1")
-    steps: list[dict[str, Any]] = [{"setWeight": 5}, {"pause": {"duration": "10m"}}, {"setWeight": 50}, {"pause": {}}]
-    canary = of_steps(*steps, analysis={"templates": [{"templateName": "checks"}], "startingStep": 1})
-    found = steps_of(import_whole(Origin.ARGO, as_text(canary, template(metric))))
-    assert [next(iter(step)) for step in found] == ["setWeight", "analysis", "setWeight", "analysis", "pause"]
-    assert [step["analysis"]["numberOfJudgmentRuns"] for step in found if "analysis" in step] == [10, 1]
+def test_a_background_analysis_stays_one() -> None:
+    often = prometheus(name="often", interval="1m", failureLimit=2, successCondition="result < 1")
+    seldom = prometheus(name="seldom", interval="5m", successCondition="result < 1")
+    never = prometheus(name="never", interval="1m", failureLimit=-1, successCondition="result < 1")
+    canary = of_steps({"setWeight": 5}, analysis={"templates": [{"templateName": "checks"}], "startingStep": 1})
+    made = import_whole(Origin.ARGO, as_text(canary, template(often, seldom, never)))
+    (strategy,) = (document_of(made).strategies or {}).values()
+    assert strategy.canary is not None
+    found = [(one.interval, one.queries, one.failure_budget) for one in strategy.canary.background_analysis or []]
+    assert found == [(1, ["often"], 2), (5, ["seldom"], 0)]
+    assert "spec.strategy.canary.analysis.startingStep" in said(made, RemarkKind.CHANGED)
+    assert any(field.endswith("metrics[2]") for field in said(made, RemarkKind.LOST))
 
 
 def test_blue_green_waits_and_measures_where_argo_did() -> None:
@@ -207,6 +218,17 @@ def test_blue_green_waits_and_measures_where_argo_did() -> None:
     assert conditions_of(import_whole(Origin.ARGO, as_text(asked)))["redirectTrafficAfter"] == [
         {"pause": {"untilApproved": True}}
     ]
+
+
+def test_a_preview_that_cannot_be_one_is_lost_and_an_active_service_that_cannot_be_redirected_is_refused() -> None:
+    subject = rollout({"blueGreen": {"activeService": "web", "previewService": "other"}})
+    other = service("other", selector={"app": "other"})
+    made = import_whole(Origin.ARGO, as_text(subject, service("web"), other))
+    (pair,) = (document_of(made).traffic_management or [])[0].kubernetes or []
+    assert (pair.active_service, pair.preview_service) == ("web", None)
+    assert "spec.strategy.blueGreen.previewService" in said(made, RemarkKind.LOST)
+    (problem,) = refused(Origin.ARGO, as_text(subject, service("web", clusterIP="None")))
+    assert "spec.strategy.blueGreen.activeService cannot be redirected" in problem.message
 
 
 def test_an_smi_canary_keeps_its_services_and_never_makes_one_that_is_shipped() -> None:

@@ -124,7 +124,7 @@ def test_iterations_are_checks_before_the_switch() -> None:
     analysis = {"interval": "30s", "threshold": 2, "iterations": 6, "metrics": [METRIC]}
     made = import_whole(Origin.FLAGGER, as_text(canary(analysis, "istio"), deployment()))
     (condition,) = conditions_of(made)["redirectTrafficAfter"]
-    assert condition["analysis"]["numberOfJudgmentRuns"] == 6
+    assert (condition["analysis"]["numberOfJudgmentRuns"], condition["analysis"]["failureBudget"]) == (6, 1)
     (pair,) = (document_of(made).traffic_management or [])[0].kubernetes or []
     assert (pair.active_service, pair.preview_service) == ("web", "web-canary")
     without = conditions_of(import_whole(Origin.FLAGGER, as_text(canary({"interval": "30s"}, "kubernetes"), deployment())))

@@ -58,12 +58,12 @@ def read_objects(text: str, say: FileReport, targets: frozenset[str]) -> list[Ma
         say.warn(Mark(1, 1), "this holds no objects; remove it from the manifests")
     objects: list[ManifestObject] = []
     for document in composed.documents:
-        _check_numbers(document, say)
-        objects.extend(_read_document(Place.root(document), say, targets))
+        check_numbers(document, say)
+        objects.extend(read_document(Place.root(document), say, targets))
     return objects
 
 
-def _check_numbers(document: Node, say: FileReport) -> None:
+def check_numbers(document: Node, say: FileReport) -> None:
     for scalar in walk(document):
         match scalar.value:
             case float() as value if not math.isfinite(value) or scalar.text.lstrip("+-").isdigit():
@@ -80,7 +80,8 @@ def _check_numbers(document: Node, say: FileReport) -> None:
                 pass
 
 
-def _read_document(place: Place, say: FileReport, targets: frozenset[str]) -> Iterator[ManifestObject]:
+def read_document(place: Place, say: FileReport, targets: frozenset[str]) -> Iterator[ManifestObject]:
+    """The object of one document, or those of a `List`."""
     if not place.is_mapping:
         say.error(place.mark, 'this is not a Kubernetes object; expected "apiVersion", "kind" and "metadata"')
         return
@@ -92,7 +93,7 @@ def _read_document(place: Place, say: FileReport, targets: frozenset[str]) -> It
     named = ObjectKind(group_of(version.text), kind.text)
     if named == ("", "List"):
         for item in place.items("items"):
-            yield from _read_document(item, say, targets)
+            yield from read_document(item, say, targets)
         return
     if named in _REFUSED:
         say.error(kind.mark, _REFUSED[named])

@@ -20,8 +20,8 @@ _INTRODUCTION = """\
 
 Generated from the commands by `python -m adapters.cli.documentation`; a test keeps it current.
 
-`validate`, `plan`, `schema` and `token new` ask nobody. `run` carries a deploy file out by itself. `deploy`, `list`,
-`status`, `history`, `folders`, the orders and `rollback` speak to a daemon (`serve`), over its Unix socket or, with a
+`validate`, `plan`, `schema`, `import` and `token new` ask nobody. `run` carries a deploy file out by itself. `deploy`,
+`list`, `status`, `history`, `folders`, the orders and `rollback` speak to a daemon (`serve`), over its Unix socket or, with a
 token, over TCP ([access.md](access.md)).
 
 ## Output
@@ -54,6 +54,32 @@ release without steps: it is watched, aborted and, if need be, taken back as any
 Objects that the release made, and that were not there before, stay and are named. It is refused (exit code 3) when a later
 release changed the same workload, and when there was no version before. When somebody else has changed the live version
 since, the new release ends as REJECTED before anything is touched; `--force` takes what runs there back all the same.
+
+## Coming from Argo Rollouts or Flagger
+
+`import argo FILE` and `import flagger FILE` make a deploy file of a Rollout or a Canary, which always passes `validate` once
+its placeholders are filled in. Put what belongs to it into the same file: the Deployment, Services, autoscalers, and the
+templates of its analyses. The deploy file goes to standard output, or to `--output-file`; the objects that it ships are in
+it, or in `--manifests-out`. What is not the same any more is a line on standard error (in JSON and YAML, one of `remarks`),
+with its place in the input, the field, what it meant, and what to do:
+
+| kind | meaning |
+|---|---|
+| `fill in` | the input does not hold it: the account, an address that is reached from outside, a metric provider |
+| `lost` | it is not carried over; no field is left out without such a line |
+| `changed` | it is carried over and means something else, such as failures that an analysis forgave |
+| `note` | worth knowing before the first run, such as what the old controller leaves behind |
+
+Where an analysis has nothing left that can be measured, an approval takes its place, so that a person looks. Comments of the
+input are not kept.
+
+## Completion
+
+`headgate --install-completion` sets completion up for the shell that it is called from (bash, zsh or fish);
+`--show-completion` prints the script instead, and `_HEADGATE_COMPLETE=source_bash headgate` (or `source_zsh`, `source_fish`)
+does from anywhere. It completes commands, options and choices, the targets of the deploy file that is named, and, if a daemon
+answers within a second, its releases, applications and their targets. Orders are offered unfinished releases only, `rollback`
+those that succeeded, and `retry` those that did not. Names that a shell could read as something else are not offered.
 
 ## Interrupts
 

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from adapters.cli.completing import offer_applications
 from adapters.cli.exit_codes import ExitCode
+from adapters.cli.importing import import_command
 from adapters.cli.options import (
     ApplicationOption,
     ClusterKind,
@@ -89,6 +91,9 @@ def schema(output: OutputOption = OutputFormat.TEXT) -> None:
     from adapters.cli import files
 
     _end(files.print_schema(_printer(output)))
+
+
+app.command("import")(import_command)
 
 
 @app.command()
@@ -196,7 +201,14 @@ def deploy(
 @app.command("list")
 def list_releases(
     application: Annotated[
-        str | None, typer.Option("--application", "-n", metavar="NAME", help="Only releases of this application.")
+        str | None,
+        typer.Option(
+            "--application",
+            "-n",
+            metavar="NAME",
+            help="Only releases of this application.",
+            autocompletion=offer_applications,
+        ),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000, help="The most to show.")] = 20,
     server: ServerOption = None,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from adapters.cli.completing import offer_releases, offer_targets
 from adapters.cli.output import OutputFormat
 
 
@@ -29,6 +30,7 @@ ReleaseArgument = Annotated[
         metavar="ID",
         help="A release's id, the beginning of it, or an application for its newest release.",
         callback=_require_name,
+        autocompletion=offer_releases,
     ),
 ]
 OutputOption = Annotated[
@@ -49,7 +51,10 @@ ServerOption = Annotated[
     ),
 ]
 TargetsOption = Annotated[
-    list[str] | None, typer.Option("--target", "-t", metavar="NAME", help="Only this target; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--target", "-t", metavar="NAME", help="Only this target; may be repeated.", autocompletion=offer_targets
+    ),
 ]
 ApplicationOption = Annotated[
     str | None, typer.Option("--application", "-n", metavar="NAME", help="Instead of the file's application.")
@@ -63,7 +68,14 @@ WaitOption = Annotated[
     bool, typer.Option("--watch", "--wait", "-w", help="Stay until the version before is back.")
 ]
 TargetOption = Annotated[
-    str | None, typer.Option("--target", "-t", metavar="NAME", help="Only this target; without it, every one that can.")
+    str | None,
+    typer.Option(
+        "--target",
+        "-t",
+        metavar="NAME",
+        help="Only this target; without it, every one that can.",
+        autocompletion=offer_targets,
+    ),
 ]
 StepOption = Annotated[
     int | None,

@@ -154,8 +154,8 @@ class ManifestSource(DeployModel):
         default=None,
         description=(
             "A YAML file, or a directory whose .yaml and .yml files are read, also those further down. It is looked "
-            "for beside the deploy file first, then in the working directory. An address (https://...) is understood, "
-            "but not yet fetched."
+            "for beside the deploy file first, then in the working directory. An address (https://...) is fetched "
+            "whenever the file is read, and what was read is what is deployed."
         ),
         examples=["manifests/web.yaml"],
     )

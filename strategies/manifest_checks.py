@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from strategies.kubernetes_kinds import DEPLOYMENT, SERVICE, TRAFFIC_SPLIT, ObjectKind
 from strategies.manifest_objects import ManifestObject, labels_of, texts_of
-from strategies.notices import NOT_YET, is_address
 from strategies.places import Place
 from strategies.problems import FileReport
-from strategies.suggestions import listed, quote
+from strategies.suggestions import quote
 from strategies.traffic_checks import service_pairs, smi_blocks, targets_of
 from strategies.traffic_matching import DeploymentFacts, NoMatch, ServiceFacts, find_workload, missing_ports
 
@@ -84,7 +83,7 @@ def _has_sources(root: Place, name: str, target: Place, sources: Sequence[Place]
     if not sources and not _names_unknown_targets(root):
         message = f"no manifest is for the target {quote(name)}; add it to the targets of one of the manifests"
         say.error(target.key_mark, message)
-    return bool(sources) and not any(is_address((source.get("path") or source).text or "") for source in sources)
+    return bool(sources)
 
 
 def _check_target(name: str, place: Place, objects: Sequence[ManifestObject], say: FileReport) -> bool:
@@ -104,14 +103,6 @@ def _check_target(name: str, place: Place, objects: Sequence[ManifestObject], sa
             place.key_mark,
             f"the target {quote(name)} ships the Deployment {quote(deployments[0].name)}, but has no "
             '"strategy"; add one',
-        )
-    names = dict.fromkeys(item.name for item in deployments)
-    if len(names) > 1:
-        say.notice(
-            place.key_mark,
-            f"several Deployments in one target ({listed(names)}): {NOT_YET}; the file can be checked, but not run",
-            blocks_run=True,
-            targets=(name,),
         )
     return True
 

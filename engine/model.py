@@ -278,6 +278,10 @@ class ManifestPlan(Struct, frozen=True):
     """`Kind/name`, unique within the plan."""
     content: str
     """The object as JSON, its namespace resolved."""
+    awaited: bool = False
+    """Its pods are waited for before any traffic moves."""
+    remakes: bool = False
+    """It takes a version back: a live object that cannot be changed into this one is made anew."""
 
 
 class Freeze(StrEnum):
@@ -358,6 +362,8 @@ class ActionKind(StrEnum):
     RECORD = "record"
     APPLY_MANIFEST = "applyManifest"
     RESTORE_MANIFEST = "restoreManifest"
+    CHECK_MANIFEST = "checkManifest"
+    """Look whether a supporting object has come to what it asks for; refused, with what is missing, where it has not."""
     APPLY_WORKLOAD = "applyWorkload"
     RESTORE_WORKLOAD = "restoreWorkload"
     NAME_VERSION = "nameVersion"
@@ -419,6 +425,8 @@ class Condition(StrEnum):
     ADOPTED = "adopted"
     WORKLOAD_AVAILABLE = "workloadAvailable"
     WORKLOAD_GONE = "workloadGone"
+    OBJECT_SETTLED = "objectSettled"
+    """A supporting object has come to what it asks for, or never will."""
 
 
 class OnTimeout(StrEnum):
@@ -436,7 +444,7 @@ class Act(Struct, frozen=True, tag="act"):
 
 
 class Await(Struct, frozen=True, tag="await"):
-    """Wait until a condition holds for `subject` (a workload or route of the plan)."""
+    """Wait until a condition holds for `subject` (a workload, a route or a manifest of the plan)."""
 
     name: str
     condition: Condition

@@ -26,6 +26,7 @@ from engine.model import (
     Condition,
     Facts,
     Freeze,
+    ManifestPlan,
     OnTimeout,
     Operation,
     RolloutSpec,
@@ -202,7 +203,8 @@ def _ensure_routes(stand: _Stand) -> Iterator[Operation]:
 
 
 def _scale(stand: _Stand) -> Iterator[Operation]:
-    """A mesh canary gets its full size before it gets traffic; a pod-ratio canary gets pods as its weight grows."""
+    """A mesh canary gets its full size before it gets traffic; a pod-ratio canary gets pods as its weight grows. What else
+    has pods comes up meanwhile, as both may need each other, and is up before anything moves."""
     for workload in stand.applied():
         yield Act(f"apply-workload:{workload.name}", ActionKind.APPLY_WORKLOAD, {"workload": workload.name})
     for workload in stand.applied():
@@ -216,10 +218,20 @@ def _scale(stand: _Stand) -> Iterator[Operation]:
         if stand.route_of(workload).kind is not RouterKind.POD_RATIO:
             text = f"the new version of {workload.name} is available"
             yield _within(stand, text, Condition.CANARY_AVAILABLE, workload)
+    for index, manifest in enumerate(stand.plan.manifests):
+        if manifest.awaited:
+            yield from _await_object(stand, index, manifest)
     for route in stand.routes():
         # A preview is shown when there is something to see: pinned any earlier, its clients would find no pods.
         if route.kind is RouterKind.SERVICE and route.canary_service:
             yield Act(f"ensure-canary-service:{route.name}", ActionKind.ENSURE_CANARY_SERVICE, {"route": route.name})
+
+
+def _await_object(stand: _Stand, index: int, manifest: ManifestPlan) -> Iterator[Operation]:
+    """One that has failed for good is not waited for any longer; what is missing is said by whoever looks."""
+    text, limit = f"{manifest.key} is up or done", stand.timeout
+    yield Await(text, Condition.OBJECT_SETTLED, manifest.key, 0, limit, OnTimeout.PROCEED)
+    yield Act(f"check:{manifest.key}", ActionKind.CHECK_MANIFEST, {"index": index})
 
 
 def _shift(stand: _Stand) -> Iterator[Operation]:

@@ -21,7 +21,16 @@ from engine.model import (
 from strategies.blue_green import blue_green_of, compile_service_routes, compile_switch, pairs_of
 from strategies.compile_steps import compile_background, compile_conditions, compile_steps, seconds_of
 from strategies.deployfile_models import DeployFile, Smi
-from strategies.kubernetes_kinds import CLUSTER_SCOPED, CUSTOM_RESOURCE_DEFINITION, DEPLOYMENT, ObjectKind, rank
+from strategies.kubernetes_kinds import (
+    CLUSTER_SCOPED,
+    CUSTOM_RESOURCE_DEFINITION,
+    DAEMON_SET,
+    DEPLOYMENT,
+    JOB,
+    STATEFUL_SET,
+    ObjectKind,
+    rank,
+)
 from strategies.manifest_checks import deployment_facts, deployments_of, service_facts
 from strategies.manifest_objects import ManifestObject
 from strategies.traffic_matching import NoMatch, find_workload
@@ -102,7 +111,8 @@ def _compile_manifests(
         if key in taken:  # Two API groups may have kinds of one name, as the Services of Kubernetes and of Knative.
             key = f"{item.kind.kind}.{item.kind.group}/{item.name}"
         taken.add(key)
-        plans.append(ManifestPlan(key, _to_json(item, namespace, cluster_scoped)))
+        awaited = item.kind in (STATEFUL_SET, DAEMON_SET, JOB)
+        plans.append(ManifestPlan(key, _to_json(item, namespace, cluster_scoped), awaited))
     return tuple(plans)
 
 

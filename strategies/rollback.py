@@ -172,7 +172,8 @@ def _original(stored: StoredRollout, manifest: ManifestPlan) -> str:
 
 
 def _compile_manifest(stored: StoredRollout, manifest: ManifestPlan) -> ManifestPlan:
-    return ManifestPlan(manifest.key, _to_json(as_declared(parse_recorded(_original(stored, manifest)))))
+    declared = as_declared(parse_recorded(_original(stored, manifest)))
+    return ManifestPlan(manifest.key, _to_json(declared), manifest.awaited, remakes=True)
 
 
 def _warnings(taken: StoredRelease) -> Iterator[str]:

@@ -192,6 +192,8 @@ class _Forecast:
             return _describe_route(act, route)
         if "index" in act.args:
             key = self._plan.manifests[int(act.args["index"] or 0)].key
+            if act.kind is ActionKind.CHECK_MANIFEST:
+                return Change(Verb.LOOK, key.replace("/", " ", 1), "whether it is as it should be")
             return Change(Verb.APPLY, key.replace("/", " ", 1), "as declared")
         if "workload" in act.args:
             return self._describe_workload(act, str(act.args["workload"]))

@@ -17,6 +17,7 @@ from engine.model import UNDOING_STATES, Action, ActionKind, RolloutSpec, Snapsh
 _HANDLERS: Mapping[ActionKind, Handler] = {
     ActionKind.APPLY_MANIFEST: manifests.apply_manifest,
     ActionKind.RESTORE_MANIFEST: manifests.restore_manifest,
+    ActionKind.CHECK_MANIFEST: manifests.check_manifest,
     ActionKind.APPLY_WORKLOAD: workloads.apply_workload,
     ActionKind.RESTORE_WORKLOAD: workloads.restore_workload,
     ActionKind.NAME_VERSION: workloads.name_version,

@@ -16,7 +16,7 @@ import anyio
 import anyio.abc
 import msgspec
 
-from adapters.kubernetes import wire
+from adapters.kubernetes import health, wire
 from adapters.kubernetes.errors import NotFound, NotServed
 from adapters.kubernetes.informer import Informer
 from adapters.kubernetes.paths import DEPLOYMENTS, PODS, REPLICA_SETS, ResourceRef
@@ -32,6 +32,7 @@ _DECODERS: dict[ResourceRef, Callable[[msgspec.Raw], Any]] = {
     DEPLOYMENTS: wire.decode_deployment,
     REPLICA_SETS: wire.decode_replica_set,
     PODS: wire.decode_pod,
+    **{resource: health.decoder_of(resource) for resource in health.RESOURCES},
 }
 _RELISTS_AT_ONCE = 2
 _OF_ONE_OBJECT = frozenset({"uid", "creationTimestamp", "generation", "selfLink", "managedFields"})
@@ -258,6 +259,10 @@ class Cluster:
 
     def cached_pods(self, namespace: str, replica_set: str) -> list[wire.Pod]:
         return list(self._pods_by_owner.get((namespace, replica_set), {}).values())
+
+    def cached_health(self, resource: ResourceRef, namespace: str, name: str) -> health.Health | None:
+        found: health.Supporting | None = self.watch(resource, namespace).items.get((namespace, name))
+        return found.health if found is not None else None
 
     def cached_object(self, resource: ResourceRef, namespace: str, name: str) -> JsonObject | None:
         found: wire.RawItem | None = self.watch(resource, namespace).items.get((namespace, name))

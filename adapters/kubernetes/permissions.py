@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from adapters.kubernetes import health
+from adapters.kubernetes.own_definitions import defined_by
 from adapters.kubernetes.paths import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, PODS, REPLICA_SETS, ResourceRef
 from adapters.kubernetes.templates import JsonObject
 from engine.model import TargetPlan
@@ -88,6 +90,10 @@ def permissions_of(
     for kind, body in placed:
         there = replace(needs, namespace=body["metadata"].get("namespace", plan.namespace))
         found |= there.named(kind, body["metadata"]["name"], *_EVERYTHING)
+        watched = health.resource_of(kind.api_version, kind.kind)
+        found |= needs.watch(watched) if watched is not None else set()
+        # A definition that a rollout made is only removed again when nobody else has made objects of its kind.
+        found |= {Permission(one.group, one.plural, Verb.LIST) for one in defined_by(kind, body)[:1]}
     return sorted(_without_covered(found), key=_readable)
 
 

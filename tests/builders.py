@@ -175,6 +175,13 @@ def target_plan(
     )
 
 
+def together(*plans: TargetPlan) -> TargetPlan:
+    """One target that ships all the workloads of several."""
+    workloads = tuple(one for plan in plans for one in plan.workloads)
+    routes = tuple(one for plan in plans for one in plan.routes)
+    return replace(plans[0], workloads=workloads, routes=routes)
+
+
 def manifest_plan(body: dict[str, object]) -> ManifestPlan:
     metadata = body["metadata"]
     assert isinstance(metadata, dict)

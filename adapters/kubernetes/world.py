@@ -59,7 +59,9 @@ class KubernetesWorld:
         if not cluster.is_current(keys):
             return Observation(current=False)
         workloads = {
-            workload.name: _Reading(cluster, spec, snapshot, workload).observe() for workload in spec.plan.workloads
+            workload.name: _Reading(cluster, spec, snapshot, workload).observe()
+            for workload in spec.plan.workloads
+            if not _is_finished(snapshot, workload.name)
         }
         routes = {
             route.name: self._routers.of(route).observe(cluster, spec, route, snapshot) for route in spec.plan.routes
@@ -95,6 +97,12 @@ def _awaited(spec: RolloutSpec, snapshot: Snapshot) -> Iterator[tuple[str, Resou
             resource = health.resource_of(body["apiVersion"], body["kind"])
             if resource is not None:
                 yield manifest.key, resource, body["metadata"]["name"]
+
+
+def _is_finished(snapshot: Snapshot, workload: str) -> bool:
+    """Whether it was applied whole, without a canary, and has come up: what becomes of it is no longer this rollout's."""
+    applied = snapshot.facts.get(f"{workload}.mode") in ("create", "apply")
+    return applied and snapshot.state not in (State.WAITING, State.PREPARING, State.SCALING)
 
 
 def _objects(cluster: Cluster, spec: RolloutSpec, snapshot: Snapshot) -> dict[str, ObjectObservation]:

@@ -21,7 +21,9 @@ from tests.builders import (
     pod_ratio_route,
     release_plan,
     service_route,
+    smi_route,
     target_plan,
+    together,
     watched,
 )
 from tests.clocks import run_in_virtual_time
@@ -44,9 +46,14 @@ def plan_of(kind: str) -> TargetPlan:
             on_failure=OnFailure.ROLL_BACK,
             background=[watched(1.0)],
         )
-    route = pod_ratio_route() if "pod ratio" in kind else None
+    route = pod_ratio_route() if kind.startswith("pod ratio") else None
     freeze = Freeze.AT_HAND_OVER if "late freeze" in kind else Freeze.FROM_START
-    return target_plan([percent(25), Pause(20.0), error_rate(), percent(50), Approval()], route=route, freeze=freeze)
+    steps = [percent(25), Pause(20.0), error_rate(), percent(50), Approval()]
+    plan = target_plan(steps, route=route, freeze=freeze)
+    if "and" not in kind:
+        return plan
+    other = pod_ratio_route("api") if kind.startswith("mesh and pod ratio") else smi_route("api")
+    return together(plan, target_plan(steps, workload="api", route=other))
 
 
 async def drive(stage: Stage, kind: str) -> None:
@@ -168,6 +175,11 @@ KINDS = (
     "switch, late abort",
     "conditions, good",
     "conditions, bad",
+    "mesh and mesh, good",
+    "mesh and mesh, bad",
+    "mesh and pod ratio, good",
+    "mesh and pod ratio, bad",
+    "mesh and pod ratio, late abort",
 )
 
 

@@ -280,6 +280,8 @@ class ManifestPlan(Struct, frozen=True):
     """The object as JSON, its namespace resolved."""
     awaited: bool = False
     """Its pods are waited for before any traffic moves."""
+    copy_of: str = ""
+    """The key of the object that it is a copy of, made for one version of the workloads; empty for all others."""
     remakes: bool = False
     """It takes a version back: a live object that cannot be changed into this one is made anew."""
 
@@ -362,6 +364,8 @@ class ActionKind(StrEnum):
     RECORD = "record"
     APPLY_MANIFEST = "applyManifest"
     RESTORE_MANIFEST = "restoreManifest"
+    REMOVE_COPIES = "removeCopies"
+    """Remove the copies of configuration that no kept version refers to any more; one write each."""
     CHECK_MANIFEST = "checkManifest"
     """Look whether a supporting object has come to what it asks for; refused, with what is missing, where it has not."""
     APPLY_WORKLOAD = "applyWorkload"

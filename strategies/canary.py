@@ -344,6 +344,8 @@ def _finalise(stand: _Stand) -> Iterator[Operation]:
     for workload in stand.canaried():
         yield Act(f"apply-workload:{workload.name}", ActionKind.APPLY_WORKLOAD, {"workload": workload.name})
         yield _within(stand, f"{workload.name} is as declared", Condition.WORKLOAD_AVAILABLE, workload)
+    if any(manifest.copy_of for manifest in stand.plan.manifests):
+        yield Act("remove-copies", ActionKind.REMOVE_COPIES)
 
 
 # --- back --------------------------------------------------------------------------------------------------------------

@@ -54,6 +54,16 @@ SERVICE_ACCOUNT = ObjectKind("", "ServiceAccount")
 TRAFFIC_SPLIT = ObjectKind("split.smi-spec.io", "TrafficSplit")
 CUSTOM_RESOURCE_DEFINITION = ObjectKind("apiextensions.k8s.io", "CustomResourceDefinition")
 
+CLUSTER_ROLE_BINDING = ObjectKind("rbac.authorization.k8s.io", "ClusterRoleBinding")
+CALLS_A_SERVICE = frozenset(
+    {
+        ObjectKind("admissionregistration.k8s.io", "MutatingWebhookConfiguration"),
+        ObjectKind("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
+        ObjectKind("apiregistration.k8s.io", "APIService"),
+    }
+)
+"""The kinds without a namespace whose objects name a Service, and so a namespace, all the same."""
+
 _RBAC = "rbac.authorization.k8s.io"
 _ADMISSION = "admissionregistration.k8s.io"
 _OTHERS: tuple[ObjectKind, ...] = ()

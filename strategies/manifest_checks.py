@@ -5,11 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from strategies.kubernetes_kinds import DEPLOYMENT, SERVICE, TRAFFIC_SPLIT, ObjectKind
+from strategies.kubernetes_kinds import (
+    CALLS_A_SERVICE,
+    CLUSTER_ROLE_BINDING,
+    DEPLOYMENT,
+    SERVICE,
+    TRAFFIC_SPLIT,
+    ObjectKind,
+)
 from strategies.manifest_objects import ManifestObject, labels_of, texts_of
 from strategies.places import Place
 from strategies.problems import FileReport
-from strategies.suggestions import quote
+from strategies.suggestions import listed, quote
 from strategies.traffic_checks import service_pairs, smi_blocks, targets_of
 from strategies.traffic_matching import DeploymentFacts, NoMatch, ServiceFacts, find_workload, missing_ports
 
@@ -25,6 +32,7 @@ def check_manifests(root: Place, objects: Sequence[ManifestObject], say: FileRep
     for source in root.items("manifests"):
         for name in targets_of(source, everywhere):
             sources[name].append(source)
+    _check_shared(root, objects)
     blocks, pairs = smi_blocks(root), service_pairs(root)
     for name, target in root.entries("targets"):
         _check_twice(chosen[name])
@@ -58,6 +66,29 @@ def service_facts(objects: Iterable[ManifestObject]) -> dict[str, ServiceFacts]:
             external=spec is not None and (kind := spec.get("type")) is not None and kind.text == "ExternalName",
         )
     return services
+
+
+def _check_shared(root: Place, objects: Iterable[ManifestObject]) -> None:
+    """Each target makes it another object, and a cluster has only one of them."""
+    accounts = {name: place.text for name, target in root.entries("targets") if (place := target.get("account")) is not None}
+    for item in objects:
+        if not _names_a_namespace(item):
+            continue
+        for account in dict.fromkeys(accounts.values()):
+            sharing = [name for name in accounts if accounts[name] == account and name in item.targets]
+            if len(sharing) > 1:
+                item.say.warn(
+                    item.name_mark,
+                    f"the {item.kind.kind} {quote(item.name)} is for the targets {listed(sharing)} of one account, but a cluster "
+                    "has only one, which names the namespace of the target that came last; give each target its own",
+                )
+
+
+def _names_a_namespace(item: ManifestObject) -> bool:
+    if item.kind == CLUSTER_ROLE_BINDING:
+        kinds = [kind.text for subject in item.place.items("subjects") if (kind := subject.get("kind")) is not None]
+        return "ServiceAccount" in kinds
+    return item.kind in CALLS_A_SERVICE
 
 
 def _check_twice(objects: Iterable[ManifestObject]) -> None:

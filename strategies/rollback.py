@@ -160,9 +160,10 @@ def _compile_workload(taken: StoredRelease, stored: StoredRollout, workload: Wor
 
 def _changed_manifests(stored: StoredRollout) -> list[ManifestPlan]:
     """Those that were there before the rollout, and that it changed."""
+    declared = [manifest for manifest in stored.spec.plan.manifests if not manifest.copy_of]
     return [
         manifest
-        for manifest in stored.spec.plan.manifests
+        for manifest in declared
         if (original := _original(stored, manifest)) and is_changed_by(json.loads(manifest.content), parse_recorded(original))
     ]
 

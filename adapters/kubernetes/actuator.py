@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 import anyio
 from msgspec.structs import replace
 
-from adapters.kubernetes import errors, history, manifests, recording, workloads
+from adapters.kubernetes import config_copies, errors, history, manifests, recording, workloads
 from adapters.kubernetes.access import AccessReviews, AccessUnknown, required_permissions
 from adapters.kubernetes.cluster import Cluster
 from adapters.kubernetes.permissions import Permission
@@ -21,6 +21,7 @@ from engine.model import UNDOING_STATES, Action, ActionKind, Facts, RolloutSpec,
 _HANDLERS: Mapping[ActionKind, Handler] = {
     ActionKind.APPLY_MANIFEST: manifests.apply_manifest,
     ActionKind.RESTORE_MANIFEST: manifests.restore_manifest,
+    ActionKind.REMOVE_COPIES: config_copies.remove_copies,
     ActionKind.CHECK_MANIFEST: manifests.check_manifest,
     ActionKind.APPLY_WORKLOAD: workloads.apply_workload,
     ActionKind.RESTORE_WORKLOAD: workloads.restore_workload,

@@ -17,7 +17,7 @@ import anyio.abc
 import msgspec
 
 from adapters.kubernetes import health, wire
-from adapters.kubernetes.errors import NotFound, NotServed
+from adapters.kubernetes.errors import Conflict, NamespaceGone, NotFound, NotServed
 from adapters.kubernetes.informer import Informer
 from adapters.kubernetes.paths import DEPLOYMENTS, PODS, REPLICA_SETS, ResourceRef
 from adapters.kubernetes.templates import MANAGER, JsonObject, returned_fields
@@ -84,11 +84,12 @@ class Cluster:
         except NotFound:
             return None
 
-    async def list_objects(self, resource: ResourceRef, namespace: str | None) -> list[JsonObject]:
-        """All objects of one kind, as items of lists come: without their own kind and apiVersion."""
+    async def list_objects(self, resource: ResourceRef, namespace: str | None, *, labels: str = "") -> list[JsonObject]:
+        """All objects of one kind (with `labels`, a selector, those that it selects), as items of lists come: without their own
+        kind and apiVersion."""
         what = f"LIST {resource.full_name} in {namespace or 'all namespaces'}"
         items: list[JsonObject] = []
-        query = {"limit": "500"}
+        query = {"limit": "500"} | ({"labelSelector": labels} if labels else {})
         while True:
             answer = await self.transport.request("GET", resource.collection(namespace), what=what, query=query)
             items.extend(answer.get("items") or [])
@@ -123,17 +124,22 @@ class Cluster:
         return made
 
     async def patch(self, resource: ResourceRef, found: JsonObject, changes: list[JsonObject]) -> JsonObject:
-        """Change the object that was found, and no other version of it: `Conflict` where it has moved on."""
+        """Change the object that was found, and no other version of it: `Conflict` where it has moved on, or is gone by now."""
         metadata = found["metadata"]
         version = {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]}
-        made = await self.transport.request(
-            "PATCH",
-            resource.item(metadata.get("namespace"), metadata["name"]),
-            what=f"PATCH {resource.full_name} {_place(metadata.get('namespace'), metadata['name'])}",
-            query={"fieldManager": MANAGER},
-            body=[version, *changes],
-            content_type="application/json-patch+json",
-        )
+        try:
+            made = await self.transport.request(
+                "PATCH",
+                resource.item(metadata.get("namespace"), metadata["name"]),
+                what=f"PATCH {resource.full_name} {_place(metadata.get('namespace'), metadata['name'])}",
+                query={"fieldManager": MANAGER},
+                body=[version, *changes],
+                content_type="application/json-patch+json",
+            )
+        except NamespaceGone:
+            raise
+        except NotFound as error:
+            raise Conflict(error.what, "it was removed since it was looked at") from error
         self._expect(resource, made)
         return made
 

@@ -43,6 +43,13 @@ async def allow_everything(site: Site) -> None:
     await site.create(f"{RBAC}/clusterrolebindings", body)
 
 
+def on_every_node(name: str) -> dict[str, object]:
+    """Also on one that says nothing of its health, as the simulated one does."""
+    body: JsonObject = pods_of("DaemonSet", name)
+    body["spec"]["template"]["spec"]["tolerations"] = [{"operator": "Exists"}]
+    return body
+
+
 def ship(group: str, sails: int) -> dict[str, object]:
     return {"apiVersion": f"{group}/v1", "kind": "Ship", "metadata": {"name": "argo"}, "spec": {"sails": sails}}
 
@@ -70,7 +77,7 @@ async def test_a_kind_and_its_objects_are_deployed_together_and_undone_together(
 async def test_whatever_has_pods_is_waited_for_and_undone(site: Site) -> None:
     await allow_everything(site)
     store, task = pods_of("StatefulSet", replicas=2), pods_of("Job", "task")
-    done = await deploy(site, store, task, pods_of("DaemonSet", "agent"))
+    done = await deploy(site, store, task, on_every_node("agent"))
     assert done.status is ReleaseStatus.SUCCEEDED, await site.tell(done.id)
     path = f"/apis/apps/v1/namespaces/{site.namespace}/statefulsets/store"
     assert (await site.get(path))["status"]["readyReplicas"] == 2

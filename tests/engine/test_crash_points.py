@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from engine.events import CommandKind
-from engine.model import Action, Approval, Freeze, OnFailure, Pause, ReleaseStatus, RolloutSpec, State, TargetPlan
+from engine.model import Action, Approval, Freeze, OnFailure, Pause, ReleaseStatus, RolloutSpec, State, Step, TargetPlan
 from engine.orders import awaits_answer
 from engine.ports import Commit
 from strategies.blue_green import compile_switch
@@ -48,7 +48,7 @@ def plan_of(kind: str) -> TargetPlan:
         )
     route = pod_ratio_route() if kind.startswith("pod ratio") else None
     freeze = Freeze.AT_HAND_OVER if "late freeze" in kind else Freeze.FROM_START
-    steps = [percent(25), Pause(20.0), error_rate(), percent(50), Approval()]
+    steps: list[Step] = [percent(25), Pause(20.0), error_rate(), percent(50), Approval()]
     plan = target_plan(steps, route=route, freeze=freeze)
     if "and" not in kind:
         return plan

@@ -36,8 +36,8 @@ class SimulatedCrash(BaseException):
 
 def plan_of(kind: str) -> TargetPlan:
     if "switch" in kind:
-        steps = compile_switch([Approval(), Pause(5.0)], [Pause(20.0), error_rate()])
-        return target_plan(steps, route=service_route("web", "next"))
+        switch = compile_switch([Approval(), Pause(5.0)], [Pause(20.0), error_rate()])
+        return target_plan(switch, route=service_route("web", "next"))
     if "conditions" in kind:
         return target_plan(
             [percent(25), Pause(20.0), percent(50)],

@@ -278,6 +278,12 @@ class ManifestPlan(Struct, frozen=True):
     """`Kind/name`, unique within the plan."""
     content: str
     """The object as JSON, its namespace resolved."""
+    awaited: bool = False
+    """Its pods are waited for before any traffic moves."""
+    copy_of: str = ""
+    """The key of the object that it is a copy of, made for one version of the workloads; empty for all others."""
+    remakes: bool = False
+    """It takes a version back: a live object that cannot be changed into this one is made anew."""
 
 
 class Freeze(StrEnum):
@@ -358,6 +364,10 @@ class ActionKind(StrEnum):
     RECORD = "record"
     APPLY_MANIFEST = "applyManifest"
     RESTORE_MANIFEST = "restoreManifest"
+    REMOVE_COPIES = "removeCopies"
+    """Remove the copies of configuration that no kept version refers to any more; one write each."""
+    CHECK_MANIFEST = "checkManifest"
+    """Look whether a supporting object has come to what it asks for; refused, with what is missing, where it has not."""
     APPLY_WORKLOAD = "applyWorkload"
     RESTORE_WORKLOAD = "restoreWorkload"
     NAME_VERSION = "nameVersion"
@@ -372,6 +382,8 @@ class ActionKind(StrEnum):
     ENSURE_CANARY_SERVICE = "ensureCanaryService"
     ENSURE_ROUTE = "ensureRoute"
     SET_WEIGHT = "setWeight"
+    SEND_BACK = "sendBack"
+    """Take the weight of several routes back at once, of each whether or not the others can: one write each."""
     SCALE_CANARY = "scaleCanary"
     SCALE_STABLE = "scaleStable"
     RELEASE_HISTORY = "releaseHistory"
@@ -419,6 +431,8 @@ class Condition(StrEnum):
     ADOPTED = "adopted"
     WORKLOAD_AVAILABLE = "workloadAvailable"
     WORKLOAD_GONE = "workloadGone"
+    OBJECT_SETTLED = "objectSettled"
+    """A supporting object has come to what it asks for, or never will."""
 
 
 class OnTimeout(StrEnum):
@@ -436,7 +450,7 @@ class Act(Struct, frozen=True, tag="act"):
 
 
 class Await(Struct, frozen=True, tag="await"):
-    """Wait until a condition holds for `subject` (a workload or route of the plan)."""
+    """Wait until a condition holds for `subject` (a workload, a route or a manifest of the plan)."""
 
     name: str
     condition: Condition

@@ -60,6 +60,13 @@ class RouteObservation(Struct, frozen=True):
     """What the route stands on, was made, and is not there any more: the actions that make it again."""
 
 
+class ObjectObservation(Struct, frozen=True):
+    """A supporting object whose pods are waited for."""
+
+    settled: bool = False
+    """It has come to what it asks for, or never will."""
+
+
 class Observation(Struct, frozen=True):
     current: bool
     """Whether the caches are complete and have caught up with our own writes. Nothing is concluded from a stale one."""
@@ -67,12 +74,16 @@ class Observation(Struct, frozen=True):
     routes: dict[str, RouteObservation] = {}
     drift: str = ""
     """An edit by somebody else that makes it unsafe to go forward, in one sentence."""
+    objects: dict[str, ObjectObservation] = {}
+    """By the keys of the plan's manifests."""
 
 
 def holds(wait: Await, observation: Observation) -> bool:
     """Whether the awaited condition is true. A stale observation proves nothing."""
     if not observation.current:
         return False
+    if wait.condition is Condition.OBJECT_SETTLED:
+        return observation.objects.get(wait.subject, ObjectObservation()).settled
     route = observation.routes.get(wait.subject, RouteObservation())
     if wait.condition is Condition.WEIGHT:
         return route.weight == wait.value
@@ -109,8 +120,8 @@ def _workload_holds(wait: Await, seen: WorkloadObservation) -> bool:
             return seen.exists and seen.rolled_out
         case Condition.WORKLOAD_GONE:
             return not seen.exists
-        case Condition.WEIGHT | Condition.NO_WEIGHT:
-            raise AssertionError("a weight is a condition of a route, not of a workload")
+        case Condition.WEIGHT | Condition.NO_WEIGHT | Condition.OBJECT_SETTLED:
+            raise AssertionError(f"{wait.condition} is no condition of a workload")
 
 
 def is_adoptable(seen: WorkloadObservation) -> bool:

@@ -15,6 +15,7 @@ Facts that the look at a workload (`record:<workload>`) leaves behind, and that 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 
 from engine.model import (
@@ -26,11 +27,13 @@ from engine.model import (
     Condition,
     Facts,
     Freeze,
+    ManifestPlan,
     OnTimeout,
     Operation,
     RolloutSpec,
     RoutePlan,
     RouterKind,
+    Scalar,
     Settle,
     SetWeight,
     Snapshot,
@@ -43,6 +46,8 @@ from strategies.replicas import Move, Side, Split, moves, split
 RESCUE_SECONDS = 120.0
 """How long an abort waits for the stable side to grow back before it moves the traffic all the same."""
 
+PATIENCE = 4
+"""How often an abort asks one router before it goes on with the other workloads: for 2 to 4 seconds in all."""
 
 HAND_OVER_SECONDS = 20.0
 """How long the controller of a paused Deployment has to scale the old version down after it has adopted the new one."""
@@ -202,7 +207,8 @@ def _ensure_routes(stand: _Stand) -> Iterator[Operation]:
 
 
 def _scale(stand: _Stand) -> Iterator[Operation]:
-    """A mesh canary gets its full size before it gets traffic; a pod-ratio canary gets pods as its weight grows."""
+    """A mesh canary gets its full size before it gets traffic; a pod-ratio canary gets pods as its weight grows. What else
+    has pods comes up meanwhile, as both may need each other, and is up before anything moves."""
     for workload in stand.applied():
         yield Act(f"apply-workload:{workload.name}", ActionKind.APPLY_WORKLOAD, {"workload": workload.name})
     for workload in stand.applied():
@@ -216,10 +222,20 @@ def _scale(stand: _Stand) -> Iterator[Operation]:
         if stand.route_of(workload).kind is not RouterKind.POD_RATIO:
             text = f"the new version of {workload.name} is available"
             yield _within(stand, text, Condition.CANARY_AVAILABLE, workload)
+    for index, manifest in enumerate(stand.plan.manifests):
+        if manifest.awaited:
+            yield from _await_object(stand, index, manifest)
     for route in stand.routes():
         # A preview is shown when there is something to see: pinned any earlier, its clients would find no pods.
         if route.kind is RouterKind.SERVICE and route.canary_service:
             yield Act(f"ensure-canary-service:{route.name}", ActionKind.ENSURE_CANARY_SERVICE, {"route": route.name})
+
+
+def _await_object(stand: _Stand, index: int, manifest: ManifestPlan) -> Iterator[Operation]:
+    """One that has failed for good is not waited for any longer; what is missing is said by whoever looks."""
+    text, limit = f"{manifest.key} is up or done", stand.timeout
+    yield Await(text, Condition.OBJECT_SETTLED, manifest.key, 0, limit, OnTimeout.PROCEED)
+    yield Act(f"check:{manifest.key}", ActionKind.CHECK_MANIFEST, {"index": index})
 
 
 def _shift(stand: _Stand) -> Iterator[Operation]:
@@ -229,21 +245,26 @@ def _shift(stand: _Stand) -> Iterator[Operation]:
 
 
 def _set_weight(stand: _Stand, weight: int) -> Iterator[Operation]:
+    """Pods first, because they may fail to come: then no traffic object has been touched. And of the pods, those that come before
+    those that go, so that no version of any workload is short of pods while another one's are moved."""
+    by_pods = [one for one in stand.canaried() if stand.route_of(one).kind is RouterKind.POD_RATIO]
+    for grows in (True, False):
+        for workload in by_pods:
+            yield from _move_pods(stand, workload, weight, grows)
     for route in stand.routes():
         args: Facts = {"route": route.name, "weight": weight}
         yield Act(f"set-weight:{route.name}:{weight}", ActionKind.SET_WEIGHT, args)
     for route in stand.routes():
         yield Await(_reads(route, weight), Condition.WEIGHT, route.name, weight)
-    for workload in stand.canaried():
-        if stand.route_of(workload).kind is RouterKind.POD_RATIO:
-            yield from _move_pods(stand, workload, weight)
 
 
-def _move_pods(stand: _Stand, workload: WorkloadPlan, weight: int) -> Iterator[Operation]:
-    total = stand.replicas(workload)
-    before, after = _split_before_step(stand, workload), split(total, weight)
+def _move_pods(stand: _Stand, workload: WorkloadPlan, weight: int, grows: bool) -> Iterator[Operation]:
+    before, after = _split_before_step(stand, workload), split(stand.replicas(workload), weight)
     for move in moves(before, after):
-        yield from _move(stand, workload, move, weight)
+        was = before.canary if move.side is Side.CANARY else before.stable
+        if (move.replicas > was) is grows:
+            # Beside a traffic object, the weight is ordered when that is written: until then it has its former one.
+            yield from _move(stand, workload, move, None if any(True for _ in stand.routes()) else weight)
 
 
 def _split_before_step(stand: _Stand, workload: WorkloadPlan) -> Split:
@@ -252,7 +273,7 @@ def _split_before_step(stand: _Stand, workload: WorkloadPlan) -> Split:
     return split(stand.replicas(workload), weights[-1] if weights else 0)
 
 
-def _move(stand: _Stand, workload: WorkloadPlan, move: Move, weight: int) -> Iterator[Operation]:
+def _move(stand: _Stand, workload: WorkloadPlan, move: Move, weight: int | None) -> Iterator[Operation]:
     count = move.replicas
     if move.side is Side.CANARY:
         yield _scale_canary(workload, count, weight)
@@ -260,7 +281,9 @@ def _move(stand: _Stand, workload: WorkloadPlan, move: Move, weight: int) -> Ite
         yield _within(stand, text, Condition.CANARY_AVAILABLE, workload, count)
         return
     yield from _freeze_autoscaler(stand, workload, count)
-    args: Facts = {"workload": workload.name, "replicas": count, "weight": weight}
+    args: Facts = {"workload": workload.name, "replicas": count}
+    if weight is not None:
+        args["weight"] = weight
     yield Act(f"scale-stable:{workload.name}:{count}", ActionKind.SCALE_STABLE, args)
     yield Await(f"{count} pods of the old version of {workload.name} are left", Condition.STABLE_AT, workload.name, count)
 
@@ -321,6 +344,8 @@ def _finalise(stand: _Stand) -> Iterator[Operation]:
     for workload in stand.canaried():
         yield Act(f"apply-workload:{workload.name}", ActionKind.APPLY_WORKLOAD, {"workload": workload.name})
         yield _within(stand, f"{workload.name} is as declared", Condition.WORKLOAD_AVAILABLE, workload)
+    if any(manifest.copy_of for manifest in stand.plan.manifests):
+        yield Act("remove-copies", ActionKind.REMOVE_COPIES)
 
 
 # --- back --------------------------------------------------------------------------------------------------------------
@@ -334,31 +359,52 @@ def _abort(stand: _Stand) -> Iterator[Operation]:
     template is put back, the old ReplicaSet grows, and only then the traffic moves.
     """
     routes = [route for route in stand.routes() if stand.has_begun(f"ensure-route:{route.name}")]
+    together = len(stand.plan.workloads) > 1
     adopted = [route for route in routes if stand.has_begun(f"adopt-canary:{route.workload}")]
-    yield from _move_back(stand, [route for route in routes if route not in adopted])
+    yield from _move_back(stand, [route for route in routes if route not in adopted], "abort-weights", together)
     for workload in stand.canaried():
         if stand.has_begun(f"replace-template:{workload.name}"):
             yield from _take_back(stand, workload)
         elif stand.route_of(workload).kind is RouterKind.POD_RATIO and stand.has_begun(f"freeze:{workload.name}"):
             yield from _grow_stable(stand, workload)
-    yield from _move_back(stand, adopted)
+    yield from _move_back(stand, adopted, "abort-weights-after", together)
+    if together and routes:
+        yield _send_back("abort-weights-at-last", routes)
+        yield from _await_no_weight(routes)
 
 
-def _move_back(stand: _Stand, routes: Sequence[RoutePlan]) -> Iterator[Operation]:
+def _move_back(stand: _Stand, routes: Sequence[RoutePlan], name: str, together: bool) -> Iterator[Operation]:
+    """Where several workloads go back together, none waits for the refusals of another one's router for longer than a few tries:
+    it goes on, and comes back to them at the end."""
+    patience: Facts = {"patience": PATIENCE} if together else {}
     for route in routes:
-        yield from _make_stable_carry(stand, route)
+        args: Facts = {"route": route.name, **patience}
+        yield Act(f"abort-follow-stable:{route.name}", ActionKind.FOLLOW_STABLE, args)
+    for route in routes:
+        yield _await_stable_carrier(route)
+    if together and routes:
+        yield _send_back(name, routes, **patience)
+        return
     for route in routes:
         yield Act(f"abort-weight:{route.name}", ActionKind.SET_WEIGHT, {"route": route.name, "weight": 0})
+    yield from _await_no_weight(routes)
+
+
+def _send_back(name: str, routes: Sequence[RoutePlan], **more: Scalar) -> Act:
+    names = json.dumps([route.name for route in routes])
+    return Act(name, ActionKind.SEND_BACK, {"routes": names, "weight": 0, **more})
+
+
+def _await_no_weight(routes: Sequence[RoutePlan]) -> Iterator[Operation]:
     for route in routes:
         yield Await(f"{route.name} sends nothing to the new version", Condition.NO_WEIGHT, route.name)
 
 
-def _make_stable_carry(stand: _Stand, route: RoutePlan) -> Iterator[Operation]:
+def _await_stable_carrier(route: RoutePlan) -> Await:
     """Traffic goes back to a Service that is there, on pods that are there. One pod is enough to begin with: a bad version must
     not serve until the old one is complete. And after a time not even that is waited for, as nothing may stop an abort."""
-    yield Act(f"abort-follow-stable:{route.name}", ActionKind.FOLLOW_STABLE, {"route": route.name})
     text = f"a pod of the old version of {route.workload} is available"
-    yield Await(text, Condition.STABLE_AVAILABLE, route.workload, 1, RESCUE_SECONDS, OnTimeout.PROCEED)
+    return Await(text, Condition.STABLE_AVAILABLE, route.workload, 1, RESCUE_SECONDS, OnTimeout.PROCEED)
 
 
 def _take_back(stand: _Stand, workload: WorkloadPlan) -> Iterator[Operation]:

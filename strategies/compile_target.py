@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -20,12 +19,13 @@ from engine.model import (
 )
 from strategies.blue_green import blue_green_of, compile_service_routes, compile_switch, pairs_of
 from strategies.compile_steps import compile_background, compile_conditions, compile_steps, seconds_of
+from strategies.config_snapshots import snapshot_config
 from strategies.deployfile_models import DeployFile, Smi
-from strategies.kubernetes_kinds import CLUSTER_SCOPED, CUSTOM_RESOURCE_DEFINITION, DEPLOYMENT, ObjectKind, rank
+from strategies.kubernetes_kinds import DAEMON_SET, DEPLOYMENT, JOB, STATEFUL_SET, rank
 from strategies.manifest_checks import deployment_facts, deployments_of, service_facts
 from strategies.manifest_objects import ManifestObject
+from strategies.target_objects import TargetObjects
 from strategies.traffic_matching import NoMatch, find_workload
-from strategies.yaml_document import to_plain
 
 READY_SECONDS = 1_800.0
 SETTLE_SECONDS = 5.0
@@ -46,17 +46,18 @@ def compile_target(
     target = document.targets[name]
     config, constraints = document.deployment_config, target.constraints
     chosen = [item for item in objects if name in item.targets]
-    scopes = _cluster_scoped(chosen)
-    workloads = tuple(
-        WorkloadPlan(item.name, _to_json(item, target.namespace, scopes)) for item in deployments_of(chosen)
-    )
+    placed = TargetObjects(chosen, target.namespace)
+    workloads = tuple(WorkloadPlan(item.name, placed.to_json(item)) for item in deployments_of(chosen))
+    manifests = _compile_manifests(chosen, placed)
+    if config is not None and config.snapshot_config:
+        workloads, manifests = snapshot_config(workloads, manifests)
     return TargetPlan(
         version=PLAN_VERSION,
         target=name,
         account=target.account,
         namespace=target.namespace,
         workloads=workloads,
-        manifests=_compile_manifests(chosen, target.namespace, scopes),
+        manifests=manifests,
         routes=_compile_routes(document, name, chosen),
         steps=_steps_of(document, target.strategy) if workloads else (),
         depends_on=depends_on,
@@ -91,9 +92,7 @@ def _background_of(document: DeployFile, strategy: str | None) -> tuple[Analysis
 # --- manifests --------------------------------------------------------------------------------------------------------
 
 
-def _compile_manifests(
-    objects: Iterable[ManifestObject], namespace: str, cluster_scoped: frozenset[ObjectKind]
-) -> tuple[ManifestPlan, ...]:
+def _compile_manifests(objects: Iterable[ManifestObject], placed: TargetObjects) -> tuple[ManifestPlan, ...]:
     supporting = sorted((item for item in objects if item.kind != DEPLOYMENT), key=lambda item: rank(item.kind))
     plans: list[ManifestPlan] = []
     taken: set[str] = set()
@@ -102,28 +101,9 @@ def _compile_manifests(
         if key in taken:  # Two API groups may have kinds of one name, as the Services of Kubernetes and of Knative.
             key = f"{item.kind.kind}.{item.kind.group}/{item.name}"
         taken.add(key)
-        plans.append(ManifestPlan(key, _to_json(item, namespace, cluster_scoped)))
+        awaited = item.kind in (STATEFUL_SET, DAEMON_SET, JOB)
+        plans.append(ManifestPlan(key, placed.to_json(item), awaited))
     return tuple(plans)
-
-
-def _cluster_scoped(objects: Iterable[ManifestObject]) -> frozenset[ObjectKind]:
-    """The kinds without a namespace: Kubernetes' own, and those that the manifests themselves define so."""
-    defined: set[ObjectKind] = set()
-    for item in objects:
-        if item.kind != CUSTOM_RESOURCE_DEFINITION:
-            continue
-        group, scope = item.place.at("spec", "group"), item.place.at("spec", "scope")
-        kind = item.place.at("spec", "names", "kind")
-        if group is not None and kind is not None and scope is not None and scope.text == "Cluster":
-            defined.add(ObjectKind(group.text or "", kind.text or ""))
-    return CLUSTER_SCOPED | defined
-
-
-def _to_json(item: ManifestObject, namespace: str, cluster_scoped: frozenset[ObjectKind]) -> str:
-    content: JsonObject = to_plain(item.place.node)
-    if item.kind not in cluster_scoped:
-        content["metadata"]["namespace"] = namespace
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 # --- routes -----------------------------------------------------------------------------------------------------------

@@ -13,8 +13,17 @@ from pathlib import Path
 from strategies.deployfile_models import DeployFile
 from strategies.manifest_checks import check_manifests
 from strategies.manifest_objects import ManifestObject, read_objects
-from strategies.manifest_sources import DiskReader, Found, ManifestReader, SourceText, Unreadable
-from strategies.notices import find_notices, find_old_ways, is_address
+from strategies.manifest_sources import (
+    DiskReader,
+    Fetch,
+    Found,
+    ManifestReader,
+    SourceText,
+    Unreadable,
+    is_address,
+    refuse_to_fetch,
+)
+from strategies.notices import find_notices, find_old_ways
 from strategies.places import Place
 from strategies.problems import MOST, FileReport, Problem, Problems, Report, TooManyErrors
 from strategies.reference_checks import check_references
@@ -54,11 +63,14 @@ class LoadedFile:
 Find = Callable[[str], Found]
 
 
-def load_deploy_file(path: str | Path, *, base: Path | None = None) -> LoadedFile:
+def load_deploy_file(
+    path: str | Path, *, base: Path | None = None, fetch: Fetch = refuse_to_fetch
+) -> LoadedFile:
     """Read a deploy file and the manifests that it names.
 
     A manifest's path is looked for beside the deploy file first, then in `base`, the working directory unless it is
-    given. Never raises for what the files hold, nor when they cannot be read: `problems` says so.
+    given; an address goes to `fetch`. Never raises for what the files hold, nor when they cannot be read: `problems`
+    says so.
     """
     name = str(path)
     try:
@@ -66,7 +78,7 @@ def load_deploy_file(path: str | Path, *, base: Path | None = None) -> LoadedFil
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return _refused(name, Problem(name, 1, 1, f"the deploy file cannot be read: {why.lower()}"))
-    reader = DiskReader(Path(path), Path.cwd() if base is None else base)
+    reader = DiskReader(Path(path), Path.cwd() if base is None else base, fetch)
     return _load(content, name, reader.find)
 
 
@@ -181,12 +193,14 @@ class _Reading:
             if named is not None:
                 targets = frozenset(item.text for item in named.items() if item.text is not None)
             path, inline = source.get("path"), source.get("inline")
-            if path is not None and path.text is not None and not is_address(path.text):
+            if path is not None and path.text is not None:
                 self._read_path(path, path.text, targets)
             elif inline is not None and inline.text is not None:
                 self.objects.extend(read_objects(inline.text, self._report_inline(inline), targets))
 
     def _read_path(self, place: Place, path: str, targets: frozenset[str]) -> None:
+        if is_address(path) and path.strip().lower().startswith("http://"):
+            self._say.warn(place.mark, "what comes over http can be changed on its way; write https://")
         try:
             found = self._find(path)
         except Unreadable as error:

@@ -15,11 +15,20 @@ from strategies.compile_release import compile_release
 from strategies.deploy_reader import LoadedFile, load_deploy_file, parse_deploy_text
 from strategies.deployfile_models import DeployFile
 from strategies.document_schema import dump_schema
-from strategies.manifest_sources import ManifestReader, SourceText, Unreadable, read_from_bundle
+from strategies.manifest_sources import (
+    MOST_BYTES,
+    Fetch,
+    ManifestReader,
+    SourceText,
+    Unreadable,
+    read_from_bundle,
+)
 from strategies.problems import Notice, Problem, Problems
 
 __all__ = [
+    "MOST_BYTES",
     "DeployFile",
+    "Fetch",
     "LoadedFile",
     "ManifestReader",
     "Notice",

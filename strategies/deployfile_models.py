@@ -92,6 +92,18 @@ class DeploymentConfig(DeployModel):
         ),
         json_schema_extra=ADDITION,
     )
+    snapshot_config: bool | None = Field(
+        default=None,
+        description=(
+            "Whether each version of a Deployment reads its own copies of its ConfigMaps and Secrets, so that a pod of the "
+            "old version that restarts in the middle of a rollout reads what it read before. Those among the manifests that "
+            "the pod template refers to (`env`, `envFrom`, volumes, projected volumes) are applied as `<name>-<hash of the "
+            "content>`, immutable, and the template refers to these; a change of the configuration alone is then a new version "
+            "with a rollout of its own. Copies that no ReplicaSet refers to any more are removed when a rollout has succeeded; "
+            "one that is undone removes those that it made. Without it, no."
+        ),
+        json_schema_extra=ADDITION,
+    )
 
 
 class Constraints(DeployModel):
@@ -154,8 +166,8 @@ class ManifestSource(DeployModel):
         default=None,
         description=(
             "A YAML file, or a directory whose .yaml and .yml files are read, also those further down. It is looked "
-            "for beside the deploy file first, then in the working directory. An address (https://...) is understood, "
-            "but not yet fetched."
+            "for beside the deploy file first, then in the working directory. An address (https://...) is fetched "
+            "whenever the file is read, and what was read is what is deployed."
         ),
         examples=["manifests/web.yaml"],
     )

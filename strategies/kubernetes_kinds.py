@@ -44,29 +44,67 @@ CLUSTER_SCOPED = frozenset(
 """The kinds of Kubernetes 1.35 (and Gateway API) without a namespace."""
 
 DEPLOYMENT = ObjectKind("apps", "Deployment")
+STATEFUL_SET = ObjectKind("apps", "StatefulSet")
+DAEMON_SET = ObjectKind("apps", "DaemonSet")
+JOB = ObjectKind("batch", "Job")
 SERVICE = ObjectKind("", "Service")
+CONFIG_MAP = ObjectKind("", "ConfigMap")
+SECRET = ObjectKind("", "Secret")
+SERVICE_ACCOUNT = ObjectKind("", "ServiceAccount")
 TRAFFIC_SPLIT = ObjectKind("split.smi-spec.io", "TrafficSplit")
 CUSTOM_RESOURCE_DEFINITION = ObjectKind("apiextensions.k8s.io", "CustomResourceDefinition")
 
+CLUSTER_ROLE_BINDING = ObjectKind("rbac.authorization.k8s.io", "ClusterRoleBinding")
+CALLS_A_SERVICE = frozenset(
+    {
+        ObjectKind("admissionregistration.k8s.io", "MutatingWebhookConfiguration"),
+        ObjectKind("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
+        ObjectKind("apiregistration.k8s.io", "APIService"),
+    }
+)
+"""The kinds without a namespace whose objects name a Service, and so a namespace, all the same."""
+
 _RBAC = "rbac.authorization.k8s.io"
-_FIRST: dict[ObjectKind, int] = {
-    kind: rank
-    for rank, kinds in enumerate(
-        (
-            (CUSTOM_RESOURCE_DEFINITION,),
-            (ObjectKind("", "Namespace"),),
-            (ObjectKind("", "ServiceAccount"),),
-            (ObjectKind(_RBAC, "ClusterRole"), ObjectKind(_RBAC, "Role")),
-            (ObjectKind(_RBAC, "ClusterRoleBinding"), ObjectKind(_RBAC, "RoleBinding")),
-            (ObjectKind("", "ConfigMap"),),
-            (ObjectKind("", "Secret"),),
-            (ObjectKind("", "PersistentVolumeClaim"),),
-            (SERVICE,),
-        )
-    )
-    for kind in kinds
-}
-_LAST = frozenset({ObjectKind("autoscaling", "HorizontalPodAutoscaler"), ObjectKind("policy", "PodDisruptionBudget")})
+_ADMISSION = "admissionregistration.k8s.io"
+_OTHERS: tuple[ObjectKind, ...] = ()
+"""Where the kinds come that nothing is known of: after what they may refer to, before the pods that may need them."""
+_IN_ORDER: tuple[tuple[ObjectKind, ...], ...] = (
+    (ObjectKind("", "Namespace"),),
+    (CUSTOM_RESOURCE_DEFINITION,),
+    (
+        ObjectKind("scheduling.k8s.io", "PriorityClass"),
+        ObjectKind("storage.k8s.io", "StorageClass"),
+        ObjectKind("networking.k8s.io", "NetworkPolicy"),
+        ObjectKind("", "ResourceQuota"),
+        ObjectKind("", "LimitRange"),
+    ),
+    (SERVICE_ACCOUNT,),
+    (ObjectKind(_RBAC, "ClusterRole"), ObjectKind(_RBAC, "Role")),
+    (ObjectKind(_RBAC, "ClusterRoleBinding"), ObjectKind(_RBAC, "RoleBinding")),
+    (CONFIG_MAP,),
+    (SECRET,),
+    (ObjectKind("", "PersistentVolume"),),
+    (ObjectKind("", "PersistentVolumeClaim"),),
+    (SERVICE,),
+    _OTHERS,
+    (
+        STATEFUL_SET,
+        DAEMON_SET,
+        JOB,
+        ObjectKind("batch", "CronJob"),
+        ObjectKind("", "ReplicationController"),
+    ),
+    (
+        ObjectKind("autoscaling", "HorizontalPodAutoscaler"),
+        ObjectKind("policy", "PodDisruptionBudget"),
+        ObjectKind("networking.k8s.io", "Ingress"),
+        ObjectKind("apiregistration.k8s.io", "APIService"),
+        ObjectKind(_ADMISSION, "MutatingWebhookConfiguration"),
+        ObjectKind(_ADMISSION, "ValidatingWebhookConfiguration"),
+    ),
+)
+_RANKS = {kind: rank for rank, kinds in enumerate(_IN_ORDER) for kind in kinds}
+_RANK_OF_OTHERS = _IN_ORDER.index(_OTHERS)
 
 
 def group_of(api_version: str) -> str:
@@ -76,6 +114,4 @@ def group_of(api_version: str) -> str:
 
 def rank(kind: ObjectKind) -> int:
     """Where a kind comes when objects are applied: what others refer to first, what acts on others last."""
-    if kind in _LAST:
-        return len(_FIRST) + 1
-    return _FIRST.get(kind, len(_FIRST))
+    return _RANKS.get(kind, _RANK_OF_OTHERS)

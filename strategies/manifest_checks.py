@@ -5,9 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from strategies.kubernetes_kinds import DEPLOYMENT, SERVICE, TRAFFIC_SPLIT, ObjectKind
+from strategies.kubernetes_kinds import (
+    CALLS_A_SERVICE,
+    CLUSTER_ROLE_BINDING,
+    DEPLOYMENT,
+    SERVICE,
+    TRAFFIC_SPLIT,
+    ObjectKind,
+)
 from strategies.manifest_objects import ManifestObject, labels_of, texts_of
-from strategies.notices import NOT_YET, is_address
 from strategies.places import Place
 from strategies.problems import FileReport
 from strategies.suggestions import listed, quote
@@ -26,6 +32,7 @@ def check_manifests(root: Place, objects: Sequence[ManifestObject], say: FileRep
     for source in root.items("manifests"):
         for name in targets_of(source, everywhere):
             sources[name].append(source)
+    _check_shared(root, objects)
     blocks, pairs = smi_blocks(root), service_pairs(root)
     for name, target in root.entries("targets"):
         _check_twice(chosen[name])
@@ -61,6 +68,29 @@ def service_facts(objects: Iterable[ManifestObject]) -> dict[str, ServiceFacts]:
     return services
 
 
+def _check_shared(root: Place, objects: Iterable[ManifestObject]) -> None:
+    """Each target makes it another object, and a cluster has only one of them."""
+    accounts = {name: place.text for name, target in root.entries("targets") if (place := target.get("account")) is not None}
+    for item in objects:
+        if not _names_a_namespace(item):
+            continue
+        for account in dict.fromkeys(accounts.values()):
+            sharing = [name for name in accounts if accounts[name] == account and name in item.targets]
+            if len(sharing) > 1:
+                item.say.warn(
+                    item.name_mark,
+                    f"the {item.kind.kind} {quote(item.name)} is for the targets {listed(sharing)} of one account, but a cluster "
+                    "has only one, which names the namespace of the target that came last; give each target its own",
+                )
+
+
+def _names_a_namespace(item: ManifestObject) -> bool:
+    if item.kind == CLUSTER_ROLE_BINDING:
+        kinds = [kind.text for subject in item.place.items("subjects") if (kind := subject.get("kind")) is not None]
+        return "ServiceAccount" in kinds
+    return item.kind in CALLS_A_SERVICE
+
+
 def _check_twice(objects: Iterable[ManifestObject]) -> None:
     seen: dict[tuple[ObjectKind, str], ManifestObject] = {}
     for item in objects:
@@ -84,7 +114,7 @@ def _has_sources(root: Place, name: str, target: Place, sources: Sequence[Place]
     if not sources and not _names_unknown_targets(root):
         message = f"no manifest is for the target {quote(name)}; add it to the targets of one of the manifests"
         say.error(target.key_mark, message)
-    return bool(sources) and not any(is_address((source.get("path") or source).text or "") for source in sources)
+    return bool(sources)
 
 
 def _check_target(name: str, place: Place, objects: Sequence[ManifestObject], say: FileReport) -> bool:
@@ -104,14 +134,6 @@ def _check_target(name: str, place: Place, objects: Sequence[ManifestObject], sa
             place.key_mark,
             f"the target {quote(name)} ships the Deployment {quote(deployments[0].name)}, but has no "
             '"strategy"; add one',
-        )
-    names = dict.fromkeys(item.name for item in deployments)
-    if len(names) > 1:
-        say.notice(
-            place.key_mark,
-            f"several Deployments in one target ({listed(names)}): {NOT_YET}; the file can be checked, but not run",
-            blocks_run=True,
-            targets=(name,),
         )
     return True
 

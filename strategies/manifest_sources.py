@@ -1,6 +1,6 @@
-"""Where manifests come from: the files behind a `manifests[].path`, read from disk or taken from a bundle.
+"""Where manifests come from: the files behind a `manifests[].path`, read from disk, fetched, or taken from a bundle.
 
-Knows nothing of what is in them.
+Knows nothing of what is in them, and fetches nothing itself: whoever reads a file with addresses says how (`Fetch`).
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ ManifestReader = Callable[[str], Sequence[SourceText]]
 """From a `manifests[].path` to the files behind it, in order. Raises `Unreadable`."""
 
 
+Fetch = Callable[[str], bytes]
+"""From an address (https://...) to what is there, at most `MOST_BYTES` and one more. Raises `Unreadable`."""
+
+
 class Unreadable(Exception):
     """A `manifests[].path` leads nowhere; the message says why and what to do."""
 
@@ -43,6 +47,16 @@ class Found:
     faults: tuple[Problem, ...] = ()
     """What is wrong with the files as files; such a file is not among `files`."""
     warning: str = ""
+
+
+def is_address(path: str) -> bool:
+    """Whether a `manifests[].path` is fetched instead of read."""
+    return path.strip().lower().startswith(("http://", "https://"))
+
+
+def refuse_to_fetch(address: str) -> bytes:
+    """The `Fetch` of whoever has no network. Raises `Unreadable`."""
+    raise Unreadable(f"{quote(address)} is not fetched here; fetch it, and name the file instead")
 
 
 def read_from_bundle(sources: Mapping[str, Sequence[SourceText]]) -> ManifestReader:
@@ -57,21 +71,30 @@ def read_from_bundle(sources: Mapping[str, Sequence[SourceText]]) -> ManifestRea
 
 
 class DiskReader:
-    """Reads manifests beside the deploy file, or else in the working directory."""
+    """Reads manifests beside the deploy file, or else in the working directory; what has an address is fetched."""
 
-    def __init__(self, deploy_file: Path, working_directory: Path) -> None:
+    def __init__(self, deploy_file: Path, working_directory: Path, fetch: Fetch = refuse_to_fetch) -> None:
         self._folder = deploy_file.parent
         self._working_directory = working_directory
+        self._fetch = fetch
         self._bytes = 0
 
     def find(self, path: str) -> Found:
         """Raises `Unreadable`."""
         if "\0" in path:
             raise Unreadable("the path holds a null byte; remove it")
+        if is_address(path):
+            return self._take(path.strip())
         try:
             return self._find(path)
         except OSError as error:
             raise Unreadable(f"{quote(path)} cannot be read: {(error.strerror or str(error)).lower()}") from error
+
+    def _take(self, address: str) -> Found:
+        files: list[SourceText] = []
+        faults: list[Problem] = []
+        self._keep(_without_query(address), self._fetch(address), files, faults)
+        return Found(tuple(files), tuple(faults))
 
     def _find(self, path: str) -> Found:
         beside, within = self._folder / path, self._working_directory / path
@@ -117,9 +140,11 @@ class DiskReader:
         return Found(tuple(files), tuple(faults))
 
     def _read_file(self, path: Path, files: list[SourceText], faults: list[Problem]) -> None:
-        name = str(path)
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
+        self._keep(str(path), content, files, faults)
+
+    def _keep(self, name: str, content: bytes, files: list[SourceText], faults: list[Problem]) -> None:
         self._bytes += len(content)
         if len(content) > MOST_BYTES:
             faults.append(Problem(name, 1, 1, f"the file is larger than {MOST_BYTES >> 20} MiB; split it"))
@@ -133,6 +158,11 @@ class DiskReader:
             faults.append(Problem(name, *fault.mark, fault.message))
             return
         files.append(SourceText(name, text))
+
+
+def _without_query(address: str) -> str:
+    """What messages call it: a query may hold a key."""
+    return address.partition("?")[0]
 
 
 def _folder_of(path: Path) -> Path:

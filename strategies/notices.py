@@ -20,7 +20,6 @@ def find_notices(root: Place, say: FileReport) -> None:
     _find_in_strategies(root, say)
     _find_in_traffic(root, targets, say)
     _find_in_webhooks(root, say)
-    _find_in_manifests(root, targets, say)
 
 
 def find_old_ways(root: Place, say: FileReport) -> None:
@@ -100,20 +99,3 @@ def _find_in_webhooks(root: Place, say: FileReport) -> None:
         mode = webhook.get("networkMode")
         if mode is not None and (mode.text or "").lower() == "remotenetworkagent":
             say.notice(mode.mark, f"remoteNetworkAgent: {NOT_YET}; the address is called directly", blocks_run=False)
-
-
-def _find_in_manifests(root: Place, targets: tuple[str, ...], say: FileReport) -> None:
-    for source in root.items("manifests"):
-        path = source.get("path")
-        if path is not None and is_address(path.text or ""):
-            say.notice(
-                path.mark,
-                f"manifests by address: {NOT_YET}; the file can be checked, but not run. Fetch it, and name the file "
-                "instead",
-                blocks_run=True,
-                targets=tuple(targets_of(source, targets)),
-            )
-
-
-def is_address(path: str) -> bool:
-    return path.strip().lower().startswith(("http://", "https://"))

@@ -160,9 +160,10 @@ def _compile_workload(taken: StoredRelease, stored: StoredRollout, workload: Wor
 
 def _changed_manifests(stored: StoredRollout) -> list[ManifestPlan]:
     """Those that were there before the rollout, and that it changed."""
+    declared = [manifest for manifest in stored.spec.plan.manifests if not manifest.copy_of]
     return [
         manifest
-        for manifest in stored.spec.plan.manifests
+        for manifest in declared
         if (original := _original(stored, manifest)) and is_changed_by(json.loads(manifest.content), parse_recorded(original))
     ]
 
@@ -172,7 +173,8 @@ def _original(stored: StoredRollout, manifest: ManifestPlan) -> str:
 
 
 def _compile_manifest(stored: StoredRollout, manifest: ManifestPlan) -> ManifestPlan:
-    return ManifestPlan(manifest.key, _to_json(as_declared(parse_recorded(_original(stored, manifest)))))
+    declared = as_declared(parse_recorded(_original(stored, manifest)))
+    return ManifestPlan(manifest.key, _to_json(declared), manifest.awaited, remakes=True)
 
 
 def _warnings(taken: StoredRelease) -> Iterator[str]:

@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from itertools import count
 
+from msgspec.structs import replace
+
 from engine.model import (
     PLAN_VERSION,
     Analysis,
@@ -53,6 +55,38 @@ def deployment(name: str = "web", *, image: str = "web:2", replicas: int = 3, na
                 "spec": {"containers": [{"name": "app", "image": image, "ports": [{"name": "http", "containerPort": 8080}]}]},
             },
         },
+    }
+
+
+def pods_of(
+    kind: str, name: str = "store", *, image: str = "store:1", namespace: str = "shop", **spec: object
+) -> dict[str, object]:
+    """A StatefulSet, a DaemonSet or a Job."""
+    pod: dict[str, object] = {"containers": [{"name": "app", "image": image}]}
+    template: dict[str, object] = {"metadata": {"labels": {"app": name}}, "spec": pod}
+    if kind == "Job":
+        pod["restartPolicy"] = "Never"
+    else:
+        spec = {"selector": {"matchLabels": {"app": name}}, **spec}
+    return {
+        "apiVersion": "batch/v1" if kind == "Job" else "apps/v1",
+        "kind": kind,
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {**spec, "template": template},
+    }
+
+
+def definition(kind: str = "Ship", *, group: str = "sea.example.com", versions: Sequence[str] = ("v1",)) -> dict[str, object]:
+    """A CustomResourceDefinition that takes any content."""
+    plural = f"{kind.lower()}s"
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    served = [{"name": name, "served": True, "storage": name == versions[0], "schema": schema} for name in versions]
+    names = {"kind": kind, "plural": plural, "singular": kind.lower(), "listKind": f"{kind}List"}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {"group": group, "scope": "Namespaced", "names": names, "versions": served},
     }
 
 
@@ -141,10 +175,24 @@ def target_plan(
     )
 
 
+def together(*plans: TargetPlan) -> TargetPlan:
+    """One target that ships all the workloads of several."""
+    workloads = tuple(one for plan in plans for one in plan.workloads)
+    routes = tuple(one for plan in plans for one in plan.routes)
+    return replace(plans[0], workloads=workloads, routes=routes)
+
+
 def manifest_plan(body: dict[str, object]) -> ManifestPlan:
     metadata = body["metadata"]
     assert isinstance(metadata, dict)
-    return ManifestPlan(f"{body['kind']}/{metadata['name']}", json.dumps(body))
+    awaited = body["kind"] in ("StatefulSet", "DaemonSet", "Job")
+    return ManifestPlan(f"{body['kind']}/{metadata['name']}", json.dumps(body), awaited)
+
+
+def objects_plan(*manifests: dict[str, object], ready_timeout: float = 60.0) -> TargetPlan:
+    """A target that ships no Deployment."""
+    plan = target_plan(manifests=manifests, ready_timeout=ready_timeout)
+    return replace(plan, workloads=(), routes=())
 
 
 def release_plan(

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from adapters.cli.addresses import fetch
 from adapters.cli.errors import InputInvalid
 from adapters.cli.exit_codes import ExitCode
 from adapters.cli.output import Document, Printer, counted, printable
@@ -45,7 +46,7 @@ def read_context(pairs: Sequence[str]) -> dict[str, str]:
 
 def load(path: Path) -> LoadedFile:
     """The file and its manifests. Raises `InputInvalid` with everything that is wrong."""
-    loaded = load_deploy_file(path)
+    loaded = load_deploy_file(path, fetch=fetch)
     if loaded.problems.refused:
         raise _refused(str(path), loaded.problems.errors, "is not valid")
     return loaded
@@ -70,7 +71,7 @@ def _refused(name: str, errors: Sequence[Problem], what: str) -> InputInvalid:
 
 def validate(path: Path, printer: Printer) -> ExitCode:
     """Valid is what fits together; whether it can be run as it stands is said beside it."""
-    loaded = load_deploy_file(path)
+    loaded = load_deploy_file(path, fetch=fetch)
     problems = loaded.problems
     plan = compile_release(loaded)
     obstacles = tuple(plan.errors) if isinstance(plan, Problems) and not problems.refused else ()

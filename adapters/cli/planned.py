@@ -192,9 +192,13 @@ class _Forecast:
             return _describe_route(act, route)
         if "index" in act.args:
             key = self._plan.manifests[int(act.args["index"] or 0)].key
+            if act.kind is ActionKind.CHECK_MANIFEST:
+                return Change(Verb.LOOK, key.replace("/", " ", 1), "whether it is as it should be")
             return Change(Verb.APPLY, key.replace("/", " ", 1), "as declared")
         if "workload" in act.args:
             return self._describe_workload(act, str(act.args["workload"]))
+        if act.kind is ActionKind.REMOVE_COPIES:
+            return Change(Verb.REMOVE, "copies of configuration", "those that no version refers to any more")
         return Change(Verb.LOOK, "what is there of the manifests")
 
     def _describe_workload(self, act: Act, name: str) -> Change:

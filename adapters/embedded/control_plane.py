@@ -14,6 +14,7 @@ from adapters.embedded.deployment_controller import DeploymentController
 from adapters.embedded.endpoint_controller import EndpointController
 from adapters.embedded.garbage_collector import GarbageCollector
 from adapters.embedded.kubelet import Kubelet
+from adapters.embedded.other_workloads import other_workload_controllers
 from adapters.embedded.ownership import OwnerIndex
 from adapters.embedded.pods import PodRuntime, SimulatedPodRuntime
 from adapters.embedded.replicaset_controller import ReplicaSetController
@@ -41,6 +42,7 @@ async def run_control_plane(
             # Before the Deployments, so that these find their ReplicaSets counted.
             ReplicaSetController(storage, owned_pods, clock.now),
             DeploymentController(storage, replica_sets, owned_pods, clock.now),
+            *other_workload_controllers(storage, owned_pods),
             EndpointController(storage),
             AutoscalerController(storage),
             GarbageCollector(storage),

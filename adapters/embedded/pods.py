@@ -7,6 +7,8 @@
     embedded.headgate.dev/crash-after-seconds   ready first, crashes then, and is in a crash loop from there on
     embedded.headgate.dev/terminate-seconds     how long it takes to end (default 0.05)
 
+A pod that is not restarted always (one of a Job) ends by itself when others would be ready.
+
 An image with the tag `missing` or `crash` does the same as the annotations for it. A pod whose annotations make no sense never
 starts: it waits in CreateContainerConfigError, with a message that says which one and why. This module knows no storage.
 """
@@ -123,12 +125,20 @@ class SimulatedPodRuntime:
         elif setting(pod, "ready") == "never":
             report(PodReport(PodPhase.UNREADY, ip))
         elif setting(pod, "crash-loop") == "true" or "crash" in tags:
-            await self._crash_for_ever(pod, report, ip)
+            await self._crash(pod, report, ip)
+        elif pod["spec"].get("restartPolicy", "Always") != "Always":
+            report(PodReport(PodPhase.ENDED, ip))
         else:
             report(PodReport(PodPhase.READY, ip))
             if crashes < math.inf:
                 await self._clock.sleep(crashes)
                 await self._crash_for_ever(pod, report, ip)
+
+    async def _crash(self, pod: JsonObject, report: Report, ip: str) -> None:
+        if pod["spec"].get("restartPolicy") == "Never":
+            report(PodReport(PodPhase.KILLED, ip))
+        else:
+            await self._crash_for_ever(pod, report, ip)
 
     async def _crash_for_ever(self, pod: JsonObject, report: Report, ip: str) -> None:
         wait = 0.2

@@ -18,7 +18,7 @@ import msgspec
 from adapters.http.bodies import SubmitBody
 from adapters.http.submission import pack
 from strategies.deployfile import LoadedFile, load_deploy_file
-from strategies.notices import is_address
+from strategies.manifest_sources import is_address
 from strategies.problems import Problem
 
 _SUFFIXES = (".yaml", ".yml")

@@ -15,7 +15,8 @@ import anyio
 
 from adapters.kubernetes import permissions
 from adapters.kubernetes.cluster import Cluster, WatchScope
-from adapters.kubernetes.errors import Forbidden, MalformedAnswer, NotFound
+from adapters.kubernetes.errors import Forbidden, MalformedAnswer, NotFound, NotServed
+from adapters.kubernetes.own_definitions import defined_kind
 from adapters.kubernetes.paths import ResourceRef
 from adapters.kubernetes.permissions import Needs, Permission
 from adapters.kubernetes.routing import Routers
@@ -33,12 +34,23 @@ class AccessUnknown(Exception):
 
 
 async def required_permissions(cluster: Cluster, plan: TargetPlan, routers: Routers) -> list[Permission]:
-    """What the target needs on this cluster. Raises `NotServed` for a manifest of a kind that the cluster does not know."""
+    """What the target needs on this cluster. Raises `NotServed` for a manifest of a kind that neither the cluster knows nor one
+    of the manifests defines."""
     needs = Needs(plan.namespace, cluster.scope is WatchScope.CLUSTER)
     objects: list[JsonObject] = [json.loads(manifest.content) for manifest in plan.manifests]
-    placed = [(await cluster.resource_of(one["apiVersion"], one["kind"]), one) for one in objects]
+    placed = [(await _place(cluster, plan, one["apiVersion"], one["kind"]), one) for one in objects]
     of_routes = {one for route in plan.routes for one in routers.of(route).permissions(route, needs)}
     return permissions.permissions_of(plan, placed, needs, of_routes)
+
+
+async def _place(cluster: Cluster, plan: TargetPlan, api_version: str, kind: str) -> ResourceRef:
+    try:
+        return await cluster.resource_of(api_version, kind)
+    except NotServed:
+        defined = defined_kind(plan, api_version, kind)
+        if defined is None:
+            raise
+        return defined
 
 
 @dataclass

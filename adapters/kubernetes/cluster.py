@@ -16,8 +16,8 @@ import anyio
 import anyio.abc
 import msgspec
 
-from adapters.kubernetes import wire
-from adapters.kubernetes.errors import NotFound, NotServed
+from adapters.kubernetes import health, wire
+from adapters.kubernetes.errors import Conflict, NamespaceGone, NotFound, NotServed
 from adapters.kubernetes.informer import Informer
 from adapters.kubernetes.paths import DEPLOYMENTS, PODS, REPLICA_SETS, ResourceRef
 from adapters.kubernetes.templates import MANAGER, JsonObject, returned_fields
@@ -32,6 +32,7 @@ _DECODERS: dict[ResourceRef, Callable[[msgspec.Raw], Any]] = {
     DEPLOYMENTS: wire.decode_deployment,
     REPLICA_SETS: wire.decode_replica_set,
     PODS: wire.decode_pod,
+    **{resource: health.decoder_of(resource) for resource in health.RESOURCES},
 }
 _RELISTS_AT_ONCE = 2
 _OF_ONE_OBJECT = frozenset({"uid", "creationTimestamp", "generation", "selfLink", "managedFields"})
@@ -83,11 +84,12 @@ class Cluster:
         except NotFound:
             return None
 
-    async def list_objects(self, resource: ResourceRef, namespace: str | None) -> list[JsonObject]:
-        """All objects of one kind, as items of lists come: without their own kind and apiVersion."""
+    async def list_objects(self, resource: ResourceRef, namespace: str | None, *, labels: str = "") -> list[JsonObject]:
+        """All objects of one kind (with `labels`, a selector, those that it selects), as items of lists come: without their own
+        kind and apiVersion."""
         what = f"LIST {resource.full_name} in {namespace or 'all namespaces'}"
         items: list[JsonObject] = []
-        query = {"limit": "500"}
+        query = {"limit": "500"} | ({"labelSelector": labels} if labels else {})
         while True:
             answer = await self.transport.request("GET", resource.collection(namespace), what=what, query=query)
             items.extend(answer.get("items") or [])
@@ -122,17 +124,22 @@ class Cluster:
         return made
 
     async def patch(self, resource: ResourceRef, found: JsonObject, changes: list[JsonObject]) -> JsonObject:
-        """Change the object that was found, and no other version of it: `Conflict` where it has moved on."""
+        """Change the object that was found, and no other version of it: `Conflict` where it has moved on, or is gone by now."""
         metadata = found["metadata"]
         version = {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]}
-        made = await self.transport.request(
-            "PATCH",
-            resource.item(metadata.get("namespace"), metadata["name"]),
-            what=f"PATCH {resource.full_name} {_place(metadata.get('namespace'), metadata['name'])}",
-            query={"fieldManager": MANAGER},
-            body=[version, *changes],
-            content_type="application/json-patch+json",
-        )
+        try:
+            made = await self.transport.request(
+                "PATCH",
+                resource.item(metadata.get("namespace"), metadata["name"]),
+                what=f"PATCH {resource.full_name} {_place(metadata.get('namespace'), metadata['name'])}",
+                query={"fieldManager": MANAGER},
+                body=[version, *changes],
+                content_type="application/json-patch+json",
+            )
+        except NamespaceGone:
+            raise
+        except NotFound as error:
+            raise Conflict(error.what, "it was removed since it was looked at") from error
         self._expect(resource, made)
         return made
 
@@ -258,6 +265,10 @@ class Cluster:
 
     def cached_pods(self, namespace: str, replica_set: str) -> list[wire.Pod]:
         return list(self._pods_by_owner.get((namespace, replica_set), {}).values())
+
+    def cached_health(self, resource: ResourceRef, namespace: str, name: str) -> health.Health | None:
+        found: health.Supporting | None = self.watch(resource, namespace).items.get((namespace, name))
+        return found.health if found is not None else None
 
     def cached_object(self, resource: ResourceRef, namespace: str, name: str) -> JsonObject | None:
         found: wire.RawItem | None = self.watch(resource, namespace).items.get((namespace, name))

@@ -46,7 +46,13 @@ def _segment(resource: ResourceRef, name: str) -> str:
 
 DEPLOYMENTS = ResourceRef("apps", "v1", "deployments", "Deployment", True)
 REPLICA_SETS = ResourceRef("apps", "v1", "replicasets", "ReplicaSet", True)
+STATEFUL_SETS = ResourceRef("apps", "v1", "statefulsets", "StatefulSet", True)
+DAEMON_SETS = ResourceRef("apps", "v1", "daemonsets", "DaemonSet", True)
+JOBS = ResourceRef("batch", "v1", "jobs", "Job", True)
 PODS = ResourceRef("", "v1", "pods", "Pod", True)
+CONFIG_MAPS = ResourceRef("", "v1", "configmaps", "ConfigMap", True)
+SECRETS = ResourceRef("", "v1", "secrets", "Secret", True)
+CONFIG_KINDS = {one.kind: one for one in (CONFIG_MAPS, SECRETS)}
 SERVICES = ResourceRef("", "v1", "services", "Service", True)
 HORIZONTAL_POD_AUTOSCALERS = ResourceRef(
     "autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", True

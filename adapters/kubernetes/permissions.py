@@ -12,9 +12,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from adapters.kubernetes.paths import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, PODS, REPLICA_SETS, ResourceRef
+from adapters.kubernetes import health
+from adapters.kubernetes.own_definitions import defined_by
+from adapters.kubernetes.paths import CONFIG_KINDS, DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, PODS, REPLICA_SETS, ResourceRef
 from adapters.kubernetes.templates import JsonObject
 from engine.model import TargetPlan
+from strategies.config_snapshots import copied_kinds
 
 RBAC_VERSION = "rbac.authorization.k8s.io/v1"
 
@@ -88,6 +91,13 @@ def permissions_of(
     for kind, body in placed:
         there = replace(needs, namespace=body["metadata"].get("namespace", plan.namespace))
         found |= there.named(kind, body["metadata"]["name"], *_EVERYTHING)
+        watched = health.resource_of(kind.api_version, kind.kind)
+        found |= needs.watch(watched) if watched is not None else set()
+        # A definition that a rollout made is only removed again when nobody else has made objects of its kind.
+        found |= {Permission(one.group, one.plural, Verb.LIST) for one in defined_by(kind, body)[:1]}
+    for copied in copied_kinds(plan.manifests):
+        # Which copies are left over is only known at the end, by their label.
+        found |= needs.all(CONFIG_KINDS[copied], Verb.LIST, Verb.DELETE) | needs.look_through(DEPLOYMENTS)
     return sorted(_without_covered(found), key=_readable)
 
 

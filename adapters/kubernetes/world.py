@@ -6,17 +6,20 @@ is made of, so that no verdict ever rests on what was there before we changed it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 
+from adapters.kubernetes import health
 from adapters.kubernetes.cluster import Cluster, ObjectKey
-from adapters.kubernetes.paths import DEPLOYMENTS, PODS, REPLICA_SETS
+from adapters.kubernetes.paths import DEPLOYMENTS, PODS, REPLICA_SETS, ResourceRef
 from adapters.kubernetes.routing import Routers
 from adapters.kubernetes.wire import Deployment, Pod, ReplicaSet
 from engine.bus import Bus
 from engine.model import RolloutSpec, Snapshot, State, WorkloadPlan
-from engine.observation import Observation, Template, WorkloadObservation
+from engine.observation import ObjectObservation, Observation, Template, WorkloadObservation
 
 _WATCHED = (DEPLOYMENTS, REPLICA_SETS, PODS)
+_AWAITING = (State.PREPARING, State.SCALING)
 _MOST_TROUBLES = 5
 
 
@@ -39,7 +42,7 @@ class KubernetesWorld:
     def _watch(self, spec: RolloutSpec) -> Cluster | None:
         cluster = self._clusters.get(spec.plan.account)
         if cluster is not None:
-            for resource in _WATCHED:
+            for resource in _WATCHED if spec.plan.workloads else ():
                 cluster.watch(resource, spec.plan.namespace)
         return cluster
 
@@ -56,13 +59,15 @@ class KubernetesWorld:
         if not cluster.is_current(keys):
             return Observation(current=False)
         workloads = {
-            workload.name: _Reading(cluster, spec, snapshot, workload).observe() for workload in spec.plan.workloads
+            workload.name: _Reading(cluster, spec, snapshot, workload).observe()
+            for workload in spec.plan.workloads
+            if not _is_finished(snapshot, workload.name)
         }
         routes = {
             route.name: self._routers.of(route).observe(cluster, spec, route, snapshot) for route in spec.plan.routes
         }
         drift = _drift(snapshot, workloads) or next((route.drift for route in routes.values() if route.drift), "")
-        return Observation(True, workloads, routes, drift)
+        return Observation(True, workloads, routes, drift, _objects(cluster, spec, snapshot))
 
     def _subscribe(self, cluster: Cluster, spec: RolloutSpec, snapshot: Snapshot) -> frozenset[ObjectKey]:
         """The objects that the rollout looks at, which grow as their names become known."""
@@ -72,6 +77,9 @@ class KubernetesWorld:
             names = [str(snapshot.facts.get(f"{workload.name}.{side}") or "") for side in ("stable_name", "canary_name")]
             keys.update(cluster.key(REPLICA_SETS, namespace, name) for name in names if name)
             keys.update(cluster.key(REPLICA_SETS, namespace, name) for name in _history(snapshot, workload.name))
+        for _, resource, name in _awaited(spec, snapshot):
+            cluster.watch(resource, namespace)
+            keys.add(cluster.key(resource, namespace, name))
         for route in spec.plan.routes:
             keys.update(self._routers.of(route).watch(cluster, spec, route, snapshot))
         wanted = frozenset(keys)
@@ -79,6 +87,30 @@ class KubernetesWorld:
             self._keys[spec.id] = wanted
             self._bus.subscribe(spec.id, wanted, self._wakes[spec.id])
         return wanted
+
+
+def _awaited(spec: RolloutSpec, snapshot: Snapshot) -> Iterator[tuple[str, ResourceRef, str]]:
+    """The supporting objects whose pods are waited for: (key of the manifest, kind, name). Looked at while that matters."""
+    for manifest in spec.plan.manifests if snapshot.state in _AWAITING else ():
+        if manifest.awaited:
+            body = json.loads(manifest.content)
+            resource = health.resource_of(body["apiVersion"], body["kind"])
+            if resource is not None:
+                yield manifest.key, resource, body["metadata"]["name"]
+
+
+def _is_finished(snapshot: Snapshot, workload: str) -> bool:
+    """Whether it was applied whole, without a canary, and has come up: what becomes of it is no longer this rollout's."""
+    applied = snapshot.facts.get(f"{workload}.mode") in ("create", "apply")
+    return applied and snapshot.state not in (State.WAITING, State.PREPARING, State.SCALING)
+
+
+def _objects(cluster: Cluster, spec: RolloutSpec, snapshot: Snapshot) -> dict[str, ObjectObservation]:
+    found = {
+        key: cluster.cached_health(resource, spec.plan.namespace, name)
+        for key, resource, name in _awaited(spec, snapshot)
+    }
+    return {key: ObjectObservation(one.settled) for key, one in found.items() if one is not None}
 
 
 class _Reading:

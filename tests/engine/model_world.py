@@ -1,4 +1,4 @@
-"""A small model of the world for tests of the engine alone: one workload and its route per rollout, with time lags and faults.
+"""A small model of the world for tests of the engine alone: workloads and their routes, with time lags and faults.
 
 It stands in for the ports `World` and `Actuator`; what a cluster does is tested on the embedded one.
 """
@@ -6,6 +6,7 @@ It stands in for the ports `World` and `Actuator`; what a cluster does is tested
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -52,6 +53,18 @@ class Place:
         )
 
 
+def key_of(spec: RolloutSpec, workload: str) -> str:
+    """The place of a workload: that of a rollout's first one has the rollout's own name."""
+    return spec.id if workload == spec.plan.workloads[0].name else f"{spec.id}/{workload}"
+
+
+def subject_of(spec: RolloutSpec, action: Action) -> str:
+    """The workload that an action is about; the first one where it is about none."""
+    if "route" in action.args:
+        return next(route.workload for route in spec.plan.routes if route.name == action.args["route"])
+    return str(action.args.get("workload") or spec.plan.workloads[0].name)
+
+
 class ModelWorld:
     """`faults` maps an action's name to what the next performances of it do instead of succeeding."""
 
@@ -64,6 +77,8 @@ class ModelWorld:
         self.defects = 0
         """How many looks at the world fail, as by a defect of ours."""
         self.canary_starts = True
+        self.broken: set[str] = set()
+        """The places whose new version never starts."""
         self.performed: list[str] = []
         self.hooks: list[Callable[[str, Action], None]] = []
         self._wakes: dict[str, Callable[[], None]] = {}
@@ -73,7 +88,8 @@ class ModelWorld:
     # --- the port World ------------------------------------------------------------------------------------------------
 
     def attach(self, spec: RolloutSpec, wake: Callable[[], None]) -> None:
-        self.places.setdefault(spec.id, Place())
+        for workload in spec.plan.workloads:
+            self.places.setdefault(key_of(spec, workload.name), Place())
         self._wakes[spec.id] = wake
         self.attached.add(spec.id)
 
@@ -85,8 +101,15 @@ class ModelWorld:
         if self.defects > 0:
             self.defects -= 1
             raise KeyError("a defect of ours")
-        place, name = self.places[spec.id], spec.plan.workloads[0].name
-        seen = WorkloadObservation(
+        workloads = {one.name: self._see(self.places[key_of(spec, one.name)]) for one in spec.plan.workloads}
+        routes = {route.name: self._see_route(self.places[key_of(spec, route.workload)]) for route in spec.plan.routes}
+        return Observation(True, workloads, routes, self.drift)
+
+    def _see_route(self, place: Place) -> RouteObservation:
+        return RouteObservation(place.route_exists, place.weight if place.route_exists else None)
+
+    def _see(self, place: Place) -> WorkloadObservation:
+        return WorkloadObservation(
             exists=True,
             desired=place.desired,
             frozen=place.frozen,
@@ -103,9 +126,6 @@ class ModelWorld:
             canary_owned=place.canary_owned,
             recognised=place.canary_owned and place.template is Template.NEW,
         )
-        routes = {name: RouteObservation(place.route_exists, place.weight if place.route_exists else None)}
-        return Observation(True, {name: seen}, routes, self.drift)
-
     # --- the port Actuator ---------------------------------------------------------------------------------------------
 
     async def perform(self, spec: RolloutSpec, snapshot: Snapshot, action: Action) -> ActionSucceeded | Measurements:
@@ -147,10 +167,14 @@ class ModelWorld:
         return Measurements(action.number, tuple(results))
 
     def _apply(self, spec: RolloutSpec, action: Action) -> dict[str, str | int | float | bool | None]:
-        place, name = self.places[spec.id], spec.plan.workloads[0].name
+        name = subject_of(spec, action)
+        key = key_of(spec, name)
+        place = self.places[key]
         match action.kind:
             case ActionKind.RECORD:
                 return self._record(spec, name, place)
+            case ActionKind.SEND_BACK:
+                self._send_back(spec, action)
             case ActionKind.APPLY_MANIFEST:
                 place.manifests.add(action.name)
             case ActionKind.RESTORE_MANIFEST:
@@ -175,8 +199,15 @@ class ModelWorld:
                 place.route_exists = False
             case _:
                 self._apply_to_pods(spec.id, place, action)
-        self._later(spec.id)
+        self._later(spec.id, key)
         return {}
+
+    def _send_back(self, spec: RolloutSpec, action: Action) -> None:
+        names = json.loads(str(action.args["routes"]))
+        for route in spec.plan.routes:
+            place = self.places[key_of(spec, route.workload)]
+            if route.name in names and place.route_exists:
+                place.weight = int(action.args["weight"] or 0)
 
     def _record(self, spec: RolloutSpec, name: str, place: Place) -> dict[str, str | int | float | bool | None]:
         """The version before is the one that is rolled out, for want of another; supporting objects are new."""
@@ -184,7 +215,7 @@ class ModelWorld:
             f"{name}.mode": "canary",
             f"{name}.replicas": place.desired,
             f"{name}.autoscaled": False,
-            f"{name}.original": spec.plan.workloads[0].manifest,
+            f"{name}.original": next(one.manifest for one in spec.plan.workloads if one.name == name),
             f"{name}.new_digest": "new",
             **{f"manifest.{manifest.key}": "" for manifest in spec.plan.manifests},
         }
@@ -219,13 +250,13 @@ class ModelWorld:
             case _:
                 pass
 
-    def _later(self, rollout: str) -> None:
-        asyncio.get_running_loop().call_later(self.lag, self._control, rollout)
+    def _later(self, rollout: str, key: str) -> None:
+        asyncio.get_running_loop().call_later(self.lag, self._control, rollout, key)
 
-    def _control(self, rollout: str) -> None:
+    def _control(self, rollout: str, key: str) -> None:
         """What the cluster's controllers do some time after a write."""
-        place = self.places[rollout]
-        if self.canary_starts:
+        place = self.places[key]
+        if self.canary_starts and key not in self.broken:
             place.canary_available = place.canary
         if place.canary_owned and place.template is Template.NEW:
             place.stable = place.stable_available = 0
@@ -239,7 +270,7 @@ class ModelWorld:
 
     def _check(self, spec: RolloutSpec, snapshot: Snapshot, action: Action) -> None:
         """Invariants 2 and 3: what has weight has pods, and pods go only after their weight was read back as 0."""
-        place = self.places[spec.id]
+        place = self.places[key_of(spec, subject_of(spec, action))]
         if place.route_exists and place.weight > 0 and place.canary_available == 0 and self.canary_starts:
             raise Violation(f"{action.name}: {place.weight} bp to a version without pods")
         if action.kind is ActionKind.REMOVE_CANARY and snapshot.served > 0 and place.route_exists:

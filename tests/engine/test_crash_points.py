@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from engine.events import CommandKind
-from engine.model import Action, Approval, Freeze, OnFailure, Pause, ReleaseStatus, RolloutSpec, State, TargetPlan
+from engine.model import Action, Approval, Freeze, OnFailure, Pause, ReleaseStatus, RolloutSpec, State, Step, TargetPlan
 from engine.orders import awaits_answer
 from engine.ports import Commit
 from strategies.blue_green import compile_switch
@@ -21,7 +21,9 @@ from tests.builders import (
     pod_ratio_route,
     release_plan,
     service_route,
+    smi_route,
     target_plan,
+    together,
     watched,
 )
 from tests.clocks import run_in_virtual_time
@@ -34,8 +36,8 @@ class SimulatedCrash(BaseException):
 
 def plan_of(kind: str) -> TargetPlan:
     if "switch" in kind:
-        steps = compile_switch([Approval(), Pause(5.0)], [Pause(20.0), error_rate()])
-        return target_plan(steps, route=service_route("web", "next"))
+        switch = compile_switch([Approval(), Pause(5.0)], [Pause(20.0), error_rate()])
+        return target_plan(switch, route=service_route("web", "next"))
     if "conditions" in kind:
         return target_plan(
             [percent(25), Pause(20.0), percent(50)],
@@ -44,9 +46,14 @@ def plan_of(kind: str) -> TargetPlan:
             on_failure=OnFailure.ROLL_BACK,
             background=[watched(1.0)],
         )
-    route = pod_ratio_route() if "pod ratio" in kind else None
+    route = pod_ratio_route() if kind.startswith("pod ratio") else None
     freeze = Freeze.AT_HAND_OVER if "late freeze" in kind else Freeze.FROM_START
-    return target_plan([percent(25), Pause(20.0), error_rate(), percent(50), Approval()], route=route, freeze=freeze)
+    steps: list[Step] = [percent(25), Pause(20.0), error_rate(), percent(50), Approval()]
+    plan = target_plan(steps, route=route, freeze=freeze)
+    if "and" not in kind:
+        return plan
+    other = pod_ratio_route("api") if kind.startswith("mesh and pod ratio") else smi_route("api")
+    return together(plan, target_plan(steps, workload="api", route=other))
 
 
 async def drive(stage: Stage, kind: str) -> None:
@@ -168,6 +175,11 @@ KINDS = (
     "switch, late abort",
     "conditions, good",
     "conditions, bad",
+    "mesh and mesh, good",
+    "mesh and mesh, bad",
+    "mesh and pod ratio, good",
+    "mesh and pod ratio, bad",
+    "mesh and pod ratio, late abort",
 )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from adapters.embedded.cluster import EmbeddedCluster
 from adapters.embedded.resources import Resource
+from adapters.kubernetes.own_definitions import defined_kind
 from adapters.kubernetes.paths import ResourceRef
 from adapters.kubernetes.permissions import Needs, Permission, permissions_of, roles_of
 from adapters.kubernetes.routing import Routers
@@ -30,6 +31,8 @@ class Rights:
             bodies = [json.loads(manifest.content) for manifest in target.manifests]
             found = [(self._embedded.storage.registry.find_kind(one["apiVersion"], one["kind"]), one) for one in bodies]
             placed = [(_reference(kind), body) for kind, body in found if kind is not None]
+            yet_to_come = [(defined_kind(target, one["apiVersion"], one["kind"]), one) for kind, one in found if kind is None]
+            placed += [(kind, body) for kind, body in yet_to_come if kind is not None]
             of_routes = {one for route in target.routes for one in self._routers.of(route).permissions(route, needs)}
             self._granted.update(permissions_of(target, placed, needs, of_routes))
         self._restrict()

@@ -439,3 +439,16 @@ async def put_in_the_way(told: Stage, obstacle: str) -> None:
             await told.until(lambda: told.status("shop", "web", "updatedReplicas") == 1)
         case _:
             pass
+
+
+async def test_a_full_history_loses_its_oldest_version_and_the_rollout_nothing(tmp_path: Path) -> None:
+    """Its controller cleans it away in the moment in which it gets it back, between our look and our write."""
+    async with stage(tmp_path) as told:
+        await told.live()
+        live = told.deployment()
+        told.storage.update(DEPLOYMENTS, {**live, "spec": {**live["spec"], "revisionHistoryLimit": 1}}, manager="kubectl")
+        for image in ("web:2", "web:3"):
+            plan = target_plan([percent(50)], image=image, route=pod_ratio_route())
+            assert await told.roll_out(release_plan(plan)) is ReleaseStatus.SUCCEEDED
+        images = {one["spec"]["template"]["spec"]["containers"][0]["image"] for one in told.storage.list(REPLICA_SETS, "shop")}
+        assert images == {"web:2", "web:3"}

@@ -457,6 +457,7 @@ def test_objects_come_in_the_order_in_which_they_need_each_other() -> None:
         thing("PodDisruptionBudget", "a", "policy/v1"),
         thing("HorizontalPodAutoscaler", "a", "autoscaling/v2"),
         thing("StatefulSet", "a", "apps/v1"),
+        thing("Ship", "a", "sea.example.com/v1"),
         thing("Ingress", "a", "networking.k8s.io/v1"),
         service("a", "web"),
         thing("PersistentVolumeClaim", "a"),
@@ -472,8 +473,8 @@ def test_objects_come_in_the_order_in_which_they_need_each_other() -> None:
     ]
 
     assert [item.key for item in target_of(load(manifests=kinds)).manifests] == [
-        "CustomResourceDefinition/a",
         "Namespace/a",
+        "CustomResourceDefinition/a",
         "ServiceAccount/a",
         "ClusterRole/a",
         "RoleBinding/a",
@@ -482,10 +483,11 @@ def test_objects_come_in_the_order_in_which_they_need_each_other() -> None:
         "Secret/a",
         "PersistentVolumeClaim/a",
         "Service/a",
+        "Ship/a",
         "StatefulSet/a",
-        "Ingress/a",
         "PodDisruptionBudget/a",
         "HorizontalPodAutoscaler/a",
+        "Ingress/a",
     ]
 
 

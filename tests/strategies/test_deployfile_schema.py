@@ -94,6 +94,7 @@ def test_our_additions_are_marked() -> None:
         "Constraints.onFailure",
         "DeploymentConfig.freeze",
         "DeploymentConfig.settle",
+        "DeploymentConfig.snapshotConfig",
         "PauseStep.approvalReminder",
         "QueryDefinition.noDataPolicy",
         "Smi.stableServiceName",

@@ -19,6 +19,7 @@ ADMIN_TOKEN = "an-administrator-of-a-throw-away-cluster"
 CONTROLLERS = (
     "deployment-controller,replicaset-controller,endpoints-controller,endpointslice-controller,garbage-collector-controller,"
     "namespace-controller,serviceaccount-controller,horizontal-pod-autoscaler-controller,job-controller,"
+    "statefulset-controller,daemonset-controller,"
     "pod-garbage-collector-controller"
 )
 AUDIT_POLICY = {

@@ -51,7 +51,10 @@ class TrafficWatch:
         taken off."""
         ours = ROLLOUT in (event.object["metadata"].get("annotations") or {})
         pinned = HASH in (event.object["spec"].get("selector") or {})
-        if event.type is EventType.DELETED or ours or not pinned:
+        # A backend of a split gets what its weight says, which is looked at there.
+        splits = [split for (namespace, _), split in self._splits.items() if namespace == place[0]]
+        is_backend = any(backend["service"] == place[1] for split in splits for backend in _backends(split))
+        if event.type is EventType.DELETED or ours or is_backend or not pinned:
             self._pinned.pop(place, None)
             return
         self._pinned[place] = event.object

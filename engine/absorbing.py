@@ -22,6 +22,7 @@ from engine.events import (
     Started,
     TimerFired,
 )
+from engine.giving_way import PATIENCE
 from engine.machine import Trigger, fire, is_possible
 from engine.model import (
     UNDOING_STATES,
@@ -125,6 +126,9 @@ def _absorb_failure(turn: Turn, event: ActionFailed) -> None:
     if action is None or action.number != event.number:
         return
     undoing = turn.at.state in UNDOING_STATES
+    if undoing and turn.at.failures + 1 >= PATIENCE and turn.gives_way():
+        turn.story.append(f"{action.name} is refused, and tried again after the others: {event.message}")
+        return
     if event.kind is FailureKind.RETRY or undoing or _is_doubted(turn, event):
         _retry_later(turn, action, event)
     elif event.kind is FailureKind.UNKNOWN:

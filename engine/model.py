@@ -382,8 +382,6 @@ class ActionKind(StrEnum):
     ENSURE_CANARY_SERVICE = "ensureCanaryService"
     ENSURE_ROUTE = "ensureRoute"
     SET_WEIGHT = "setWeight"
-    SEND_BACK = "sendBack"
-    """Take the weight of several routes back at once, of each whether or not the others can: one write each."""
     SCALE_CANARY = "scaleCanary"
     SCALE_STABLE = "scaleStable"
     RELEASE_HISTORY = "releaseHistory"

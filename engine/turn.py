@@ -21,6 +21,7 @@ from engine.events import (
     Event,
     TimerFired,
 )
+from engine.giving_way import give_way
 from engine.machine import Trigger, fire, is_possible
 from engine.model import (
     FINAL_STATES,
@@ -30,6 +31,7 @@ from engine.model import (
     Act,
     Action,
     ActionKind,
+    Await,
     Facts,
     Gate,
     JournalEntry,
@@ -43,7 +45,7 @@ from engine.model import (
     TimerName,
     Verdict,
 )
-from engine.observation import Observation
+from engine.observation import Observation, holds
 from engine.ports import Strategy
 
 RETRY_FIRST_SECONDS = 0.5
@@ -150,6 +152,19 @@ class Turn:
                 return None
             self.at = replace(self.at, procedure=longer)
         return self.at.procedure[self.at.cursor]
+
+    def gives_way(self) -> bool:
+        """Let the operations of another workload come first, if there is one for which something can be done."""
+
+        def is_ready(operation: Operation) -> bool:
+            return isinstance(operation, Act) or (isinstance(operation, Await) and holds(operation, self.observation))
+
+        procedure = give_way(self.spec.plan, self.at.procedure, self.at.cursor, is_ready)
+        if procedure is None:
+            return False
+        keep = {name: at for name, at in self.at.timers.items() if name is TimerName.HEALTH}
+        self.at = replace(self.at, procedure=procedure, action=None, failures=0, failure="", timers=keep)
+        return True
 
     def fail(self, reason: str) -> None:
         """Undo the rollout: cancelled when it has not begun, rejected when it has only looked, aborted otherwise."""

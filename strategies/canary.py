@@ -15,7 +15,6 @@ Facts that the look at a workload (`record:<workload>`) leaves behind, and that 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 
 from engine.model import (
@@ -33,7 +32,6 @@ from engine.model import (
     RolloutSpec,
     RoutePlan,
     RouterKind,
-    Scalar,
     Settle,
     SetWeight,
     Snapshot,
@@ -45,9 +43,6 @@ from strategies.replicas import Move, Side, Split, moves, split
 
 RESCUE_SECONDS = 120.0
 """How long an abort waits for the stable side to grow back before it moves the traffic all the same."""
-
-PATIENCE = 4
-"""How often an abort asks one router before it goes on with the other workloads: for 2 to 4 seconds in all."""
 
 HAND_OVER_SECONDS = 20.0
 """How long the controller of a paused Deployment has to scale the old version down after it has adopted the new one."""
@@ -359,43 +354,23 @@ def _abort(stand: _Stand) -> Iterator[Operation]:
     template is put back, the old ReplicaSet grows, and only then the traffic moves.
     """
     routes = [route for route in stand.routes() if stand.has_begun(f"ensure-route:{route.name}")]
-    together = len(stand.plan.workloads) > 1
     adopted = [route for route in routes if stand.has_begun(f"adopt-canary:{route.workload}")]
-    yield from _move_back(stand, [route for route in routes if route not in adopted], "abort-weights", together)
+    yield from _move_back([route for route in routes if route not in adopted])
     for workload in stand.canaried():
         if stand.has_begun(f"replace-template:{workload.name}"):
             yield from _take_back(stand, workload)
         elif stand.route_of(workload).kind is RouterKind.POD_RATIO and stand.has_begun(f"freeze:{workload.name}"):
             yield from _grow_stable(stand, workload)
-    yield from _move_back(stand, adopted, "abort-weights-after", together)
-    if together and routes:
-        yield _send_back("abort-weights-at-last", routes)
-        yield from _await_no_weight(routes)
+    yield from _move_back(adopted)
 
 
-def _move_back(stand: _Stand, routes: Sequence[RoutePlan], name: str, together: bool) -> Iterator[Operation]:
-    """Where several workloads go back together, none waits for the refusals of another one's router for longer than a few tries:
-    it goes on, and comes back to them at the end."""
-    patience: Facts = {"patience": PATIENCE} if together else {}
+def _move_back(routes: Sequence[RoutePlan]) -> Iterator[Operation]:
+    """All weights before any of them is read back: what one of several workloads waits for is no matter of the others
+    (`engine.giving_way`)."""
     for route in routes:
-        args: Facts = {"route": route.name, **patience}
-        yield Act(f"abort-follow-stable:{route.name}", ActionKind.FOLLOW_STABLE, args)
-    for route in routes:
+        yield Act(f"abort-follow-stable:{route.name}", ActionKind.FOLLOW_STABLE, {"route": route.name})
         yield _await_stable_carrier(route)
-    if together and routes:
-        yield _send_back(name, routes, **patience)
-        return
-    for route in routes:
         yield Act(f"abort-weight:{route.name}", ActionKind.SET_WEIGHT, {"route": route.name, "weight": 0})
-    yield from _await_no_weight(routes)
-
-
-def _send_back(name: str, routes: Sequence[RoutePlan], **more: Scalar) -> Act:
-    names = json.dumps([route.name for route in routes])
-    return Act(name, ActionKind.SEND_BACK, {"routes": names, "weight": 0, **more})
-
-
-def _await_no_weight(routes: Sequence[RoutePlan]) -> Iterator[Operation]:
     for route in routes:
         yield Await(f"{route.name} sends nothing to the new version", Condition.NO_WEIGHT, route.name)
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
-
-import anyio
-from msgspec.structs import replace
 
 from adapters.kubernetes import config_copies, errors, history, manifests, recording, workloads
 from adapters.kubernetes.access import AccessReviews, AccessUnknown, required_permissions
@@ -14,9 +10,9 @@ from adapters.kubernetes.cluster import Cluster
 from adapters.kubernetes.permissions import Permission
 from adapters.kubernetes.routing import Handler, Routers
 from adapters.kubernetes.task import Done, Task
-from engine.errors import ActionError, Doubtful, Rejected, Retryable
+from engine.errors import Doubtful, Rejected, Retryable
 from engine.events import ActionSucceeded
-from engine.model import UNDOING_STATES, Action, ActionKind, Facts, RolloutSpec, Snapshot
+from engine.model import UNDOING_STATES, Action, ActionKind, RolloutSpec, Snapshot
 
 _HANDLERS: Mapping[ActionKind, Handler] = {
     ActionKind.APPLY_MANIFEST: manifests.apply_manifest,
@@ -67,14 +63,6 @@ class KubernetesActuator:
         self._accounts = frozenset(accounts) if accounts is not None else frozenset(clusters)
 
     async def perform(self, spec: RolloutSpec, snapshot: Snapshot, action: Action) -> ActionSucceeded:
-        try:
-            return await self._perform(spec, snapshot, action)
-        except ActionError as error:
-            if not _gives_way(snapshot, action):
-                raise
-            return ActionSucceeded(action.number, note=f"{action.name} is refused, and tried again after the rest: {error}")
-
-    async def _perform(self, spec: RolloutSpec, snapshot: Snapshot, action: Action) -> ActionSucceeded:
         cluster = self._clusters.get(spec.plan.account)
         if cluster is None and spec.plan.account in self._accounts:
             raise Retryable(f"account {spec.plan.account} is not logged in yet")
@@ -107,8 +95,6 @@ class KubernetesActuator:
             unknown = await self._check_access(task)
             done = await self._record(task)
             return Done(f"{done.note}; {unknown}", done.facts) if unknown else done
-        if kind is ActionKind.SEND_BACK:
-            return await self._send_back(task)
         handler = _HANDLERS.get(kind) or self._routers.of(task.route).handlers()[kind]
         return await handler(task)
 
@@ -117,27 +103,6 @@ class KubernetesActuator:
         if "manifests" in task.action.args:
             return await manifests.record_manifests(task)
         return await recording.record_workload(task, self._routers)
-
-    async def _send_back(self, task: Task) -> Done:
-        """All at the same time, so that one that hangs or refuses does not delay the others."""
-        notes: list[str] = []
-        refusals: list[str] = []
-
-        async def one(route: str) -> None:
-            args: Facts = {"route": route, "weight": task.number("weight")}
-            action = replace(task.action, kind=ActionKind.SET_WEIGHT, args=args)
-            try:
-                done = await self._handle_again(Task(task.spec, task.snapshot, action, task.cluster))
-                notes.append(done.note)
-            except (errors.ApiError, ActionError) as error:
-                refusals.append(f"route {route}: {error}")
-
-        async with anyio.create_task_group() as tasks:
-            for route in json.loads(str(task.action.args["routes"])):
-                tasks.start_soon(one, route)
-        if refusals:
-            raise Retryable("; ".join(sorted(refusals)))
-        return Done("; ".join(sorted(notes)))
 
     async def _check_access(self, task: Task) -> str:
         """Raise `Doubtful` for a right that the account lacks; what cannot be found out is returned in words, for the journal."""
@@ -151,11 +116,6 @@ class KubernetesActuator:
             raise Doubtful(_lacking(account, missing))
         return ""
 
-
-def _gives_way(snapshot: Snapshot, action: Action) -> bool:
-    """Whether an undo goes on with something else, having been refused this often."""
-    patience = action.args.get("patience")
-    return isinstance(patience, int) and snapshot.state in UNDOING_STATES and action.attempt >= patience
 
 
 def _lacking(account: str, missing: Sequence[Permission]) -> str:

@@ -6,7 +6,6 @@ It stands in for the ports `World` and `Actuator`; what a cluster does is tested
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -173,8 +172,6 @@ class ModelWorld:
         match action.kind:
             case ActionKind.RECORD:
                 return self._record(spec, name, place)
-            case ActionKind.SEND_BACK:
-                self._send_back(spec, action)
             case ActionKind.APPLY_MANIFEST:
                 place.manifests.add(action.name)
             case ActionKind.RESTORE_MANIFEST:
@@ -201,13 +198,6 @@ class ModelWorld:
                 self._apply_to_pods(spec.id, place, action)
         self._later(spec.id, key)
         return {}
-
-    def _send_back(self, spec: RolloutSpec, action: Action) -> None:
-        names = json.loads(str(action.args["routes"]))
-        for route in spec.plan.routes:
-            place = self.places[key_of(spec, route.workload)]
-            if route.name in names and place.route_exists:
-                place.weight = int(action.args["weight"] or 0)
 
     def _record(self, spec: RolloutSpec, name: str, place: Place) -> dict[str, str | int | float | bool | None]:
         """The version before is the one that is rolled out, for want of another; supporting objects are new."""

@@ -1,0 +1,90 @@
+"""On the way back, no workload waits for another one's trouble."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from engine.errors import Rejected
+from engine.events import CommandKind
+from engine.giving_way import give_way
+from engine.model import Act, ActionKind, Approval, Await, Condition, Operation, ReleaseStatus, Settle, State, TargetPlan
+from tests.builders import percent, release_plan, smi_route, target_plan
+from tests.clocks import run_in_virtual_time
+from tests.engine.stage import Stage, order
+
+
+def two_workloads() -> TargetPlan:
+    one, other = target_plan([percent(25), Approval()], workload="api"), target_plan(workload="web")
+    return replace(one, workloads=(*one.workloads, *other.workloads), routes=(smi_route("api"), smi_route("web")))
+
+
+PLAN = two_workloads()
+WORKLOADS = st.sampled_from(["api", "web"])
+OPERATIONS = st.one_of(
+    st.builds(lambda name: Act(f"scale:{name}", ActionKind.SCALE_CANARY, {"workload": name}), WORKLOADS),
+    st.builds(lambda name: Act(f"weight:{name}", ActionKind.SET_WEIGHT, {"route": name}), WORKLOADS),
+    st.builds(lambda name: Await(f"wait:{name}", Condition.NO_WEIGHT, name), WORKLOADS),
+    st.builds(lambda: Settle("settle", 1.0)),
+    st.builds(lambda: Act("restore", ActionKind.RESTORE_MANIFEST, {"index": 0})),
+)
+
+
+def about(operation: Operation) -> str:
+    return next((name for name in ("api", "web") if operation.name.endswith(f":{name}")), "")
+
+
+@given(st.lists(OPERATIONS, min_size=1, max_size=12), st.data())
+def test_nothing_is_lost_and_each_workload_keeps_its_order(listed: list[Operation], data: st.DataObject) -> None:
+    procedure = tuple(replace(one, name=f"{index}:{one.name}") for index, one in enumerate(listed))
+    cursor = data.draw(st.integers(0, len(procedure) - 1))
+    changed = give_way(PLAN, procedure, cursor, lambda operation: isinstance(operation, Act))
+    if changed is None:
+        return
+    assert sorted(one.name for one in changed) == sorted(one.name for one in procedure)
+    assert changed[:cursor] == procedure[:cursor]
+    for name in ("api", "web"):
+        assert [one for one in changed if about(one) == name] == [one for one in procedure if about(one) == name]
+    barriers = [index for index, one in enumerate(procedure) if not about(one)]
+    assert [changed[index] for index in barriers] == [procedure[index] for index in barriers]
+    assert isinstance(changed[cursor], Act)
+    assert about(changed[cursor]) != about(procedure[cursor])
+
+
+def test_a_router_that_refuses_for_ever_keeps_no_other_workload_from_going_back() -> None:
+    async def story() -> None:
+        stage = Stage()
+        stage.world.faults["abort-weight:api"] = [Rejected("403: somebody took the right away")] * 10_000
+        async with stage.daemon() as engine:
+            await engine.submit(release_plan(PLAN), by="a test", source="test")
+            await stage.until_state(State.APPROVING)
+            await engine.command("r1", order(CommandKind.ABORT))
+            begun = stage.clock.now()
+            web = stage.world.places["r1.production/web"]
+            await stage.until(lambda: web.weight == 0)
+            assert (stage.clock.now() - begun).total_seconds() < 10
+            told = [entry.text for entry in stage.journal.entries["r1.production"]]
+            assert any("abort-weight:api is refused, and tried again after the others" in text for text in told)
+            stage.world.faults.clear()
+            assert (await stage.until_ended()).status is ReleaseStatus.FAILED
+        assert all(place.is_as_found() for place in stage.world.places.values())
+
+    run_in_virtual_time(story)
+
+
+def test_an_old_version_that_does_not_come_back_delays_only_itself() -> None:
+    async def story() -> None:
+        stage = Stage()
+        async with stage.daemon() as engine:
+            await engine.submit(release_plan(PLAN), by="a test", source="test")
+            await stage.until_state(State.APPROVING)
+            api, web = (stage.world.places[name] for name in ("r1.production", "r1.production/web"))
+            api.stable_available = 0
+            await engine.command("r1", order(CommandKind.ABORT))
+            begun = stage.clock.now()
+            await stage.until(lambda: web.weight == 0)
+            assert (stage.clock.now() - begun).total_seconds() < 5
+            assert (await stage.until_ended()).status is ReleaseStatus.FAILED
+
+    run_in_virtual_time(story)

@@ -229,6 +229,7 @@ async def test_two_services_may_tell_the_versions_apart(tmp_path: Path, kind: Co
     """Where the users name no DestinationRule: their Services are pinned on a version each, and given back."""
     async with meshed(tmp_path, virtual_service(http_route(destination(in_service)))) as mesh:
         mesh.told.storage.create(SERVICES, service("web-next", app="web"), manager="kubectl")
+        mesh.told.traffic.for_new_version.add("web-next")
         before, picture = mesh.belongings(), mesh.told.picture()
         fields = [mesh.told.storage.get(SERVICES, "shop", name)["metadata"]["managedFields"] for name in ("web", "web-next")]
         route = RoutePlan(

@@ -277,6 +277,7 @@ async def test_a_cluster_without_istio_is_told_what_to_install(tmp_path: Path) -
 async def test_a_service_that_is_removed_holds_the_rollout_and_an_abort_still_ends(tmp_path: Path) -> None:
     async with meshed(tmp_path, virtual_service(http_route(destination()))) as mesh:
         mesh.told.storage.create(SERVICES, service("web-next", app="web"), manager="kubectl")
+        mesh.told.traffic.for_new_version.add("web-next")
         named = IstioRoute("web")
         await begin(
             mesh,

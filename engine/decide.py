@@ -161,8 +161,8 @@ def _note_served(turn: Turn) -> None:
 
 
 def _served(turn: Turn, fallback: int) -> int:
-    weights = [route.weight for route in turn.observation.routes.values() if route.weight is not None]
-    return max(weights) if weights else fallback
+    weights = [route.weight if route.reached is None else route.reached for route in turn.observation.routes.values()]
+    return max((one for one in weights if one is not None), default=fallback)
 
 
 def _finish_state(turn: Turn) -> None:

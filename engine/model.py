@@ -231,9 +231,37 @@ STATE_OF_STEP: dict[type, State] = {
 
 class RouterKind(StrEnum):
     SMI = "smi"
+    ISTIO = "istio"
+    """A list of destinations in the user's own VirtualService, which is edited and put back."""
     POD_RATIO = "podRatio"
     SERVICE = "service"
     """The selector of a Service (blue/green): all traffic or none."""
+
+
+class IstioProtocol(StrEnum):
+    """Which of a VirtualService's three lists of routes; also the name of its field."""
+
+    HTTP = "http"
+    TLS = "tls"
+    TCP = "tcp"
+
+
+class IstioRoute(Struct, frozen=True):
+    """Where in a VirtualService the weights stand, and what tells the versions apart there."""
+
+    virtual_service: str
+    protocol: IstioProtocol = IstioProtocol.HTTP
+    http_route: str = ""
+    """The name of an http route; empty for the only one."""
+    port: int = 0
+    """What a tls or tcp route matches; 0 for any."""
+    sni_hosts: tuple[str, ...] = ()
+    """What a tls route matches."""
+    destination_rule: str = ""
+    """Empty: the versions are told apart by `RoutePlan.stable_service` and `canary_service`."""
+    active_subset: str = ""
+    """Empty: the only one."""
+    canary_subset: str = ""
 
 
 class RoutePlan(Struct, frozen=True):
@@ -251,6 +279,8 @@ class RoutePlan(Struct, frozen=True):
     split: str = ""
     adopts_canary_service: bool = False
     """The canary Service was named by the user: it is theirs, so it is edited and put back, never deleted."""
+    istio: IstioRoute | None = None
+    """Set for `RouterKind.ISTIO` and for no other."""
 
 
 class ExpectedVersion(Struct, frozen=True):
@@ -362,6 +392,8 @@ class ActionKind(StrEnum):
     """One idempotent change to the outside world (or one look at it). At most one write each."""
 
     RECORD = "record"
+    RECORD_ROUTE = "recordRoute"
+    """Keep the user's traffic objects as they are when the manifests are applied, before the first edit of ours."""
     APPLY_MANIFEST = "applyManifest"
     RESTORE_MANIFEST = "restoreManifest"
     REMOVE_COPIES = "removeCopies"
@@ -379,6 +411,7 @@ class ActionKind(StrEnum):
     FOLLOW_STABLE = "followStable"
     """Let the stable Service be there, and select the pods that the workload itself runs."""
     ENSURE_STABLE_SERVICE = "ensureStableService"
+    """Let what names the old version alone be there: a Service, or a subset of one."""
     ENSURE_CANARY_SERVICE = "ensureCanaryService"
     ENSURE_ROUTE = "ensureRoute"
     SET_WEIGHT = "setWeight"

@@ -58,6 +58,8 @@ class RouteObservation(Struct, frozen=True):
     """What somebody else changed, in one sentence; empty when nothing."""
     missing: tuple[ActionKind, ...] = ()
     """What the route stands on, was made, and is not there any more: the actions that make it again."""
+    reached: int | None = None
+    """What the object can only say in the place of `weight`, where it is too coarse for it."""
 
 
 class ObjectObservation(Struct, frozen=True):

@@ -39,6 +39,7 @@ from engine.model import (
     WorkloadPlan,
 )
 from engine.observation import Observation, WorkloadObservation
+from strategies.istio_operations import clear_istio, free_istio, prepare_istio, prepare_istio_again
 from strategies.replicas import Move, Side, Split, moves, split
 
 RESCUE_SECONDS = 120.0
@@ -151,6 +152,12 @@ class _Stand:
         names = {workload.name for workload in self.canaried()}
         return (r for r in self.plan.routes if r.workload in names and r.kind is not RouterKind.POD_RATIO)
 
+    def routes_by_istio(self) -> list[RoutePlan]:
+        return [route for route in self.routes() if route.kind is RouterKind.ISTIO]
+
+    def routes_by_services(self) -> list[RoutePlan]:
+        return [route for route in self.routes() if route.kind is not RouterKind.ISTIO]
+
     def has_begun(self, name: str) -> bool:
         return name in self.snapshot.begun
 
@@ -190,7 +197,8 @@ def _prepare(stand: _Stand) -> Iterator[Operation]:
 
 
 def _ensure_routes(stand: _Stand) -> Iterator[Operation]:
-    for route in stand.routes():
+    yield from prepare_istio(stand.routes_by_istio())
+    for route in stand.routes_by_services():
         name: Facts = {"route": route.name}
         splits = route.kind is not RouterKind.SERVICE
         if splits:
@@ -288,6 +296,7 @@ def _promote(stand: _Stand) -> Iterator[Operation]:
     yield from _set_weight(stand, FULL_WEIGHT)
     if any(True for _ in stand.routes()):
         yield Settle("settle before the old version goes", stand.plan.settle_seconds)
+    yield from free_istio(stand.routes_by_istio())
     for workload in stand.canaried():
         yield from _hand_over(stand, workload)
 
@@ -420,7 +429,8 @@ def _ensure_again(stand: _Stand) -> Iterator[Operation]:
 
     This time the split comes last, because from its first moment it sends everything to the canary Service.
     """
-    for route in stand.routes():
+    yield from prepare_istio_again(stand.routes_by_istio())
+    for route in stand.routes_by_services():
         args: Facts = {"route": route.name}
         if route.kind is not RouterKind.SERVICE:
             yield Act(f"again-stable-service:{route.name}", ActionKind.ENSURE_STABLE_SERVICE, args)
@@ -487,7 +497,8 @@ def _is_left_behind(stand: _Stand, route: RoutePlan, seen: WorkloadObservation) 
 
 
 def _remove_routes(stand: _Stand) -> Iterator[Operation]:
-    for route in stand.routes():
+    yield from clear_istio(stand.routes_by_istio(), stand.snapshot.begun, stand.plan.settle_seconds)
+    for route in stand.routes_by_services():
         args: Facts = {"route": route.name}
         if stand.has_begun(f"ensure-route:{route.name}"):
             yield Act(f"remove-route:{route.name}", ActionKind.REMOVE_ROUTE, args)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from engine.model import (
@@ -21,6 +22,8 @@ from strategies.blue_green import blue_green_of, compile_service_routes, compile
 from strategies.compile_steps import compile_background, compile_conditions, compile_steps, seconds_of
 from strategies.config_snapshots import snapshot_config
 from strategies.deployfile_models import DeployFile, Smi
+from strategies.istio_matching import find_istio_workload
+from strategies.istio_routes import compile_istio_routes
 from strategies.kubernetes_kinds import DAEMON_SET, DEPLOYMENT, JOB, STATEFUL_SET, rank
 from strategies.manifest_checks import deployment_facts, deployments_of, service_facts
 from strategies.manifest_objects import ManifestObject
@@ -120,6 +123,8 @@ def _compile_routes(document: DeployFile, target: str, objects: Sequence[Manifes
         workload = find_workload(block.root_service_name, deployments, services)
         if not isinstance(workload, NoMatch):
             routes.append(_smi_route(block, workload))
+    find = partial(find_istio_workload, objects=objects, deployments=deployments, services=services)
+    routes += compile_istio_routes(document, target, find)
     routed = {route.workload for route in routes}
     names = {route.name for route in routes}
     for deployment in deployments:

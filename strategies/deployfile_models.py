@@ -32,6 +32,7 @@ from strategies.field_types import (
     NoDataWord,
     OnFailureChoice,
     OnFailureWord,
+    Port,
     ServiceName,
     Text,
     UrlTemplate,
@@ -41,7 +42,6 @@ from strategies.field_types import (
 from strategies.step_models import Condition, StrategyDefinition
 
 AGENT_LATER = "The address is called directly."
-ISTIO_LATER = "A file whose targets use Istio is not run."
 
 
 class IfDeploymentInProgress(DeployModel):
@@ -298,32 +298,72 @@ class Smi(DeployModel):
     )
 
 
+class TlsRoute(DeployModel):
+    """A tls route of a VirtualService, told by what it matches."""
+
+    port: Port | None = Field(default=None, description="The port that it matches.", examples=[443])
+    sni_hosts: list[Name] | None = Field(
+        default=None, min_length=1, description="All SNI hosts that it matches.", examples=[["web.example.com"]]
+    )
+
+
+class TcpRoute(DeployModel):
+    """A tcp route of a VirtualService, told by what it matches."""
+
+    port: Port = Field(description="The port that it matches.", examples=[5432])
+
+
 class VirtualService(DeployModel):
-    """Your Istio VirtualService."""
+    """Your Istio VirtualService. In each named route, the share of the version that serves now is divided; other
+    destinations keep theirs."""
 
     name: KubernetesName = Field(description="The name of the VirtualService.", examples=["web"])
     http_route_name: Name | None = Field(
-        default=None, description="The route to edit. Not needed when there is only one."
+        default=None,
+        description="The http route to edit. Not needed when there is only one. Without it, and with `tlsRoutes` or "
+        "`tcpRoutes`, no http route is edited.",
+    )
+    tls_routes: list[TlsRoute] | None = Field(
+        default=None, description="The tls routes to edit.", json_schema_extra=ADDITION
+    )
+    tcp_routes: list[TcpRoute] | None = Field(
+        default=None, description="The tcp routes to edit.", json_schema_extra=ADDITION
     )
 
 
 class DestinationRule(DeployModel):
-    """Your Istio DestinationRule."""
+    """Your Istio DestinationRule. During a rollout its subsets are pinned on one version each, by
+    `pod-template-hash`."""
 
     name: KubernetesName = Field(description="The name of the DestinationRule.", examples=["web"])
     active_subset_name: Name | None = Field(
         default=None, description="The subset that serves now. Not needed when there is only one."
     )
     canary_subset_name: Name | None = Field(
-        default=None, description="The subset for the new version; it need not exist."
+        default=None, description="The subset for the new version; it need not exist. Without it, `canary`."
     )
 
 
 class Istio(DeployModel):
-    """A canary by Istio."""
+    """A canary by Istio. The versions are told apart by the subsets of a DestinationRule, or by two Services."""
 
     virtual_service: VirtualService = Field(description="The VirtualService whose weights are edited.")
-    destination_rule: DestinationRule = Field(description="The DestinationRule whose subsets are edited.")
+    destination_rule: DestinationRule | None = Field(
+        default=None, description="The DestinationRule whose subsets are edited. Needed unless two Services are named."
+    )
+    stable_service_name: ServiceName | None = Field(
+        default=None,
+        description="Instead of `destinationRule`: your Service for the version that serves now, which the "
+        "VirtualService names as a host.",
+        examples=["web-stable"],
+        json_schema_extra=ADDITION,
+    )
+    canary_service_name: ServiceName | None = Field(
+        default=None,
+        description="Instead of `destinationRule`: your Service for the new version.",
+        examples=["web-canary"],
+        json_schema_extra=ADDITION,
+    )
 
 
 class KubernetesServices(DeployModel):
@@ -345,7 +385,7 @@ class TrafficManagement(DeployModel):
         default=None, description="TrafficSplits of the Service Mesh Interface, one per Service."
     )
     istio: list[Istio] | None = Field(
-        default=None, description="Istio VirtualServices.", json_schema_extra=later(ISTIO_LATER)
+        default=None, description="Your Istio VirtualServices, whose weights are edited and put back in the end."
     )
     kubernetes: list[KubernetesServices] | None = Field(
         default=None, description="Services of blue/green strategies; canaries do not use them."

@@ -41,6 +41,10 @@ Marks in the tables:
 - A target whose manifests hold no Deployment uses no strategy: its objects are applied.
 - With `smi`, the Deployment behind a root Service is the one whose pods the Service's selector matches. When the
   Service is not among the manifests, it is the only Deployment.
+- With `istio`, the share that the version that serves now has of a route (its weight, or all) is what a weight
+  divides; other destinations of the route keep their part of the traffic. Both objects are edited and, in the end, put
+  back as they were found. They may be among the manifests, which are applied first. Where a target has several
+  Deployments, the one behind a block is told by its Service, which then has to be among the manifests.
 - A weight is kept in basis points (0.01 %). After the last step the weight goes to 100 % by itself.
 - `{{armory.name}}` and `{{context.name}}` are variables of queries and webhooks. Those of `armory` are
   `applicationName`, `deploymentId`, `environmentName` (the target), `replicaSetName` (the new version), `accountName`

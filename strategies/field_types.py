@@ -128,6 +128,7 @@ Limit: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
 Amount: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 """A number of seconds, minutes or hours that may have a fraction."""
 WholeAmount: TypeAlias = Annotated[int, Field(ge=0)]
+Port: TypeAlias = Annotated[int, Field(ge=1, le=65_535)]
 
 
 def _read_weight(value: object) -> int:

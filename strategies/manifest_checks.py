@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from strategies.istio_manifests import check_shipped_istio
 from strategies.kubernetes_kinds import (
     CALLS_A_SERVICE,
     CLUSTER_ROLE_BINDING,
@@ -17,7 +18,7 @@ from strategies.manifest_objects import ManifestObject, labels_of, texts_of
 from strategies.places import Place
 from strategies.problems import FileReport
 from strategies.suggestions import listed, quote
-from strategies.traffic_checks import service_pairs, smi_blocks, targets_of
+from strategies.traffic_checks import blocks_of, service_pairs, smi_blocks, targets_of
 from strategies.traffic_matching import DeploymentFacts, NoMatch, ServiceFacts, find_workload, missing_ports
 
 
@@ -33,7 +34,7 @@ def check_manifests(root: Place, objects: Sequence[ManifestObject], say: FileRep
         for name in targets_of(source, everywhere):
             sources[name].append(source)
     _check_shared(root, objects)
-    blocks, pairs = smi_blocks(root), service_pairs(root)
+    blocks, pairs, istio = smi_blocks(root), service_pairs(root), blocks_of(root, "istio")
     for name, target in root.entries("targets"):
         _check_twice(chosen[name])
         if _has_sources(root, name, target, sources[name], say) and _check_target(name, target, chosen[name], say):
@@ -41,6 +42,8 @@ def check_manifests(root: Place, objects: Sequence[ManifestObject], say: FileRep
                 _check_pairs(name, target, pairs[name], chosen[name], say)
             else:
                 _check_services(blocks.get(name, ()), chosen[name], say)
+                deployments, services = deployment_facts(chosen[name]), service_facts(chosen[name])
+                check_shipped_istio(istio.get(name, ()), chosen[name], deployments, services, say)
 
 
 def deployments_of(objects: Iterable[ManifestObject]) -> list[ManifestObject]:

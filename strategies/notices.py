@@ -10,15 +10,12 @@ from collections.abc import Iterator
 from strategies.places import Place
 from strategies.problems import FileReport
 from strategies.suggestions import quote
-from strategies.traffic_checks import targets_of
 
 NOT_YET = "accepted, not yet carried out"
 
 
 def find_notices(root: Place, say: FileReport) -> None:
-    targets = tuple(name for name, _ in root.entries("targets"))
     _find_in_strategies(root, say)
-    _find_in_traffic(root, targets, say)
     _find_in_webhooks(root, say)
 
 
@@ -80,18 +77,6 @@ def _steps(strategy: Place) -> Iterator[Place]:
     yield from strategy.items("canary", "steps")
     yield from strategy.items("blueGreen", "redirectTrafficAfter")
     yield from strategy.items("blueGreen", "shutDownOldVersionAfter")
-
-
-def _find_in_traffic(root: Place, targets: tuple[str, ...], say: FileReport) -> None:
-    for entry in root.items("trafficManagement"):
-        concerned = tuple(targets_of(entry, targets))
-        if any(True for _ in entry.items("istio")):
-            say.notice(
-                entry.mark_of("istio"),
-                f"istio: {NOT_YET}; the file can be checked, but not run",
-                blocks_run=True,
-                targets=concerned,
-            )
 
 
 def _find_in_webhooks(root: Place, say: FileReport) -> None:

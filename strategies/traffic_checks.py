@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from strategies.istio_checks import check_istio, check_istio_of_target
 from strategies.places import Place
 from strategies.problems import FileReport
 from strategies.suggestions import listed, quote
@@ -17,6 +18,7 @@ def check_traffic(root: Place, say: FileReport) -> None:
             say.error(entry.mark, f'trafficManagement[{index}] moves no traffic; add "smi", "istio" or "kubernetes"')
         for block in entry.items("smi"):
             _check_smi(block, say)
+        check_istio(entry.items("istio"), say)
         for pair in entry.items("kubernetes"):
             active, preview = _text(pair, "activeService"), _text(pair, "previewService")
             if active is not None and active == preview:
@@ -24,11 +26,14 @@ def check_traffic(root: Place, say: FileReport) -> None:
                     pair.mark,
                     f"activeService and previewService are both {quote(active)}; name another preview Service",
                 )
-    for target, blocks in smi_blocks(root).items():
+    smi, istio = smi_blocks(root), blocks_of(root, "istio")
+    for target, blocks in smi.items():
         _check_names_of_target(target, blocks, say)
     for target, pairs in service_pairs(root).items():
         _check_pairs(pairs, target, say)
     _check_unused(root, say)
+    for target, blocks in istio.items():
+        check_istio_of_target(target, blocks, smi.get(target, ()), say)
 
 
 def targets_of(entry: Place, everywhere: Iterable[str]) -> list[str]:
@@ -41,10 +46,14 @@ def targets_of(entry: Place, everywhere: Iterable[str]) -> list[str]:
 
 def smi_blocks(root: Place) -> dict[str, list[Place]]:
     """The TrafficSplits that each target asks for, in the file's order. Targets without any are left out."""
+    return blocks_of(root, "smi")
+
+
+def blocks_of(root: Place, kind: str) -> dict[str, list[Place]]:
     everywhere = [name for name, _ in root.entries("targets")]
     blocks: dict[str, list[Place]] = {}
     for entry in root.items("trafficManagement"):
-        found = list(entry.items("smi"))
+        found = list(entry.items(kind))
         for name in targets_of(entry, everywhere) if found else ():
             blocks.setdefault(name, []).extend(found)
     return blocks

@@ -14,6 +14,7 @@ from engine.model import (
     ConcurrencyPolicy,
     Freeze,
     GateStep,
+    IstioRoute,
     ManifestPlan,
     NoDataPolicy,
     OnFailure,
@@ -111,6 +112,12 @@ def smi_route(root: str = "web") -> RoutePlan:
     )
 
 
+def istio_route(name: str = "web", http_route: str = "", *, workload: str = "web", rule: str = "web") -> RoutePlan:
+    """By subsets of the DestinationRule `web`."""
+    place = IstioRoute(name, http_route=http_route, destination_rule=rule, active_subset="active", canary_subset="canary")
+    return RoutePlan(f"{name}/{http_route}" if http_route else name, RouterKind.ISTIO, workload, istio=place)
+
+
 def pod_ratio_route(workload: str = "web") -> RoutePlan:
     return RoutePlan(name=workload, kind=RouterKind.POD_RATIO, workload=workload)
 
@@ -144,6 +151,7 @@ def target_plan(
     image: str = "web:2",
     replicas: int = 3,
     route: RoutePlan | None = None,
+    routes: Sequence[RoutePlan] = (),
     manifests: Sequence[dict[str, object]] = (),
     depends_on: Sequence[str] = (),
     ready_timeout: float = 60.0,
@@ -162,7 +170,7 @@ def target_plan(
         namespace=namespace,
         workloads=(WorkloadPlan(workload, json.dumps(body)),),
         manifests=tuple(manifest_plan(manifest) for manifest in manifests),
-        routes=(route or smi_route(workload),),
+        routes=tuple(routes) or (route or smi_route(workload),),
         steps=tuple(steps),
         depends_on=tuple(depends_on),
         ready_timeout_seconds=ready_timeout,

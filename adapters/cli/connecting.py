@@ -37,6 +37,7 @@ from adapters.metrics.outcome import MetricProvider
 from adapters.metrics.sampler import EndpointSource
 from adapters.metrics.scrape import ScrapeProvider
 from adapters.routers.active_service import ActiveServiceRouter
+from adapters.routers.istio import IstioRouter
 from adapters.routers.pod_ratio import PodRatioRouter
 from adapters.routers.smi import SmiRouter
 from adapters.settings import AccountSettings, ScrapeSettings, Settings
@@ -76,6 +77,7 @@ def routers() -> Routers:
     return Routers(
         {
             RouterKind.SMI: SmiRouter(),
+            RouterKind.ISTIO: IstioRouter(),
             RouterKind.POD_RATIO: PodRatioRouter(),
             RouterKind.SERVICE: ActiveServiceRouter(),
         }

@@ -11,11 +11,12 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 
 from msgspec.structs import replace
 
+from adapters.cli.changes import Change, Verb
 from adapters.cli.output import counted
+from adapters.cli.planned_istio import describe_istio
 from adapters.http.views import describe_step, percent
 from engine.model import (
     Act,
@@ -39,24 +40,6 @@ from strategies.durations import in_words
 from strategies.replicas import split
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Verb(StrEnum):
-    LOOK = "look"
-    APPLY = "apply"
-    """Create it, or change it to what the file declares."""
-    CREATE = "create"
-    CHANGE = "change"
-    REMOVE = "remove"
-    WAIT = "wait"
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    verb: Verb
-    subject: str
-    """Kind and name of an object; for a wait, what is waited for."""
-    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +172,7 @@ class _Forecast:
     def _describe_act(self, act: Act) -> Change:
         if "route" in act.args:
             route = next(one for one in self._plan.routes if one.name == act.args["route"])
-            return _describe_route(act, route)
+            return describe_istio(act, route) if route.kind is RouterKind.ISTIO else _describe_route(act, route)
         if "index" in act.args:
             key = self._plan.manifests[int(act.args["index"] or 0)].key
             if act.kind is ActionKind.CHECK_MANIFEST:

@@ -8,17 +8,17 @@ from adapters.doctor.findings import Finding, note, ok, problem, warning
 from adapters.kubernetes.cluster import Cluster
 from adapters.kubernetes.errors import ApiError
 from adapters.kubernetes.templates import JsonObject
-from adapters.routers.smi import GROUP, VERSIONS
+from adapters.routers import istio_objects, smi
 
 OLDEST_MINOR = 23
 """Kubernetes 1.23 is the first with autoscaling/v2, which is read at the first look."""
 
 _ROUTERS = (
-    (GROUP, "SMI TrafficSplit", True),
-    ("networking.istio.io", "Istio VirtualService", False),
-    ("gateway.networking.k8s.io", "Gateway API routes", False),
+    (smi.GROUP, "SMI TrafficSplit", smi.VERSIONS),
+    (istio_objects.GROUP, "Istio VirtualService", istio_objects.VERSIONS),
+    ("gateway.networking.k8s.io", "Gateway API routes", ()),
 )
-"""Group, name, and whether this Headgate can use it."""
+"""Group, name, and the versions that this Headgate can use."""
 
 
 async def examine_account(cluster: Cluster) -> list[Finding]:
@@ -51,17 +51,20 @@ async def _of_user(cluster: Cluster) -> Finding:
 
 async def _of_routers(cluster: Cluster) -> list[Finding]:
     findings = []
-    for group, name, is_usable in _ROUTERS:
+    usable = False
+    for group, name, wanted in _ROUTERS:
         try:
             served = await cluster.served_versions(group)
         except ApiError as error:
             findings.append(warning(f"whether it serves {name} is not known: {error}"))
             continue
         versions = ", ".join(served)
-        if is_usable and not any(one in VERSIONS for one in served):
-            findings.append(note(f"serves no {name}: traffic can only be shifted by the ratio of pods"))
-        elif is_usable:
+        if any(one in wanted for one in served):
+            usable = True
             findings.append(ok(f"serves {name} ({versions})"))
         elif served:
             findings.append(note(f"serves {name} ({versions}), which this Headgate does not use yet"))
+    if not usable:
+        kinds = " and no ".join(name for _, name, wanted in _ROUTERS if wanted)
+        findings.append(note(f"serves no {kinds}: traffic can only be shifted by the ratio of pods"))
     return findings

@@ -60,8 +60,12 @@ async def examine_proxies(cluster: Cluster, plan: TargetPlan, route: RoutePlan, 
     kinds = sorted({kind for one in meshed if (kind := proxy_of(one))})
     return [
         ok(f"{len(meshed)} of {len(pods)} pods in namespace {plan.namespace} carry a proxy of {' and '.join(kinds)}"),
-        note(f"only callers with a proxy of their own are split; whoever else calls {route.root_service} reaches all its pods"),
+        note(f"only callers with a proxy of their own are split; whoever else calls {_called(route)} reaches all its pods"),
     ]
+
+
+def _called(route: RoutePlan) -> str:
+    return route.root_service or route.stable_service or "the Service"
 
 
 async def examine_claims(cluster: Cluster, plan: TargetPlan, route: RoutePlan) -> list[Finding]:

@@ -6,6 +6,7 @@ import json
 
 from adapters.doctor import meshes
 from adapters.doctor.findings import Finding, note, ok, problem
+from adapters.doctor.istio import examine_istio
 from adapters.kubernetes.access import AccessReviews, AccessUnknown, required_permissions
 from adapters.kubernetes.cluster import Cluster
 from adapters.kubernetes.errors import ApiError, Forbidden, NotServed
@@ -27,9 +28,10 @@ async def examine_target(cluster: Cluster, plan: TargetPlan, routers: Routers, a
         except ApiError as error:
             findings.append(problem(str(error)))
     for route in plan.routes:
-        if route.kind is RouterKind.SMI:
+        look_at = _OF_ROUTES.get(route.kind)
+        if look_at is not None:
             try:
-                findings += await _of_split(cluster, plan, route)
+                findings += await look_at(cluster, plan, route)
             except ApiError as error:
                 findings.append(note(f"route {route.name} could not be looked at: {error}"))
     return findings
@@ -110,3 +112,6 @@ def _of_root(root: JsonObject, route: RoutePlan, live: JsonObject | None) -> lis
     if not selector or (labels is not None and not selects({"matchLabels": selector}, labels)):
         return [problem(f"Service {name} does not select the pods of Deployment {route.workload}; mend its selector")]
     return [ok(f"Service {name} can be split")]
+
+
+_OF_ROUTES = {RouterKind.SMI: _of_split, RouterKind.ISTIO: examine_istio}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapters.embedded.control_plane import ControlPlane, run_control_plane
+from adapters.embedded.istio_definitions import ISTIO_VERSIONS, istio_definitions
 from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.known_crds import traffic_split_definition
 from adapters.embedded.pods import PodRuntime
@@ -43,11 +44,15 @@ async def run_embedded_cluster(
     *,
     pods: PodRuntime | None = None,
     split_versions: Sequence[str] = ("v1alpha2", "v1alpha4"),
+    istio_versions: Sequence[str] = ISTIO_VERSIONS,
     history: int = 10_000,
 ) -> AsyncIterator[EmbeddedCluster]:
-    """A cluster that serves until the block ends. `split_versions`: the served versions of TrafficSplit, maybe none."""
+    """A cluster that serves until the block ends. `split_versions`, `istio_versions`: those of TrafficSplit and of Istio's
+    kinds that are served, maybe none."""
     async with run_control_plane(clock, new_uid, pods=pods, history=history) as plane:
         if split_versions:
             plane.storage.create(CUSTOM_RESOURCE_DEFINITIONS, traffic_split_definition(split_versions))
+        for definition in istio_definitions(istio_versions) if istio_versions else ():
+            plane.storage.create(CUSTOM_RESOURCE_DEFINITIONS, definition)
         async with ApiServer(plane.storage) as server:
             yield EmbeddedCluster(plane, server)

@@ -1,9 +1,9 @@
 """A rehearsal: embedded clusters on which a deploy file's application is already live, in an earlier version, under traffic.
 
 For each account that the plan names there is one cluster. In it, the plan's own Deployments run as their predecessors: the same
-templates, marked as the previous version and without simulated failures; and the plan's supporting objects are there. So any
-deploy file can be rehearsed as it is. What the new version will do wrong is written in its template (`adapters.embedded.pods`,
-`adapters.embedded.simulated_traffic`).
+templates, marked as the previous version and without simulated failures; and the plan's supporting objects are there, as are the
+Istio objects that it relies on. So any deploy file can be rehearsed as it is. What the new version will do wrong is written in
+its template (`adapters.embedded.pods`, `adapters.embedded.simulated_traffic`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from adapters.embedded.cluster import EmbeddedCluster, run_embedded_cluster
 from adapters.embedded.deployment_status import is_complete
 from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.pods import PREFIX
+from adapters.embedded.rehearsed_istio import istio_objects_of
 from adapters.embedded.resources import DEPLOYMENTS, NAMESPACES
 from adapters.embedded.simulated_traffic import SimulatedTraffic
 from engine.clock import Clock
@@ -75,6 +76,8 @@ def install_previous(cluster: EmbeddedCluster, target: TargetPlan, *, tag: str =
         storage.create(NAMESPACES, body, manager=PREVIOUS_MANAGER)
     for manifest in target.manifests:
         _create(cluster, json.loads(manifest.content))
+    for body in istio_objects_of(target):
+        _create(cluster, body)
     for workload in target.workloads:
         _create(cluster, _previous(json.loads(workload.manifest), tag))
 

@@ -2,8 +2,8 @@
 
     headgate_rehearsal_requests_total{namespace, service, replicaset, code_class}
 
-Every Service that somebody could call gets the same constant rate. A TrafficSplit on it decides which Services' pods answer,
-else its own ready pods do, in equal shares. The share of errors is written on the pods:
+Every Service that somebody could call gets the same constant rate. A TrafficSplit or a VirtualService decides which pods answer,
+else the Service's own ready pods do, in equal shares. The share of errors is written on the pods:
 `embedded.headgate.dev/error-ratio: "0.05"`. The counters are integrated over time, so a change of the split shows at once.
 """
 
@@ -15,6 +15,7 @@ from datetime import datetime
 from aiohttp import web
 
 from adapters.embedded.history import StorageEvent
+from adapters.embedded.istio_traffic import Share, shares_of
 from adapters.embedded.json_objects import JsonObject, labels_of, metadata_of, name_of, namespace_of
 from adapters.embedded.known_crds import SMI_SPLIT_GROUP
 from adapters.embedded.ownership import controller_of
@@ -39,7 +40,7 @@ class SimulatedTraffic:
         storage.subscribe(self._notice)
 
     def _notice(self, event: StorageEvent) -> None:
-        if event.resource.plural in ("trafficsplits", "services", "pods"):
+        if event.resource.plural in ("trafficsplits", "virtualservices", "destinationrules", "services", "pods"):
             self._integrate()
             self._rates = self._current_rates()
 
@@ -58,17 +59,18 @@ class SimulatedTraffic:
             place = (namespace_of(service), name_of(service))
             if place in backends or not service["spec"].get("selector"):
                 continue
-            weights = splits.get(place) or [{"service": place[1], "weight": 1}]
-            total = sum(float(one["weight"]) for one in weights)
-            for one in weights:
+            split = [Share(one["service"], float(one["weight"])) for one in splits.get(place) or ()]
+            shares = split or shares_of(self._storage, *place) or [Share(place[1], 1)]
+            total = sum(one.weight for one in shares)
+            for one in shares:
                 if total > 0:
-                    share = REQUESTS_PER_SECOND * float(one["weight"]) / total
-                    self._spread(rates, place, one["service"], share)
+                    self._spread(rates, place, one, REQUESTS_PER_SECOND * one.weight / total)
         return rates
 
-    def _spread(self, rates: dict[Series, float], place: tuple[str, str], backend: str, rate: float) -> None:
-        service = self._storage.peek(SERVICES, place[0], backend)
-        pods = self._ready_pods(service) if service is not None else []
+    def _spread(self, rates: dict[Series, float], place: tuple[str, str], share: Share, rate: float) -> None:
+        service = self._storage.peek(SERVICES, place[0], share.service)
+        found = self._ready_pods(service) if service is not None else []
+        pods = [one for one in found if share.labels.items() <= labels_of(one).items()]
         for pod in pods:
             owner = controller_of(pod) or {"name": ""}
             errors = seconds(pod, "error-ratio", 0.0)

@@ -23,6 +23,8 @@ KINDS = {
     "replicasets": "/apis/apps/v1",
     "endpointslices": "/apis/discovery.k8s.io/v1",
     "trafficsplits": "/apis/split.smi-spec.io/v1alpha4",
+    "virtualservices": "/apis/networking.istio.io/v1",
+    "destinationrules": "/apis/networking.istio.io/v1",
 }
 
 
@@ -60,7 +62,7 @@ class Recording:
                 now.pop((change.kind, change.name), None)
             else:
                 now[(change.kind, change.name)] = change.object
-            for problem in _problems(now):
+            for problem in (*_problems(now), *_problems_of_istio(now)):
                 raise AssertionError(f"revision {change.revision} ({change.kind}/{change.name}): {problem}")
         return len(story)
 
@@ -78,11 +80,30 @@ def _problems(now: dict[tuple[str, str], JsonObject]) -> Iterator[str]:
                 yield f"TrafficSplit {name} sends {weight} to {service}, which has no ready pod"
 
 
-def _has_ready_pod(now: dict[tuple[str, str], JsonObject], service: str) -> bool:
+def _problems_of_istio(now: dict[tuple[str, str], JsonObject]) -> Iterator[str]:
+    """Whatever a VirtualService sends to a Service of the namespace meets a ready pod, in every route."""
+    for (kind, name), found in now.items():
+        for route in found["spec"]["http"] if kind == "virtualservices" else ():
+            for one in route["route"]:
+                host, subset = one["destination"]["host"].partition(".")[0], one["destination"].get("subset")
+                weight = one.get("weight", 100 if len(route["route"]) == 1 else 0)
+                labels = _labels_of_subset(now, host, subset) if subset else {}
+                if ("services", host) in now and weight and not _has_ready_pod(now, host, labels):
+                    yield f"VirtualService {name} sends {weight} to subset {subset} of {host}, which has no ready pod"
+
+
+def _labels_of_subset(now: dict[tuple[str, str], JsonObject], host: str, subset: str) -> JsonObject:
+    rules = (rule for (kind, _), rule in now.items() if kind == "destinationrules")
+    subsets = (one for rule in rules if rule["spec"]["host"].partition(".")[0] == host for one in rule["spec"]["subsets"])
+    named = [one.get("labels") or {} for one in subsets if one["name"] == subset]
+    return named[0] if named else {"no": "such subset"}
+
+
+def _has_ready_pod(now: dict[tuple[str, str], JsonObject], service: str, labels: JsonObject | None = None) -> bool:
     found = now.get(("services", service))
     if found is None:
         return False
-    selector = found["spec"]["selector"].items()
+    selector = {**found["spec"]["selector"], **(labels or {})}.items()
     pods = (pod for (kind, _), pod in now.items() if kind == "pods")
     return any(selector <= (pod["metadata"].get("labels") or {}).items() and _is_ready(pod) for pod in pods)
 

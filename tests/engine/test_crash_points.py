@@ -17,6 +17,7 @@ from engine.ports import Commit
 from strategies.blue_green import compile_switch
 from tests.builders import (
     error_rate,
+    istio_route,
     percent,
     pod_ratio_route,
     release_plan,
@@ -46,7 +47,7 @@ def plan_of(kind: str) -> TargetPlan:
             on_failure=OnFailure.ROLL_BACK,
             background=[watched(1.0)],
         )
-    route = pod_ratio_route() if kind.startswith("pod ratio") else None
+    route = pod_ratio_route() if kind.startswith("pod ratio") else istio_route() if "istio" in kind else None
     freeze = Freeze.AT_HAND_OVER if "late freeze" in kind else Freeze.FROM_START
     steps: list[Step] = [percent(25), Pause(20.0), error_rate(), percent(50), Approval()]
     plan = target_plan(steps, route=route, freeze=freeze)
@@ -167,6 +168,9 @@ KINDS = (
     "mesh, late freeze, good",
     "mesh, late freeze, bad",
     "mesh, late freeze, late abort",
+    "istio, good",
+    "istio, bad",
+    "istio, late abort",
     "pod ratio, good",
     "pod ratio, bad",
     "pod ratio, late abort",

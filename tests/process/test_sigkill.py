@@ -18,13 +18,14 @@ import pytest
 from adapters.embedded.audit import AuditedRequest
 from adapters.embedded.cluster import EmbeddedCluster, run_embedded_cluster
 from adapters.embedded.json_objects import JsonObject
-from adapters.embedded.resources import DEPLOYMENTS, NAMESPACES, PODS, SERVICES
+from adapters.embedded.resources import DEPLOYMENTS, NAMESPACES, PODS, SERVICES, Resource
 from engine.clock import SystemClock
 from engine.model import FINAL_STATES, Approval, Pause, ReleasePlan, State, Step
 from store.sqlite import open_store
 from tests.builders import (
     deployment,
     error_rate,
+    istio_route,
     percent,
     pod_ratio_route,
     release_plan,
@@ -32,15 +33,17 @@ from tests.builders import (
     smi_route,
     target_plan,
 )
+from tests.rollouts.istio_objects import destination_rule, virtual_service
 
-NAMESPACES_OF_STORIES = ("good-mesh", "bad-mesh", "good-ratio", "bad-ratio")
+NAMESPACES_OF_STORIES = ("good-mesh", "bad-mesh", "good-istio", "bad-istio", "good-ratio", "bad-ratio")
+ROUTES = {"mesh": smi_route(), "istio": istio_route(), "ratio": pod_ratio_route()}
 
 
 def plans() -> list[ReleasePlan]:
     """A good and a bad version by each router, with every kind of step that the engine itself can answer."""
     made = []
     for namespace in NAMESPACES_OF_STORIES:
-        route = smi_route() if namespace.endswith("mesh") else pod_ratio_route()
+        route = ROUTES[namespace.partition("-")[2]]
         steps: list[Step] = [percent(34), Pause(0.05), error_rate(runs=1, interval=0.05), percent(67), Approval()]
         plan = target_plan(steps, namespace=namespace, route=route, settle=0.05)
         made.append(release_plan(plan, application=namespace))
@@ -56,10 +59,17 @@ async def cluster() -> AsyncIterator[EmbeddedCluster]:
             embedded.storage.create(NAMESPACES, body)
             embedded.storage.create(SERVICES, service(namespace=namespace), manager="kubectl")
             embedded.storage.create(DEPLOYMENTS, deployment(image="web:1", namespace=namespace), manager="kubectl")
+            for found in (virtual_service(), destination_rule()) if namespace.endswith("istio") else ():
+                placed = {**found, "metadata": {**found["metadata"], "namespace": namespace}}
+                embedded.storage.create(istio_kind(embedded, found["kind"]), placed, manager="kubectl")
         with anyio.fail_after(20):
             while any(available(embedded, namespace) < 3 for namespace in NAMESPACES_OF_STORIES):
                 await anyio.sleep(0.02)
         yield embedded
+
+
+def istio_kind(embedded: EmbeddedCluster, kind: str) -> Resource:
+    return next(one for one in embedded.storage.registry.kinds() if one.kind == kind)
 
 
 def available(embedded: EmbeddedCluster, namespace: str) -> int:
@@ -104,7 +114,7 @@ def _content(request: AuditedRequest) -> str:
 
 
 def picture(embedded: EmbeddedCluster, namespace: str) -> dict[str, JsonObject]:
-    kinds = (DEPLOYMENTS, SERVICES)
+    kinds = (DEPLOYMENTS, SERVICES, *(istio_kind(embedded, kind) for kind in ("VirtualService", "DestinationRule")))
     return {
         f"{one['kind']}/{one['metadata']['name']}": {"spec": one["spec"], "labels": one["metadata"].get("labels")}
         for kind in kinds
@@ -128,7 +138,7 @@ async def states(path: Path) -> dict[str, list[State]]:
 
 
 @pytest.mark.process
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(360)
 async def test_a_daemon_killed_at_every_point_ends_as_one_that_was_never_killed(tmp_path: Path) -> None:
     (tmp_path / "never").mkdir()
     (tmp_path / "always").mkdir()

@@ -11,6 +11,7 @@ from random import Random
 import anyio
 
 from adapters.embedded.cluster import EmbeddedCluster, run_embedded_cluster
+from adapters.embedded.istio_definitions import ISTIO_VERSIONS
 from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.resources import (
     CONFIG_MAPS,
@@ -30,6 +31,7 @@ from adapters.kubernetes.templates import REVISION_ANNOTATION
 from adapters.kubernetes.transport import open_transport
 from adapters.kubernetes.world import KubernetesWorld
 from adapters.routers.active_service import ActiveServiceRouter
+from adapters.routers.istio import IstioRouter
 from adapters.routers.pod_ratio import PodRatioRouter
 from adapters.routers.smi import SmiRouter
 from engine.bus import Bus
@@ -179,15 +181,20 @@ class Stage:
     def splits(self) -> Resource:
         return next(one for one in self.storage.registry if one.kind == "TrafficSplit")
 
+    @property
+    def istio(self) -> list[Resource]:
+        kinds = ("VirtualService", "DestinationRule")
+        return [one for one in self.storage.registry.kinds() if one.kind in kinds]
+
     def picture(self, namespace: str = "shop") -> dict[str, JsonObject]:
         """Everything in the namespace that people and we write, without what only counts versions."""
-        kinds = [DEPLOYMENTS, SERVICES, CONFIG_MAPS, self.splits]
+        kinds = [DEPLOYMENTS, SERVICES, CONFIG_MAPS, self.splits, *self.istio]
         found = {f"{one['kind']}/{one['metadata']['name']}": one for kind in kinds for one in self.storage.list(kind, namespace)}
         return {name: _without_versions(body) for name, body in found.items()}
 
     def ours(self, namespace: str = "shop") -> list[str]:
         """What is in the namespace with our label, annotation or field manager."""
-        kinds = (DEPLOYMENTS, REPLICA_SETS, SERVICES, CONFIG_MAPS, self.splits)
+        kinds = (DEPLOYMENTS, REPLICA_SETS, SERVICES, CONFIG_MAPS, self.splits, *self.istio)
         bodies = [body for kind in kinds for body in self.storage.list(kind, namespace)]
         return [f"{one['kind']}/{one['metadata']['name']}" for one in bodies if "headgate" in str(one["metadata"])]
 
@@ -203,6 +210,7 @@ def _without_versions(body: JsonObject) -> JsonObject:
 ROUTERS = Routers(
     {
         RouterKind.SMI: SmiRouter(),
+        RouterKind.ISTIO: IstioRouter(),
         RouterKind.POD_RATIO: PodRatioRouter(),
         RouterKind.SERVICE: ActiveServiceRouter(),
     }
@@ -210,19 +218,26 @@ ROUTERS = Routers(
 
 
 def _embedded(
-    clock: SystemClock, numbers: Iterator[int], split_versions: Sequence[str]
+    clock: SystemClock, numbers: Iterator[int], split_versions: Sequence[str], istio_versions: Sequence[str]
 ) -> AbstractAsyncContextManager[EmbeddedCluster]:
-    return run_embedded_cluster(clock, lambda: f"uid-{next(numbers)}", split_versions=split_versions)
+    def new_uid() -> str:
+        return f"uid-{next(numbers)}"
+
+    return run_embedded_cluster(clock, new_uid, split_versions=split_versions, istio_versions=istio_versions)
 
 
 @asynccontextmanager
 async def stage(
-    path: Path, *, scope: WatchScope = WatchScope.CLUSTER, split_versions: Sequence[str] = ("v1alpha2", "v1alpha4")
+    path: Path,
+    *,
+    scope: WatchScope = WatchScope.CLUSTER,
+    split_versions: Sequence[str] = ("v1alpha2", "v1alpha4"),
+    istio_versions: Sequence[str] = ISTIO_VERSIONS,
 ) -> AsyncIterator[Stage]:
     """One embedded cluster as account `embedded`, and one daemon's engine on a store under `path`."""
     clock, numbers, journal, bus, names = SystemClock(), count(1), Journal(), Bus(), Names()
     async with AsyncExitStack() as stack:
-        embedded = await stack.enter_async_context(_embedded(clock, numbers, split_versions))
+        embedded = await stack.enter_async_context(_embedded(clock, numbers, split_versions, istio_versions))
         store = await stack.enter_async_context(open_store(path / "headgate.db"))
         transport = await stack.enter_async_context(open_transport(await load_kubeconfig_content(embedded.kubeconfig())))
         cluster = await stack.enter_async_context(

@@ -23,6 +23,8 @@ class TrafficWatch:
         self.violations: list[str] = []
         self.pods_may_fail = False
         """A story in which pods are broken on purpose."""
+        self.for_new_version: set[str] = set()
+        """Services of the user's that nobody calls but a route: while there is no new version they may be without pods."""
         self.events = 0
         storage.subscribe(self._notice)
 
@@ -54,7 +56,8 @@ class TrafficWatch:
         # A backend of a split gets what its weight says, which is looked at there.
         splits = [split for (namespace, _), split in self._splits.items() if namespace == place[0]]
         is_backend = any(backend["service"] == place[1] for split in splits for backend in _backends(split))
-        if event.type is EventType.DELETED or ours or is_backend or not pinned:
+        is_left_out = is_backend or place[1] in self.for_new_version
+        if event.type is EventType.DELETED or ours or is_left_out or not pinned:
             self._pinned.pop(place, None)
             return
         self._pinned[place] = event.object

@@ -14,6 +14,8 @@ from engine.model import (
     Approval,
     ConcurrencyPolicy,
     Freeze,
+    IstioProtocol,
+    IstioRoute,
     Lookback,
     ManifestPlan,
     Mode,
@@ -609,6 +611,67 @@ def test_several_roots_of_one_workload() -> None:
         ("inside", "web"),
         ("outside", "web"),
     ]
+
+
+def istio(block: str) -> tuple[RoutePlan, ...]:
+    return target_of(load(more=f"trafficManagement: [{{istio: [{block}]}}]\n")).routes
+
+
+def test_a_virtual_service_by_default_names() -> None:
+    assert istio("{virtualService: {name: front}, destinationRule: {name: rule}}") == (
+        RoutePlan(
+            name="front",
+            kind=RouterKind.ISTIO,
+            workload="web",
+            istio=IstioRoute("front", destination_rule="rule", canary_subset="canary"),
+        ),
+    )
+
+
+def test_each_list_of_destinations_of_a_virtual_service_is_a_route() -> None:
+    rule = "{name: rule, activeSubsetName: live, canarySubsetName: next}"
+    lists = "httpRouteName: main, tlsRoutes: [{port: 443, sniHosts: [b.io, a.io]}], tcpRoutes: [{port: 5432}]"
+    routes = istio(f"{{virtualService: {{name: front, {lists}}}, destinationRule: {rule}}}")
+
+    assert [route.name for route in routes] == ["front/main", "front/tls/443/a.io/b.io", "front/tcp/5432"]
+    places = [route.istio for route in routes if route.istio is not None]
+    assert {(place.destination_rule, place.active_subset, place.canary_subset) for place in places} == {("rule", "live", "next")}
+    assert [(place.protocol, place.port, place.sni_hosts) for place in places] == [
+        (IstioProtocol.HTTP, 0, ()),
+        (IstioProtocol.TLS, 443, ("a.io", "b.io")),
+        (IstioProtocol.TCP, 5432, ()),
+    ]
+
+
+def test_with_tls_or_tcp_routes_alone_no_http_route_is_edited() -> None:
+    (route,) = istio("{virtualService: {name: front, tcpRoutes: [{port: 1}]}, stableServiceName: now, canaryServiceName: next}")
+
+    assert (route.name, route.stable_service, route.canary_service) == ("front/tcp/1", "now", "next")
+    assert route.istio == IstioRoute("front", IstioProtocol.TCP, port=1)
+
+
+def istio_rule(name: str) -> str:
+    head = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\n"
+    return f"{head}metadata: {{name: {name}}}\nspec: {{host: {name}.quay.svc.cluster.local, subsets: [{{name: live}}]}}"
+
+
+def test_of_several_deployments_the_one_behind_the_service_of_a_rule_is_shifted() -> None:
+    objects = [deployment("web"), deployment("api"), service("front", "api"), istio_rule("front")]
+    block = "{virtualService: {name: ways}, destinationRule: {name: front}}"
+    routes = target_of(load(manifests=objects, more=f"trafficManagement: [{{istio: [{block}]}}]\n")).routes
+
+    assert [(route.name, route.kind, route.workload) for route in routes] == [
+        ("ways", RouterKind.ISTIO, "api"),
+        ("web", RouterKind.POD_RATIO, "web"),
+    ]
+
+
+def test_which_of_several_deployments_is_meant_has_to_be_told() -> None:
+    block = "{virtualService: {name: ways}, destinationRule: {name: front}}"
+    loaded = load(manifests=[deployment("web"), deployment("api")], more=f"trafficManagement: [{{istio: [{block}]}}]\n")
+
+    (error,) = loaded.problems.errors
+    assert error.message.startswith('which of the Deployments "web" and "api" stands behind the VirtualService "ways"')
 
 
 # --- as a whole -------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 # error: 12:31: setWeight.weight is 101; expected ...         line and column in this file
 # warning: manifests/words.yaml:11:17: off is read as ...     line and column in another
-# notice: 14:5: istio: accepted, ... [blocks]                 whether it keeps the file from being run
+# notice: 6:15: enqueueOne: accepted, ... [blocks]             whether it keeps the file from being run
 """
 
 from __future__ import annotations

@@ -95,9 +95,13 @@ def test_our_additions_are_marked() -> None:
         "DeploymentConfig.freeze",
         "DeploymentConfig.settle",
         "DeploymentConfig.snapshotConfig",
+        "Istio.canaryServiceName",
+        "Istio.stableServiceName",
         "PauseStep.approvalReminder",
         "QueryDefinition.noDataPolicy",
         "Smi.stableServiceName",
+        "VirtualService.tcpRoutes",
+        "VirtualService.tlsRoutes",
         "WebhookDefinition.timeout",
     }
 
@@ -108,7 +112,6 @@ def test_what_is_not_yet_carried_out_is_marked() -> None:
     assert marked == {
         "BlueGreenCondition.exposeServices",
         "CanaryStep.exposeServices",
-        "TrafficManagement.istio",
         "WebhookDefinition.agentIdentifier",
         "WebhookDefinition.networkMode",
     }

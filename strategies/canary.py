@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from engine.gates import all_ids, step_of
 from engine.model import (
     FULL_WEIGHT,
     STEP_STATES,
@@ -32,6 +33,7 @@ from engine.model import (
     RolloutSpec,
     RoutePlan,
     RouterKind,
+    RunJob,
     Settle,
     SetWeight,
     Snapshot,
@@ -344,6 +346,7 @@ def _finalise(stand: _Stand) -> Iterator[Operation]:
     for workload in stand.canaried():
         if stand.is_autoscaled(workload) and stand.route_of(workload).kind is RouterKind.POD_RATIO:
             yield Act(f"restore-autoscaler:{workload.name}", ActionKind.RESTORE_AUTOSCALER, {"workload": workload.name})
+    yield from _remove_jobs(stand, "remove-jobs")
     yield from _remove_routes(stand)
     for workload in stand.canaried():
         yield Act(f"apply-workload:{workload.name}", ActionKind.APPLY_WORKLOAD, {"workload": workload.name})
@@ -454,6 +457,7 @@ def _grow_stable(stand: _Stand, workload: WorkloadPlan) -> Iterator[Operation]:
 
 def _restore(stand: _Stand) -> Iterator[Operation]:
     """Everything as it was found, in the opposite order of its making: pods before the split, the split before its Services."""
+    yield from _remove_jobs(stand, "remove-jobs-again")
     if any(stand.has_begun(f"set-weight:{route.name}:{w}") for route in stand.routes() for w in _weights(stand)):
         yield Settle("settle before the new version goes", stand.plan.settle_seconds)
     for route in stand.routes():
@@ -506,6 +510,13 @@ def _remove_routes(stand: _Stand) -> Iterator[Operation]:
             yield from _remove_canary_service(stand, route)
         if stand.has_begun(f"ensure-stable-service:{route.name}"):
             yield Act(f"remove-stable-service:{route.name}", ActionKind.REMOVE_STABLE_SERVICE, args)
+
+
+def _remove_jobs(stand: _Stand, name: str) -> Iterator[Operation]:
+    """Tests that have ended are kept until here, so that a repeat after a crash finds them, and one that was skipped goes on in
+    the cluster. Conditions beside the lane are not among what has begun, so the plan decides whether there may be any."""
+    if any(isinstance(step_of(stand.plan, gate), RunJob) for gate in all_ids(stand.plan)):
+        yield Act(name, ActionKind.REMOVE_JOBS)
 
 
 def _remove_canary_service(stand: _Stand, route: RoutePlan) -> Iterator[Operation]:

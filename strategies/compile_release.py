@@ -10,10 +10,11 @@ from strategies.compile_steps import queries_of, webhook_of
 from strategies.compile_target import compile_target
 from strategies.deploy_reader import LoadedFile
 from strategies.deployfile_models import DeployFile, WebhookDefinition
+from strategies.job_manifests import unknown_in_job
 from strategies.problems import Problem, Problems
-from strategies.step_models import AnalysisStep, BackgroundAnalysis, Condition
+from strategies.step_models import AnalysisStep, BackgroundAnalysis, BlueGreenCondition, Condition
 from strategies.suggestions import quote, suggest
-from strategies.template_checks import IN_QUERIES, IN_WEBHOOKS, find_unknown
+from strategies.template_checks import IN_JOBS, IN_QUERIES, IN_WEBHOOKS, find_unknown, previews_of
 
 
 def compile_release(
@@ -63,7 +64,7 @@ def _compile(
     loaded: LoadedFile, document: DeployFile, name: str, selected: Sequence[str], variables: dict[str, str]
 ) -> TargetPlan:
     depends_on = _remaining_dependencies(document, name, set(selected))
-    return compile_target(document, name, loaded.objects, context=variables, depends_on=depends_on)
+    return compile_target(document, name, loaded.objects, context=variables, depends_on=depends_on, jobs=loaded.jobs)
 
 
 def _remaining_dependencies(document: DeployFile, name: str, selected: set[str]) -> tuple[str, ...]:
@@ -113,9 +114,9 @@ def _unknown_variables(
     loaded: LoadedFile, document: DeployFile, selected: Sequence[str], variables: Mapping[str, str]
 ) -> Iterator[Problem]:
     """Variables in the templates of the strategies to be run that nobody gives a value: the rollout would end there."""
-    for place, step in _used_conditions(document, selected):
+    for place, step, exposed in _used_conditions(document, selected):
         before = place[-2] == "beforeDeployment"
-        for sentence in _unknown_in(document, step, variables, before=before):
+        for sentence in _unknown_in(loaded, document, step, variables, exposed, before=before):
             yield Problem(loaded.name, *loaded.mark_of(place), f"this step uses a template in which {sentence}")
     for place, watched in _used_backgrounds(document, selected):
         for sentence in _unknown_in_queries(document, watched, variables, IN_QUERIES):
@@ -125,28 +126,41 @@ def _unknown_variables(
 _Path: TypeAlias = tuple[str | int, ...]
 
 
-def _used_conditions(document: DeployFile, selected: Sequence[str]) -> Iterator[tuple[_Path, Condition]]:
-    """Every step and condition that this run may come to, with its place in the file."""
+def _used_conditions(
+    document: DeployFile, selected: Sequence[str]
+) -> Iterator[tuple[_Path, Condition, tuple[str, ...]]]:
+    """Every step and condition that this run may come to, with its place in the file and the variables that hold the
+    addresses of the Services which what comes before it has exposed."""
+    exposed_by: dict[str, tuple[str, ...]] = {}
     for name in _used_strategies(document, selected):
-        definition = (document.strategies or {})[name]
-        lists: list[tuple[str, str, Sequence[Condition]]] = []
-        if definition.canary is not None:
-            lists.append(("canary", "steps", definition.canary.steps))
-        if definition.blue_green is not None:
-            lists.append(("blueGreen", "redirectTrafficAfter", definition.blue_green.redirect_traffic_after or ()))
-            lists.append(("blueGreen", "shutDownOldVersionAfter", definition.blue_green.shut_down_old_version_after or ()))
-        for kind, field, steps in lists:
-            yield from ((("strategies", name, kind, field, index), step) for index, step in enumerate(steps))
+        exposed: tuple[str, ...] = ()
+        for place, steps in _lists_of(document, name):
+            in_turn, until_now = place[-1] == "steps", exposed
+            for index, step in enumerate(steps):
+                yield (*place, index), step, exposed if in_turn else until_now
+                if isinstance(step, BlueGreenCondition) and step.expose_services is not None:
+                    exposed = (*exposed, *previews_of(step.expose_services.services))
+        exposed_by[name] = exposed
     for name in selected:
         constraints = document.targets[name].constraints
         if constraints is None:
             continue
-        for field, conditions in (
-            ("beforeDeployment", constraints.before_deployment),
-            ("afterDeployment", constraints.after_deployment),
+        for field, conditions, known in (
+            ("beforeDeployment", constraints.before_deployment, ()),
+            ("afterDeployment", constraints.after_deployment, exposed_by.get(document.targets[name].strategy or "", ())),
         ):
             place = ("targets", name, "constraints", field)
-            yield from (((*place, index), one) for index, one in enumerate(conditions or ()))
+            yield from (((*place, index), one, known) for index, one in enumerate(conditions or ()))
+
+
+def _lists_of(document: DeployFile, strategy: str) -> Iterator[tuple[_Path, Sequence[Condition]]]:
+    """A strategy's steps, one after the other, or its lists of conditions, each of which are met at the same time."""
+    definition = (document.strategies or {})[strategy]
+    if definition.canary is not None:
+        yield ("strategies", strategy, "canary", "steps"), definition.canary.steps
+    if (switch := definition.blue_green) is not None:
+        yield ("strategies", strategy, "blueGreen", "redirectTrafficAfter"), switch.redirect_traffic_after or ()
+        yield ("strategies", strategy, "blueGreen", "shutDownOldVersionAfter"), switch.shut_down_old_version_after or ()
 
 
 def _used_backgrounds(document: DeployFile, selected: Sequence[str]) -> Iterator[tuple[_Path, BackgroundAnalysis]]:
@@ -163,14 +177,25 @@ def _used_strategies(document: DeployFile, selected: Sequence[str]) -> list[str]
     return [name for name in names if name in (document.strategies or {})]
 
 
-def _unknown_in(document: DeployFile, step: Condition, variables: Mapping[str, str], *, before: bool) -> Iterator[str]:
+def _unknown_in(
+    loaded: LoadedFile,
+    document: DeployFile,
+    step: Condition,
+    variables: Mapping[str, str],
+    exposed: tuple[str, ...],
+    *,
+    before: bool,
+) -> Iterator[str]:
     """Before a deployment there is no ReplicaSet of the new version that could have a name."""
     if step.analysis is not None:
-        yield from _unknown_in_queries(document, step.analysis, variables, _known(IN_QUERIES, before))
+        yield from _unknown_in_queries(document, step.analysis, variables, [*_known(IN_QUERIES, before), *exposed])
     elif step.run_webhook is not None:
         context = {*variables, *(step.run_webhook.context or {})}
         for template in _templates(webhook_of(document, step.run_webhook)):
-            yield from find_unknown(template, _known(IN_WEBHOOKS, before), context)
+            yield from find_unknown(template, [*_known(IN_WEBHOOKS, before), *exposed], context)
+    elif step.run_job is not None:
+        context = {*variables, *(step.run_job.context or {})}
+        yield from unknown_in_job(loaded.jobs.of(step.run_job), [*_known(IN_JOBS, before), *exposed], context)
 
 
 def _unknown_in_queries(

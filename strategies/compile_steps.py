@@ -15,6 +15,8 @@ from engine.model import (
     NoDataPolicy,
     Pause,
     Query,
+    RunCommand,
+    RunJob,
     SetWeight,
     Step,
     Webhook,
@@ -23,6 +25,7 @@ from engine.model import (
 from strategies.deployfile_models import DeployFile, QueryDefinition, WebhookDefinition
 from strategies.durations import to_seconds
 from strategies.field_types import Duration
+from strategies.job_manifests import JobManifests
 from strategies.step_models import (
     AnalysisStep,
     BackgroundAnalysis,
@@ -36,19 +39,22 @@ from strategies.step_models import (
 
 CALLBACK_SECONDS = 86_400.0
 """How long CD-as-a-Service waited for a webhook's verdict."""
+TEST_SECONDS = 3_600.0
 NO_DATA_SECONDS = 600.0
 EXPOSE_SECONDS = 300.0
 """How long a preview address lived in CD-as-a-Service."""
 
 
-def compile_steps(document: DeployFile, steps: Iterable[CanaryStep]) -> tuple[Step, ...]:
+def compile_steps(document: DeployFile, steps: Iterable[CanaryStep], jobs: JobManifests) -> tuple[Step, ...]:
     """The engine's steps. The final move to 100 % is not among them: the engine makes it by itself."""
-    return tuple(step for written in steps if (step := _compile_step(document, written)) is not None)
+    return tuple(step for written in steps if (step := _compile_step(document, written, jobs)) is not None)
 
 
-def compile_conditions(document: DeployFile, conditions: Iterable[Condition] | None) -> tuple[GateStep, ...]:
+def compile_conditions(
+    document: DeployFile, conditions: Iterable[Condition] | None, jobs: JobManifests
+) -> tuple[GateStep, ...]:
     """What is waited for before, between or after the moves of traffic."""
-    return tuple(gate for one in conditions or () if (gate := _compile_condition(document, one)) is not None)
+    return tuple(gate for one in conditions or () if (gate := _compile_condition(document, one, jobs)) is not None)
 
 
 def compile_background(document: DeployFile, watched: Iterable[BackgroundAnalysis] | None) -> tuple[Analysis, ...]:
@@ -69,19 +75,23 @@ def webhook_of(document: DeployFile, step: RunWebhookStep) -> WebhookDefinition:
     return next(webhook for webhook in document.webhooks or [] if webhook.name == step.name)
 
 
-def _compile_step(document: DeployFile, step: CanaryStep) -> Step | None:
+def _compile_step(document: DeployFile, step: CanaryStep, jobs: JobManifests) -> Step | None:
     if step.set_weight is not None:
         return SetWeight(step.set_weight.weight)
-    return _compile_condition(document, step)
+    return _compile_condition(document, step, jobs)
 
 
-def _compile_condition(document: DeployFile, step: Condition) -> GateStep | None:
+def _compile_condition(document: DeployFile, step: Condition, jobs: JobManifests) -> GateStep | None:
     if step.pause is not None:
         return _compile_pause(step.pause)
     if step.analysis is not None:
         return _compile_analysis(document, step.analysis)
     if step.run_webhook is not None:
         return _compile_webhook(document, step.run_webhook)
+    if (job := step.run_job) is not None:
+        return RunJob(job.name, jobs.of(job), seconds_of(job.timeout, TEST_SECONDS), dict(job.context or {}))
+    if (command := step.run_command) is not None:
+        return RunCommand(command.name, seconds_of(command.timeout, TEST_SECONDS), dict(command.context or {}))
     if isinstance(step, BlueGreenCondition) and step.expose_services is not None:
         return _compile_expose(step.expose_services)
     return None
@@ -156,4 +166,5 @@ def _compile_webhook(document: DeployFile, step: RunWebhookStep) -> Webhook:
         callback=not webhook.disable_callback,
         context=dict(step.context or {}),
         timeout_seconds=seconds_of(webhook.timeout, CALLBACK_SECONDS),
+        signing_secret=webhook.signing_secret or "",
     )

@@ -24,6 +24,7 @@ from strategies.config_snapshots import snapshot_config
 from strategies.deployfile_models import DeployFile, Smi
 from strategies.istio_matching import find_istio_workload
 from strategies.istio_routes import compile_istio_routes
+from strategies.job_manifests import JobManifests
 from strategies.kubernetes_kinds import DAEMON_SET, DEPLOYMENT, JOB, STATEFUL_SET, rank
 from strategies.manifest_checks import deployment_facts, deployments_of, service_facts
 from strategies.manifest_objects import ManifestObject
@@ -43,6 +44,7 @@ def compile_target(
     *,
     context: dict[str, str],
     depends_on: tuple[str, ...],
+    jobs: JobManifests,
 ) -> TargetPlan:
     """`objects` are all of the file's; those for other targets are left out. The file has been checked and has no
     errors."""
@@ -62,28 +64,28 @@ def compile_target(
         workloads=workloads,
         manifests=manifests,
         routes=_compile_routes(document, name, chosen),
-        steps=_steps_of(document, target.strategy) if workloads else (),
+        steps=_steps_of(document, target.strategy, jobs) if workloads else (),
         depends_on=depends_on,
         ready_timeout_seconds=seconds_of(config.timeout if config is not None else None, READY_SECONDS),
         settle_seconds=seconds_of(config.settle if config is not None else None, SETTLE_SECONDS),
         context=context,
         freeze=Freeze(config.freeze) if config is not None and config.freeze is not None else Freeze.FROM_START,
-        before=compile_conditions(document, constraints.before_deployment if constraints is not None else None),
-        after=compile_conditions(document, constraints.after_deployment if constraints is not None else None),
+        before=compile_conditions(document, constraints.before_deployment if constraints is not None else None, jobs),
+        after=compile_conditions(document, constraints.after_deployment if constraints is not None else None, jobs),
         on_failure=OnFailure(constraints.on_failure) if constraints is not None else OnFailure.LEAVE,
         background=_background_of(document, target.strategy) if workloads else (),
     )
 
 
-def _steps_of(document: DeployFile, strategy: str | None) -> tuple[Step, ...]:
+def _steps_of(document: DeployFile, strategy: str | None, jobs: JobManifests) -> tuple[Step, ...]:
     definition = (document.strategies or {}).get(strategy or "")
     if definition is None:
         return ()
     if definition.canary is not None:
-        return compile_steps(document, definition.canary.steps)
+        return compile_steps(document, definition.canary.steps, jobs)
     switch = definition.blue_green
     before, after = (switch.redirect_traffic_after, switch.shut_down_old_version_after) if switch is not None else (None, None)
-    return compile_switch(compile_conditions(document, before), compile_conditions(document, after))
+    return compile_switch(compile_conditions(document, before, jobs), compile_conditions(document, after, jobs))
 
 
 def _background_of(document: DeployFile, strategy: str | None) -> tuple[Analysis, ...]:

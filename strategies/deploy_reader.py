@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from strategies.deployfile_models import DeployFile
+from strategies.job_manifests import JobManifests, read_jobs
 from strategies.manifest_checks import check_manifests
 from strategies.manifest_objects import ManifestObject, read_objects
 from strategies.manifest_sources import (
@@ -23,7 +24,7 @@ from strategies.manifest_sources import (
     is_address,
     refuse_to_fetch,
 )
-from strategies.notices import find_notices, find_old_ways
+from strategies.notices import find_old_ways
 from strategies.places import Place
 from strategies.problems import MOST, FileReport, Problem, Problems, Report, TooManyErrors
 from strategies.reference_checks import check_references
@@ -52,6 +53,8 @@ class LoadedFile:
     """None when the file does not fit the schema."""
     objects: tuple[ManifestObject, ...]
     problems: Problems
+    jobs: JobManifests = field(default_factory=JobManifests)
+    """The Jobs of `runJob` steps."""
     root: Place | None = field(default=None, repr=False, compare=False)
     """The deploy file as a tree that knows its places; None when it is not YAML."""
 
@@ -118,7 +121,7 @@ def _load(content: str | bytes, name: str, find: Find) -> LoadedFile:
         rest = (Problem(name, 1, 1, f"there are more errors than these {MOST}; correct them first"),)
     found = report.finish(name)
     problems = Problems(found.errors + rest, found.warnings, found.notices)
-    return LoadedFile(name, text, reading.sources, reading.document, tuple(reading.objects), problems, reading.root)
+    return LoadedFile(name, text, reading.sources, reading.document, tuple(reading.objects), problems, reading.jobs, reading.root)
 
 
 class _Reading:
@@ -130,6 +133,7 @@ class _Reading:
         self._find = find
         self.sources: dict[str, tuple[SourceText, ...]] = {}
         self.objects: list[ManifestObject] = []
+        self.jobs = JobManifests()
         self.document: DeployFile | None = None
         self.root: Place | None = None
 
@@ -145,9 +149,9 @@ class _Reading:
         for check in (check_steps, check_settings, check_references, check_traffic, check_templates):
             check(root, self._say)
         find_old_ways(root, self._say)
-        find_notices(root, self._say)
         self._read_manifests(root)
         check_manifests(root, self.objects, self._say)
+        self.jobs = read_jobs(root, self._read_job, self._say)
 
     def _compose(self) -> Place | None:
         composed = compose(self._text, dialect=Dialect.DEPLOY_FILE, limits=LIMITS, single=True)
@@ -199,20 +203,31 @@ class _Reading:
                 self.objects.extend(read_objects(inline.text, self._report_inline(inline), targets))
 
     def _read_path(self, place: Place, path: str, targets: frozenset[str]) -> None:
+        for file in self._files_of(place, path):
+            self.objects.extend(read_objects(file.text, FileReport(self._say.report, file.name), targets))
+
+    def _files_of(self, place: Place, path: str) -> tuple[SourceText, ...]:
         if is_address(path) and path.strip().lower().startswith("http://"):
             self._say.warn(place.mark, "what comes over http can be changed on its way; write https://")
         try:
             found = self._find(path)
         except Unreadable as error:
             self._say.error(place.mark, str(error))
-            return
+            return ()
         if found.warning:
             self._say.warn(place.mark, found.warning)
         for fault in found.faults:
             self._say.report.error(fault)
         self.sources[path] = found.files
-        for file in found.files:
-            self.objects.extend(read_objects(file.text, FileReport(self._say.report, file.name), targets))
+        return found.files
+
+    def _read_job(self, source: Place) -> list[ManifestObject]:
+        """The objects of a `runJob` step's `path` or `inline`."""
+        text = source.text or ""
+        if source.path[-1] == "inline":
+            return read_objects(text, self._report_inline(source), frozenset())
+        files = self._files_of(source, text)
+        return [one for file in files for one in read_objects(file.text, FileReport(self._say.report, file.name), frozenset())]
 
     def _report_inline(self, place: Place) -> FileReport:
         """Places in a `|` block are places of the deploy file, further down and further right; in other text they

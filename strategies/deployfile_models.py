@@ -37,11 +37,8 @@ from strategies.field_types import (
     Text,
     UrlTemplate,
     deprecated,
-    later,
 )
 from strategies.step_models import Condition, StrategyDefinition
-
-AGENT_LATER = "The address is called directly."
 
 
 class IfDeploymentInProgress(DeployModel):
@@ -252,13 +249,12 @@ class WebhookDefinition(DeployModel):
     )
     network_mode: NetworkModeWord = Field(
         default=NetworkMode.DIRECT,
-        description="`direct`, or `remoteNetworkAgent` for a call through the agent of a cluster.",
-        json_schema_extra=later(AGENT_LATER),
+        description="`direct`, or `remoteNetworkAgent`, which CD-as-a-Service used for a call through the agent of a cluster. "
+        "Headgate has no agents: both mean that the daemon calls the address.",
     )
     agent_identifier: Name | None = Field(
         default=None,
-        description="Only with `remoteNetworkAgent`: the agent. Without it, the agent of the target's account.",
-        json_schema_extra=later(AGENT_LATER),
+        description="Only with `remoteNetworkAgent`: the agent that CD-as-a-Service used. It means nothing here.",
     )
     headers: list[Header] | None = Field(default=None, description="Headers of the request.")
     body_template: BodyTemplate | None = Field(default=None, description="The body of the request.")
@@ -267,6 +263,13 @@ class WebhookDefinition(DeployModel):
     )
     disable_callback: bool = Field(
         default=False, description="`true` goes on as soon as the call was answered, without waiting for a verdict."
+    )
+    signing_secret: Name | None = Field(
+        default=None,
+        description="The name of one of the daemon's `secrets`. With it the request has a header `X-Headgate-Signature`, by "
+        "which the called side knows that it comes from Headgate and is fresh (docs/tests-and-webhooks.md).",
+        examples=["hook-key"],
+        json_schema_extra=ADDITION,
     )
     timeout: Duration | None = Field(
         default=None, description="How long to wait for the verdict. Without it, 24 hours.", json_schema_extra=ADDITION

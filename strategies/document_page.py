@@ -49,8 +49,9 @@ Marks in the tables:
 - `{{armory.name}}` and `{{context.name}}` are variables of queries and webhooks. Those of `armory` are
   `applicationName`, `deploymentId`, `environmentName` (the target), `replicaSetName` (the new version), `accountName`
   and `namespace`; in queries also `startTimeIso8601`, `startTimeEpochSeconds`, `startTimeEpochMillis`, the same three
-  of `endTime`, `intervalSeconds`, `intervalMillis` and `promQlStepInterval`; in webhooks also `callbackUri`. A variable
-  that nobody gives a value keeps the file from being run.
+  of `endTime`, `intervalSeconds`, `intervalMillis` and `promQlStepInterval`; in webhooks also `callbackUri`, and after an
+  `exposeServices` step `preview.<service>`. The texts of the Job of a `runJob` step may hold them too. A variable that nobody
+  gives a value keeps the file from being run.
 
 Some mistakes that the documentation of CD-as-a-Service taught are read as they were meant, with a warning:
 `setWeight: 10`, `unit` and `units` exchanged, `approvalDuration`, `requiresRoles` inside of `approvalExpiration` or

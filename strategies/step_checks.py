@@ -12,9 +12,9 @@ from strategies.problems import FileReport
 from strategies.suggestions import listed, quote, suggest
 from strategies.weights import WeightError, to_basis_points, to_percent
 
-CANARY_STEPS = ("setWeight", "pause", "analysis", "runWebhook", "exposeServices")
-CONDITIONS = ("pause", "analysis", "runWebhook")
+CONDITIONS = ("pause", "analysis", "runWebhook", "runJob", "runCommand")
 BLUE_GREEN_CONDITIONS = (*CONDITIONS, "exposeServices")
+CANARY_STEPS = ("setWeight", *BLUE_GREEN_CONDITIONS)
 MINUTE = 60
 DAY = 86_400
 
@@ -27,6 +27,9 @@ def check_steps(root: Place, say: FileReport) -> None:
             _check_pause(pause, say)
         if (ttl := step.at("exposeServices", "ttl")) is not None:
             check_duration(ttl, say, least=MINUTE, most=DAY)
+        for test in ("runJob", "runCommand"):
+            if (timeout := step.at(test, "timeout")) is not None:
+                check_duration(timeout, say, least=1)
     for analysis in all_analyses(root):
         _check_length(analysis, "interval", "units", say)
         if (budget := analysis.get("noDataBudget")) is not None:

@@ -22,14 +22,12 @@ from strategies.field_types import (
     RollMode,
     RollModeWord,
     ServiceName,
+    Text,
     UnitWord,
     Weight,
     WholeAmount,
     deprecated,
-    later,
 )
-
-EXPOSE_LATER = "No preview address is created; a file with this step is not run."
 
 _ONE_KEY: dict[str, Any] = {"minProperties": 1, "maxProperties": 1}
 
@@ -171,8 +169,43 @@ class RunWebhookStep(DeployModel):
     )
 
 
+class RunJobStep(DeployModel):
+    """Runs a test as a Kubernetes Job in the target's namespace; it passes when the Job completes. What its pods print is kept
+    in the journal, and the Job is removed again. Exactly one of `path` and `inline`."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["path"]}, {"required": ["inline"]}]})
+
+    name: Name = Field(description="What the test is called, for people.", examples=["smoke"])
+    path: Text | None = Field(
+        default=None,
+        description="A YAML file with the Job (batch/v1), looked for, or fetched, as `manifests[].path` is.",
+        examples=["tests/smoke-job.yaml"],
+    )
+    inline: Text | None = Field(default=None, description="The Job itself, as a block of text.")
+    timeout: Duration | None = Field(default=None, description="How long it may take; 1 second or more. Without it, an hour.")
+    context: Context | None = Field(
+        default=None,
+        description="Variables of this test, written `{{context.name}}` in texts of the Job.",
+        examples=[{"suite": "smoke"}],
+    )
+
+
+class RunCommandStep(DeployModel):
+    """Runs a program on the management host as a test; it passes when the program ends with 0. Which programs there are is
+    said by `commands` in the daemon's settings; a deploy file cannot bring one."""
+
+    name: Name = Field(description="The name of one of the `commands` in the daemon's settings.", examples=["smoke"])
+    timeout: Duration | None = Field(default=None, description="How long it may take; 1 second or more. Without it, an hour.")
+    context: Context | None = Field(
+        default=None,
+        description="Variables of this test; the program finds them in its environment as `HEADGATE_CONTEXT_<NAME>`.",
+        examples=[{"suite": "smoke"}],
+    )
+
+
 class ExposeServicesStep(DeployModel):
-    """Gives Services a temporary preview address."""
+    """Gives Services a temporary preview address: `{{armory.preview.<service>}}` in the webhooks, queries and Jobs of later
+    steps. It leads through the API server to that one Service, and needs `publicUrl` in the daemon's settings."""
 
     services: list[ServiceName] = Field(
         min_length=1, description="The Services to expose, each with one HTTP port.", examples=[["web-canary"]]
@@ -187,6 +220,12 @@ class _PauseOrWebhook(DeployModel):
 
     pause: PauseStep | None = Field(default=None, description="Wait for a time or for a person.")
     run_webhook: RunWebhookStep | None = Field(default=None, description="Call a webhook and wait for its verdict.")
+    run_job: RunJobStep | None = Field(
+        default=None, description="Run a Job in the cluster and wait for its end.", json_schema_extra=ADDITION
+    )
+    run_command: RunCommandStep | None = Field(
+        default=None, description="Run a program on the management host and wait for its end.", json_schema_extra=ADDITION
+    )
 
 
 class Condition(_PauseOrWebhook):
@@ -199,7 +238,7 @@ class BlueGreenCondition(Condition):
     """One condition of a blue/green strategy: exactly one of these keys."""
 
     expose_services: ExposeServicesStep | None = Field(
-        default=None, description="Give Services a preview address.", json_schema_extra=later(EXPOSE_LATER)
+        default=None, description="Give Services a preview address."
     )
 
 

@@ -4,10 +4,11 @@ rollout."""
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from strategies.places import Place
 from strategies.problems import FileReport
+from strategies.step_checks import all_steps
 from strategies.suggestions import nearest
 
 _VARIABLE = re.compile(r"\{\{\{?\s*(?P<scope>\w+)\.?(?P<name>[\w.\-]*)\s*\}\}\}?")
@@ -33,16 +34,23 @@ IN_QUERIES = (
     "promQlStepInterval",
 )
 IN_WEBHOOKS = (*_EVERYWHERE, "callbackUri")
+IN_JOBS = _EVERYWHERE
 
 
 def check_templates(root: Place, say: FileReport) -> None:
     """Warns only, because nothing may use the query or the webhook; `strategies.compile_release` refuses what is
     used."""
+    exposed = previews_of(item.text or "" for step, _ in all_steps(root) for item in step.items("exposeServices", "services"))
     for query in root.items("analysis", "queries"):
-        _check(query.get("queryTemplate"), IN_QUERIES, say)
+        _check(query.get("queryTemplate"), (*IN_QUERIES, *exposed), say)
     for webhook in root.items("webhooks"):
         for template in _webhook_templates(webhook):
-            _check(template, IN_WEBHOOKS, say)
+            _check(template, (*IN_WEBHOOKS, *exposed), say)
+
+
+def previews_of(services: Iterable[str]) -> tuple[str, ...]:
+    """The variables that hold the addresses of Services, once an `exposeServices` step has given them one."""
+    return tuple(dict.fromkeys(f"preview.{service}" for service in services))
 
 
 def _webhook_templates(webhook: Place) -> Iterator[Place | None]:
@@ -52,14 +60,18 @@ def _webhook_templates(webhook: Place) -> Iterator[Place | None]:
         yield header.get("value")
 
 
+def variables_of(template: str) -> Iterator[tuple[str, str]]:
+    """The scope and the name of each variable, in order."""
+    return ((match["scope"], match["name"]) for match in _VARIABLE.finditer(template))
+
+
 def find_unknown(template: str, armory: Sequence[str], context: Collection[str] | None = None) -> Iterator[str]:
     """What is wrong with the variables of a template, each in a sentence. Variables of `secrets` are known to the
     daemon only.
 
     Without `context` its variables are not looked at: the command line may still add some.
     """
-    for match in dict.fromkeys((match["scope"], match["name"]) for match in _VARIABLE.finditer(template)):
-        scope, name = match
+    for scope, name in dict.fromkeys(variables_of(template)):
         whole = f"{{{{{scope}.{name}}}}}" if name else f"{{{{{scope}}}}}"
         if scope == "armory" and name not in armory:
             yield f"{whole} is not a variable that is provided here; {_advise(name, armory)}"

@@ -51,8 +51,9 @@ def _put_step_right(step: Place, warn: Warn) -> None:
     if (analysis := step.get("analysis")) is not None:
         _rename(analysis, "unit", "units", warn)
         _put_context_right(analysis, warn)
-    if (webhook := step.get("runWebhook")) is not None:
-        _put_context_right(webhook, warn)
+    for called in ("runWebhook", "runJob", "runCommand"):
+        if (place := step.get(called)) is not None:
+            _put_context_right(place, warn)
     _rename(step.at("exposeServices", "ttl"), "units", "unit", warn)
 
 

@@ -13,6 +13,7 @@ from engine.model import (
     Analysis,
     Approval,
     ConcurrencyPolicy,
+    Expose,
     Freeze,
     IstioProtocol,
     IstioRoute,
@@ -27,6 +28,8 @@ from engine.model import (
     ReleasePlan,
     RoutePlan,
     RouterKind,
+    RunCommand,
+    RunJob,
     SetWeight,
     TargetPlan,
     Webhook,
@@ -693,3 +696,68 @@ def test_a_file_with_errors_is_not_compiled() -> None:
     loaded = load(steps="[{setWeight: {weight: 101}}]")
 
     assert compile_release(loaded) is loaded.problems
+
+
+# --- tests ------------------------------------------------------------------------------------------------------------
+
+JOB = """{apiVersion: batch/v1, kind: Job, metadata: {name: smoke}, spec: {template: {spec: {restartPolicy: Never, containers:
+ [{name: test, image: "tests:1", args: ["ARG"]}]}}}}"""
+
+
+def job(argument: str = "{{context.suite}}") -> str:
+    return json.dumps(JOB.replace("ARG", argument))
+
+
+def test_tests_bring_their_job_or_name_a_command() -> None:
+    steps = (
+        f"[{{exposeServices: {{services: [web], ttl: {{duration: 1, unit: hours}}}}}},"
+        f"{{runJob: {{name: smoke, inline: {job()}, context: {{suite: full}}, timeout: {{duration: 5, unit: minutes}}}}}},"
+        '{runCommand: {name: soak, context: {users: "40"}}}]'
+    )
+    expose, run_job, run_command = target_of(load(steps=steps)).steps
+    assert expose == Expose(("web",), 3600.0)
+    assert isinstance(run_job, RunJob)
+    assert (run_job.name, run_job.timeout_seconds, run_job.context) == ("smoke", 300.0, {"suite": "full"})
+    assert json.loads(run_job.manifest)["spec"]["template"]["spec"]["containers"][0]["args"] == ["{{context.suite}}"]
+    assert run_command == RunCommand("soak", 3600.0, {"users": "40"})
+
+
+def test_a_jobs_file_travels_with_the_deploy_file() -> None:
+    texts = {"all.yaml": deployment("web"), "job.yaml": JOB.replace("ARG", "")}
+    text = (
+        "application: harbour\ntargets:\n  prod: {account: west, namespace: quay, strategy: gentle}\n"
+        "manifests: [{path: all.yaml}]\nstrategies:\n  gentle: {canary: {steps: [{runJob: {name: a, path: job.yaml}}]}}\n"
+    )
+    loaded = parse_deploy_text(text, "deploy.yaml", lambda path: [SourceText(path, texts[path])])
+    assert set(loaded.sources) == {"all.yaml", "job.yaml"}
+    again = parse_deploy_text(text, "deploy.yaml", loaded.sources.__getitem__)
+    assert plan_of(again) == plan_of(loaded)
+
+
+@pytest.mark.parametrize(
+    ("argument", "sentence"),
+    [
+        ("{{context.nothing}}", '{{context.nothing}} has no value; add it to "context"'),
+        ("{{armory.callbackUri}}", "{{armory.callbackUri}} is not a variable that is provided here"),
+        ("{{armory.preview.wev}}", "did you mean {{armory.preview.web}}?"),
+    ],
+)
+def test_a_variable_of_a_job_that_has_no_value_keeps_the_file_from_being_run(argument: str, sentence: str) -> None:
+    loaded = load(steps=f"[{{exposeServices: {{services: [web]}}}}, {{runJob: {{name: smoke, inline: {job(argument)}}}}}]")
+    plan = compile_release(loaded)
+    assert isinstance(plan, Problems)
+    assert [sentence in error.message for error in plan.errors] == [True]
+
+
+def test_a_preview_is_there_after_its_step_and_not_before() -> None:
+    preview = job("{{armory.preview.web}}")
+    test, expose = f"{{runJob: {{name: smoke, inline: {preview}}}}}", "{exposeServices: {services: [web]}}"
+    assert isinstance(compile_release(load(steps=f"[{test}, {expose}]")), Problems)
+    assert isinstance(compile_release(load(steps=f"[{expose}, {test}]")), ReleasePlan)
+
+
+def test_a_signing_secret_goes_with_its_webhook() -> None:
+    more = "webhooks: [{name: ci, method: POST, uriTemplate: https://ci.example.com, signingSecret: hook-key}]"
+    (step,) = target_of(load(steps="[{runWebhook: {name: ci}}]", more=more)).steps
+    assert isinstance(step, Webhook)
+    assert step.signing_secret == "hook-key"

@@ -13,6 +13,7 @@ from adapters.embedded.controllers import ControllerLoop
 from adapters.embedded.deployment_controller import DeploymentController
 from adapters.embedded.endpoint_controller import EndpointController
 from adapters.embedded.garbage_collector import GarbageCollector
+from adapters.embedded.job_controller import JobController
 from adapters.embedded.kubelet import Kubelet
 from adapters.embedded.other_workloads import other_workload_controllers
 from adapters.embedded.ownership import OwnerIndex
@@ -44,6 +45,7 @@ async def run_control_plane(
             DeploymentController(storage, replica_sets, owned_pods, clock.now),
             *other_workload_controllers(storage, owned_pods),
             EndpointController(storage),
+            JobController(storage, owned_pods, clock.now),
             AutoscalerController(storage),
             GarbageCollector(storage),
         ],

@@ -31,6 +31,8 @@ _SUBRESOURCE_VERBS = {
     "binding": ("create",),
     "eviction": ("create",),
     "token": ("create",),
+    "log": ("get",),
+    "proxy": ("create", "delete", "get", "patch", "update"),
     "finalize": ("update",),
 }
 _SUBRESOURCE_KINDS = {

@@ -16,6 +16,7 @@ from adapters.embedded.history import StoredObject
 from adapters.embedded.json_objects import JsonObject, encode_json, format_time, value_at
 from adapters.embedded.options import WriteOptions, deletion_options, read_options, write_options
 from adapters.embedded.patches import APPLY_PATCH
+from adapters.embedded.pod_logs import log_of
 from adapters.embedded.representations import Presenter, negotiate
 from adapters.embedded.resources import ENDPOINTS
 from adapters.embedded.reviews import answer_review
@@ -91,6 +92,9 @@ class Dispatcher:
     async def _answer_about(self, request: Request, target: Target) -> Answer:
         if target.subresource == "scale":
             return self._scale(request, target)
+        if target.subresource == "log":
+            pod = self._storage.get(target.resource, target.namespace, target.name)
+            return Answer(200, log_of(pod, request.query), "text/plain")
         if target.subresource in {"binding", "eviction", "token"}:
             return self._act(request, target)
         match target.verb:

@@ -17,7 +17,7 @@ import structlog
 from adapters.embedded.errors import ApiError
 from adapters.embedded.history import EventType, StorageEvent
 from adapters.embedded.json_objects import JsonObject, metadata_of, name_of, namespace_of
-from adapters.embedded.pod_status import pod_status
+from adapters.embedded.pod_status import OVER_PHASES, pod_status
 from adapters.embedded.pods import PREFIX, PodPhase, PodReport, PodRuntime, run_guarded, stop_guarded
 from adapters.embedded.resources import PODS
 from adapters.embedded.storage import Storage
@@ -63,11 +63,12 @@ class Kubelet:
 
     async def _terminate(self, pod: JsonObject) -> None:
         uid, namespace, name = metadata_of(pod)["uid"], namespace_of(pod), name_of(pod)
-        with anyio.move_on_after(metadata_of(pod).get("deletionGracePeriodSeconds", 30)) as grace:
-            await stop_guarded(self._runtime, pod)
-        self._end(uid)
-        ending = PodPhase.KILLED if grace.cancelled_caught else PodPhase.ENDED
-        self._report(pod, PodReport(ending, pod.get("status", {}).get("podIP", "")))
+        if pod.get("status", {}).get("phase") not in OVER_PHASES:
+            with anyio.move_on_after(metadata_of(pod).get("deletionGracePeriodSeconds", 30)) as grace:
+                await stop_guarded(self._runtime, pod)
+            self._end(uid)
+            ending = PodPhase.KILLED if grace.cancelled_caught else PodPhase.ENDED
+            self._report(pod, PodReport(ending, pod.get("status", {}).get("podIP", "")))
         try:
             self._storage.delete(PODS, namespace, name, uid=uid, grace_period_seconds=0)
         except ApiError:

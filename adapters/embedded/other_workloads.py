@@ -1,10 +1,9 @@
-"""StatefulSets, DaemonSets and Jobs, as far as a rollout waits for them: their pods, their updates, and what they count.
+"""StatefulSets and DaemonSets, as far as a rollout waits for them: their pods, their updates, and what they count.
 
     a StatefulSet   pods by number, each after the one before it is ready; updated from the last to the first (RollingUpdate)
     a DaemonSet     one pod, because there is one node
-    a Job           one pod after the other until enough have succeeded, or more than backoffLimit have failed
 
-What a rollout does not look at is left out: revisions as objects, claims for volumes, parallel and indexed Jobs.
+What a rollout does not look at is left out: revisions as objects, and claims for volumes.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from datetime import datetime
 
 from adapters.embedded.controllers import Key
 from adapters.embedded.errors import AlreadyExists
@@ -20,7 +18,6 @@ from adapters.embedded.history import StorageEvent
 from adapters.embedded.json_objects import (
     JsonObject,
     copy_json,
-    format_time,
     labels_of,
     metadata_of,
     name_of,
@@ -28,7 +25,7 @@ from adapters.embedded.json_objects import (
 )
 from adapters.embedded.ownership import OwnerIndex, controller_of, owner_reference
 from adapters.embedded.pod_ranking import is_active, is_ready
-from adapters.embedded.resources import DAEMON_SETS, JOBS, PODS, STATEFUL_SETS, Resource
+from adapters.embedded.resources import DAEMON_SETS, PODS, STATEFUL_SETS, Resource
 from adapters.embedded.storage import Storage
 
 REVISION_LABEL = "controller-revision-hash"
@@ -71,7 +68,7 @@ class OtherWorkloadController:
 
 
 def other_workload_controllers(storage: Storage, pods: OwnerIndex) -> list[OtherWorkloadController]:
-    steps = {STATEFUL_SETS: _step_stateful_set, DAEMON_SETS: _step_daemon_set, JOBS: _step_job}
+    steps = {STATEFUL_SETS: _step_stateful_set, DAEMON_SETS: _step_daemon_set}
     return [OtherWorkloadController(storage, pods, resource, step) for resource, step in steps.items()]
 
 
@@ -140,35 +137,6 @@ def _step_daemon_set(storage: Storage, owner: JsonObject, pods: list[JsonObject]
         "numberReady": ready,
         "numberAvailable": ready,
     }
-
-
-# --- Jobs -------------------------------------------------------------------------------------------------------------
-
-
-def _step_job(storage: Storage, owner: JsonObject, pods: list[JsonObject]) -> JsonObject:
-    spec, before = owner["spec"], owner.get("status") or {}
-    if before.get("conditions"):
-        return before  # A Job that has ended stays as it is.
-    phases = [(pod.get("status") or {}).get("phase") for pod in pods]
-    succeeded, failed = phases.count("Succeeded"), phases.count("Failed")
-    active = [pod for pod in pods if is_active(pod)]
-    counts = {"active": len(active), "succeeded": succeeded, "failed": failed}
-    status: JsonObject = {name: number for name, number in counts.items() if number}
-    if spec.get("suspend"):
-        return status
-    status["startTime"] = before.get("startTime") or format_time(storage.now)
-    if succeeded >= int(spec.get("completions") or 1):
-        return {**status, "completionTime": format_time(storage.now), "conditions": [_condition("Complete", storage.now)]}
-    if failed > int(spec.get("backoffLimit", 6)):
-        reason = {"reason": "BackoffLimitExceeded", "message": "Job has reached the specified backoff limit"}
-        return {**status, "conditions": [_condition("Failed", storage.now) | reason]}
-    if not active:
-        _make_pod(storage, JOBS, owner, f"{name_of(owner)}-{len(pods)}", "")
-    return status
-
-
-def _condition(kind: str, now: datetime) -> JsonObject:
-    return {"type": kind, "status": "True", "lastTransitionTime": format_time(now), "lastProbeTime": format_time(now)}
 
 
 # --- pods -------------------------------------------------------------------------------------------------------------

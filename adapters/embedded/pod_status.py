@@ -11,7 +11,9 @@ NODE_IP = "10.0.0.1"
 
 _CONDITIONS = ("PodScheduled", "Initialized", "ContainersReady", "Ready")
 _RUNNING = (PodPhase.READY, PodPhase.UNREADY, PodPhase.CRASHED)
-_OVER = {PodPhase.ENDED: "Succeeded", PodPhase.KILLED: "Failed"}
+_OVER = {PodPhase.ENDED: "Succeeded", PodPhase.FAILED: "Failed", PodPhase.KILLED: "Failed"}
+OVER_PHASES = frozenset(_OVER.values())
+_KILLED = 137
 _WAITING = {
     PodPhase.STARTING: "ContainerCreating",
     PodPhase.CRASHED: "CrashLoopBackOff",
@@ -78,7 +80,7 @@ def _container(before: JsonObject, container: JsonObject, report: PodReport, now
 
 def _state(there: JsonObject, report: PodReport, now: datetime) -> JsonObject:
     if report.phase in _OVER:
-        return {"terminated": _terminated(there, 0 if report.phase is PodPhase.ENDED else 137, now)}
+        return {"terminated": _terminated(there, _KILLED if report.phase is PodPhase.KILLED else report.exit_code, now)}
     if report.phase in _WAITING:
         waiting = {"reason": _WAITING[report.phase]}
         return {"waiting": {**waiting, "message": report.message} if report.message else waiting}

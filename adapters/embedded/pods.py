@@ -6,8 +6,11 @@
     embedded.headgate.dev/crash-loop: "true"    crashes at every start, in CrashLoopBackOff between
     embedded.headgate.dev/crash-after-seconds   ready first, crashes then, and is in a crash loop from there on
     embedded.headgate.dev/terminate-seconds     how long it takes to end (default 0.05)
+    embedded.headgate.dev/run-seconds           of a pod that is to end (restartPolicy Never or OnFailure): how long it runs
+    embedded.headgate.dev/exit-code             and what it ends with (default 0)
+    embedded.headgate.dev/log                   what it prints: adapters/embedded/pod_logs.py
 
-A pod that is not restarted always (one of a Job) ends by itself when others would be ready.
+A pod that is not restarted always (one of a Job) ends by itself, a moment after others would be ready.
 
 An image with the tag `missing` or `crash` does the same as the annotations for it. A pod whose annotations make no sense never
 starts: it waits in CreateContainerConfigError, with a message that says which one and why. This module knows no storage.
@@ -46,6 +49,8 @@ class PodPhase(StrEnum):
     MISCONFIGURED = "misconfigured"
     BROKEN = "broken"
     ENDED = "ended"
+    FAILED = "failed"
+    """It has ended by itself, and not with 0."""
     KILLED = "killed"
 
 
@@ -58,6 +63,7 @@ class PodReport:
     ports: dict[int, int] = field(default_factory=dict)
     """Where a container port is really listened on, when that is another port (pods that share one address)."""
     message: str = ""
+    exit_code: int = 0
 
 
 Report = Callable[[PodReport], None]
@@ -127,16 +133,25 @@ class SimulatedPodRuntime:
         elif setting(pod, "crash-loop") == "true" or "crash" in tags:
             await self._crash(pod, report, ip)
         elif pod["spec"].get("restartPolicy", "Always") != "Always":
-            report(PodReport(PodPhase.ENDED, ip))
+            await self._run_to_its_end(pod, report, ip)
         else:
             report(PodReport(PodPhase.READY, ip))
             if crashes < math.inf:
                 await self._clock.sleep(crashes)
                 await self._crash_for_ever(pod, report, ip)
 
-    async def _crash(self, pod: JsonObject, report: Report, ip: str) -> None:
+    async def _run_to_its_end(self, pod: JsonObject, report: Report, ip: str) -> None:
+        code = int(seconds(pod, "exit-code", 0))
+        report(PodReport(PodPhase.READY, ip))
+        await self._clock.sleep(seconds(pod, "run-seconds", DEFAULT_SECONDS))
+        if code == 0:
+            report(PodReport(PodPhase.ENDED, ip))
+        else:
+            await self._crash(pod, report, ip, code)
+
+    async def _crash(self, pod: JsonObject, report: Report, ip: str, code: int = 1) -> None:
         if pod["spec"].get("restartPolicy") == "Never":
-            report(PodReport(PodPhase.KILLED, ip))
+            report(PodReport(PodPhase.FAILED, ip, exit_code=code))
         else:
             await self._crash_for_ever(pod, report, ip)
 

@@ -73,10 +73,10 @@ NODES = _built_in("v1", "Node", "nodes", "no", namespaced=False, subresources=_S
 PODS = _built_in("v1", "Pod",
     "pods",
     "po",
-    subresources=frozenset({"status", "binding", "eviction"}),
+    subresources=frozenset({"status", "binding", "eviction", "log"}),
     categories=_ALL,
 )
-SERVICES = _built_in("v1", "Service", "services", "svc", subresources=_STATUS, categories=_ALL)
+SERVICES = _built_in("v1", "Service", "services", "svc", subresources=frozenset({"status", "proxy"}), categories=_ALL)
 CONFIG_MAPS = _built_in("v1", "ConfigMap", "configmaps", "cm")
 SECRETS = _built_in("v1", "Secret", "secrets")
 SERVICE_ACCOUNTS = _built_in("v1", "ServiceAccount", "serviceaccounts", "sa", subresources=frozenset({"token"}))

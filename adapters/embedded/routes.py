@@ -49,6 +49,8 @@ _SUBRESOURCE_VERBS: Mapping[str, Mapping[str, Verb]] = {
     "binding": {"POST": Verb.CREATE},
     "eviction": {"POST": Verb.CREATE},
     "token": {"POST": Verb.CREATE},
+    "log": {"GET": Verb.GET},
+    "proxy": {**_COLLECTION_VERBS, **_OBJECT_VERBS, "POST": Verb.CREATE},
 }
 
 
@@ -75,7 +77,8 @@ def find_target(registry: Registry, method: str, path: str, query: Mapping[str, 
     if len(rest) >= 3 and rest[0] == "namespaces" and rest[2] not in NAMESPACES.subresources:
         namespace, rest = rest[1], rest[2:]
     resource = registry.find(group, version, rest[0]) if rest else None
-    if resource is None or len(rest) > 3 or (namespace and not resource.namespaced):
+    has_path = rest[2:3] == ["proxy"]  # What follows is the Service's business.
+    if resource is None or (len(rest) > 3 and not has_path) or (namespace and not resource.namespaced):
         raise UnknownPath()
     name = rest[1] if len(rest) > 1 else ""
     subresource = rest[2] if len(rest) > 2 else ""

@@ -26,6 +26,7 @@ from adapters.embedded.options import ReadOptions, read_options
 from adapters.embedded.reading import reach_version
 from adapters.embedded.routes import WRITES, Target, Verb, find_target
 from adapters.embedded.selectors import parse_selection
+from adapters.embedded.service_proxy import ServiceProxy
 from adapters.embedded.storage import Storage
 from adapters.embedded.watching import Watch, WatchHub
 from adapters.embedded.writing import media_type_of
@@ -65,6 +66,7 @@ class ApiServer:
         self._dispatcher = Dispatcher(storage, self.access, lambda: f"127.0.0.1:{self.port}")
         self._hub = WatchHub(storage)
         self.faults.connect_watches(self._hub.cut)
+        self._proxy = ServiceProxy(storage)
         self._socket: socket.socket | None = None
         self._runner: web.ServerRunner | None = None
 
@@ -82,6 +84,7 @@ class ApiServer:
         self._hub.end()
         if self._runner is not None:
             await self._runner.cleanup()
+        await self._proxy.close()
 
     @property
     def port(self) -> int:
@@ -125,6 +128,8 @@ class ApiServer:
             target = self._find_target(received.method, path, query)
             if target is not None and target.verb is Verb.WATCH:
                 response = await self._handle_watch(received, target, query)
+            elif target is not None and target.subresource == "proxy":
+                response = await self._proxy.answer(received, target, path.partition("/proxy")[2])
             else:
                 body = await _read_body(received)
                 answer = await self._answer(received, path, query, target, body)

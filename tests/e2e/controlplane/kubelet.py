@@ -19,7 +19,7 @@ import anyio.abc
 import structlog
 
 from adapters.embedded.json_objects import JsonObject, metadata_of
-from adapters.embedded.pod_status import pod_status
+from adapters.embedded.pod_status import OVER_PHASES, pod_status
 from adapters.embedded.pods import PodPhase, PodReport, SimulatedPodRuntime, run_guarded, stop_guarded
 from engine.clock import SystemClock
 
@@ -117,12 +117,13 @@ class SimulatedNode:
 
     async def _terminate(self, pod: JsonObject) -> None:
         uid = metadata_of(pod)["uid"]
-        with anyio.move_on_after(metadata_of(pod).get("deletionGracePeriodSeconds", 30)) as grace:
-            await stop_guarded(self._runtime, pod)
-        if (scope := self._pods.get(uid)) is not None:
-            scope.cancel()
-        ending = PodPhase.KILLED if grace.cancelled_caught else PodPhase.ENDED
-        await self._report(pod, PodReport(ending, pod.get("status", {}).get("podIP", "")))
+        if pod.get("status", {}).get("phase") not in OVER_PHASES:
+            with anyio.move_on_after(metadata_of(pod).get("deletionGracePeriodSeconds", 30)) as grace:
+                await stop_guarded(self._runtime, pod)
+            if (scope := self._pods.get(uid)) is not None:
+                scope.cancel()
+            ending = PodPhase.KILLED if grace.cancelled_caught else PodPhase.ENDED
+            await self._report(pod, PodReport(ending, pod.get("status", {}).get("podIP", "")))
         gone = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0, "preconditions": {"uid": uid}}
         await self._insist("DELETE", _path(pod), gone)
 

@@ -20,7 +20,7 @@ CONTROLLERS = (
     "deployment-controller,replicaset-controller,endpoints-controller,endpointslice-controller,garbage-collector-controller,"
     "namespace-controller,serviceaccount-controller,horizontal-pod-autoscaler-controller,job-controller,"
     "statefulset-controller,daemonset-controller,"
-    "pod-garbage-collector-controller"
+    "pod-garbage-collector-controller,ttl-after-finished-controller"
 )
 AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",

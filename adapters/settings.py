@@ -310,6 +310,43 @@ ProviderSettings: TypeAlias = Annotated[
 ]
 
 
+def _require_variable(value: str) -> str:
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value) is None:
+        raise sentence("is not the name of an environment variable; expected letters, digits and underscores")
+    if value.startswith("HEADGATE_"):
+        raise sentence("is a variable that Headgate itself gives the program; choose a name that does not begin with HEADGATE_")
+    return value
+
+
+def _require_no_null(value: str) -> str:
+    if "\0" in value:
+        raise sentence("holds a null byte, which no program can be given; remove it")
+    return value
+
+
+Variable: TypeAlias = Annotated[str, AfterValidator(_require_variable)]
+Argument: TypeAlias = Annotated[str, AfterValidator(_require_no_null)]
+
+
+class CommandSettings(SettingsModel):
+    """A program on the daemon's host that `runCommand` steps may have started."""
+
+    argv: tuple[Argument, ...] = Field(min_length=1)
+    """The program and its arguments, as they are: no shell reads them."""
+    directory: Path | None = None
+    """Where it is started; without it, where the daemon was."""
+    env: dict[Variable, Argument] = Field(default_factory=dict)
+    secret_env: dict[Variable, SecretReference] = Field(default_factory=dict)
+    timeout: Seconds | None = None
+    """At most this long, whatever the step allows."""
+
+    @model_validator(mode="after")
+    def _require_distinct(self) -> CommandSettings:
+        if both := sorted(self.env.keys() & self.secret_env.keys()):
+            raise sentence(f'has {both[0]} both in "env" and in "secretEnv"; keep one of them')
+        return self
+
+
 class LogLevel(StrEnum):
     DEBUG = "debug"
     INFO = "info"
@@ -338,6 +375,7 @@ class FileSettings(SettingsModel):
     accounts: dict[Name, AccountSettings] = Field(default_factory=dict)
     metric_providers: dict[Name, ProviderSettings] = Field(default_factory=dict)
     secrets: dict[Name, SecretReference] = Field(default_factory=dict)
+    commands: dict[Name, CommandSettings] = Field(default_factory=dict)
     limits: LimitSettings = LimitSettings()
     windows: tuple[WindowSettings, ...] = ()
     freezes: tuple[FreezeSettings, ...] = ()
@@ -362,6 +400,8 @@ class Settings(SettingsModel):
     accounts: dict[str, AccountSettings] = Field(default_factory=dict)
     metric_providers: dict[str, ProviderSettings] = Field(default_factory=dict)
     secrets: dict[str, SecretReference] = Field(default_factory=dict)
+    commands: dict[str, CommandSettings] = Field(default_factory=dict)
+    """The programs that deploy files may have started as tests."""
     limits: LimitSettings = LimitSettings()
     windows: tuple[WindowSettings, ...] = ()
     """When rollouts may begin on every account that has no windows of its own; none: always."""
@@ -433,6 +473,7 @@ def complete(written: FileSettings, source: Path | None, around: Surroundings) -
         accounts=accounts,
         metric_providers={name: _place_provider(one, absolute) for name, one in written.metric_providers.items()},
         secrets={name: _place_secret(one, absolute) for name, one in written.secrets.items()},
+        commands={name: _place_command(one, absolute) for name, one in written.commands.items()},
         limits=written.limits,
         windows=written.windows,
         freezes=written.freezes,
@@ -443,6 +484,17 @@ def complete(written: FileSettings, source: Path | None, around: Surroundings) -
 
 def _place_secret(secret: SecretReference, absolute: Callable[[Path], Path]) -> SecretReference:
     return secret if secret.file is None else secret.model_copy(update={"file": absolute(secret.file)})
+
+
+def _place_command(command: CommandSettings, absolute: Callable[[Path], Path]) -> CommandSettings:
+    """A program that is named without a path is looked for in PATH."""
+    program, *arguments = command.argv
+    placed: dict[str, object] = {
+        "argv": (str(absolute(Path(program))) if "/" in program else program, *arguments),
+        "directory": None if command.directory is None else absolute(command.directory),
+        "secret_env": {name: _place_secret(one, absolute) for name, one in command.secret_env.items()},
+    }
+    return command.model_copy(update=placed)
 
 
 def _place_provider(provider: ProviderSettings, absolute: Callable[[Path], Path]) -> ProviderSettings:

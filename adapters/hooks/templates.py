@@ -77,10 +77,17 @@ def rollout_variables(spec: RolloutSpec, snapshot: Snapshot, context: Mapping[st
         "armory.accountName": plan.account,
         "armory.namespace": plan.namespace,
     }
+    variables |= {f"armory.preview.{name}": address for name, address in previews(snapshot).items()}
     for side in ("canary_name", "serving_name") if plan.workloads else ():
         if name := snapshot.facts.get(f"{plan.workloads[0].name}.{side}"):
             variables.setdefault("armory.replicaSetName", str(name))
     return variables
+
+
+def previews(snapshot: Snapshot) -> dict[str, str]:
+    """The addresses that `exposeServices` steps have given, by Service. Other facts of them have a dot after the Service."""
+    named = ((name.partition(".")[2], value) for name, value in snapshot.facts.items() if name.startswith("preview."))
+    return {service: str(value) for service, value in named if "." not in service}
 
 
 def window_variables(start: datetime, end: datetime, interval_seconds: float) -> dict[str, str]:
@@ -108,6 +115,8 @@ def templates_of(step: Webhook) -> tuple[str, ...]:
 def _explain(name: str, variables: Mapping[str, str]) -> str:
     if name == "armory.replicaSetName":
         return "{{armory.replicaSetName}} has no value here: there is no ReplicaSet of the new version yet"
+    if name.startswith("armory.preview."):
+        return f"{{{{{name}}}}} has no value here: no exposeServices step before this one has given that Service an address"
     known = [*variables, "armory.replicaSetName"]
     found = nearest(name, known)
     if found is None and "." not in name:

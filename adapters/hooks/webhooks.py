@@ -8,6 +8,8 @@ host and nothing else of the request, because paths, headers and bodies may hold
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,6 +28,7 @@ from adapters.hooks.templates import (
     variables_in,
 )
 from adapters.secrets import Secrets, SecretUnreadable
+from engine.clock import Clock
 from engine.errors import ActionError, Rejected, Retryable
 from engine.events import ActionSucceeded
 from engine.gates import sign_callback, step_of
@@ -34,6 +37,8 @@ from engine.model import Action, RolloutSpec, Snapshot, Webhook
 CONTACT_SECONDS = 30.0
 """How long one contact may take, from the first byte out to the head of the answer."""
 LONGEST_RETRY_AFTER_SECONDS = 300.0
+SIGNATURE_HEADER = "X-Headgate-Signature"
+"""`t=<unix seconds>,v1=<hex HMAC-SHA256 of "<t>.<body>">`."""
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
@@ -51,8 +56,11 @@ class _Call:
 class WebhookCaller:
     """Implements `engine.ports.Actuator` for CALL_WEBHOOK."""
 
-    def __init__(self, session: aiohttp.ClientSession, secrets: Secrets, public_url: str | None) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, secrets: Secrets, public_url: str | None, clock: Clock
+    ) -> None:
         self._session = session
+        self._clock = clock
         self._secrets = secrets
         self._public_url = public_url
 
@@ -81,11 +89,24 @@ class WebhookCaller:
         for header in step.headers:
             headers[_header_name(step, header.key)] = _header_value(step, header.key, render(header.value, variables))
         body = self._render_body(step, variables, headers)
+        if step.signing_secret:
+            headers[SIGNATURE_HEADER] = await self._sign(step, body or b"")
         url = _address(step, render(step.url, variables))
         host = str(url.origin())
         if any(value in host for value in secrets.values()):
             host = "the called side"
         return _Call(step.method, url, headers, body, host)
+
+    async def _sign(self, step: Webhook, body: bytes) -> str:
+        """The time is signed along, so that a request that somebody has recorded is not taken again later."""
+        if step.signing_secret not in self._secrets.names:
+            raise TemplateError(
+                f"its signingSecret {step.signing_secret} is not one of the daemon's secrets; add it to secrets in the settings"
+            )
+        key = (await self._secrets.read(step.signing_secret)).encode()
+        seconds = str(int(self._clock.now().timestamp()))
+        digest = hmac.new(key, seconds.encode() + b"." + body, hashlib.sha256).hexdigest()
+        return f"t={seconds},v1={digest}"
 
     def _named(self, used: frozenset[str]) -> list[str]:
         """The secrets that are used and known; an unknown one is the renderer's to complain about."""

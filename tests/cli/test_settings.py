@@ -58,6 +58,9 @@ metricProviders:
   pages: {{type: scrape, urls: ["http://a/metrics"], bearer: {{env: TOKEN}}}}
 secrets:
   hook: {{file: hook.token}}
+commands:
+  smoke: {{argv: [bin/smoke, --fast], directory: ~/tests, secretEnv: {{KEY: {{file: key}}}}, timeout: 60}}
+  soak: {{argv: [soak], env: {{USERS: "40"}}}}
 limits: {{rollouts: 10}}
 deployFolders: [deploy.d, /srv/deploy, ~/deploy, ./deploy.d]
 windows: [{{from: 09:00, to: 17:00}}]
@@ -101,6 +104,10 @@ def test_a_whole_file(tmp_path: Path) -> None:
     assert isinstance(pages, ScrapeSettings)
     assert (pages.urls, pages.interval) == (("http://a/metrics",), 5.0)
     assert settings.secrets["hook"].file == tmp_path / "hook.token"
+    smoke, soak = settings.commands["smoke"], settings.commands["soak"]
+    assert (smoke.argv, smoke.directory) == ((str(tmp_path / "bin/smoke"), "--fast"), Path("/home/ada/tests"))
+    assert (smoke.secret_env["KEY"].file, smoke.timeout) == (tmp_path / "key", 60.0)
+    assert (soak.argv, soak.env, soak.timeout) == (("soak",), {"USERS": "40"}, None)
     assert settings.log.format is LogFormat.JSON
     assert settings.deploy_folders == (tmp_path / "deploy.d", Path("/srv/deploy"), Path("/home/ada/deploy"))
 
@@ -154,6 +161,7 @@ def test_the_commented_file_is_the_defaults_and_right_when_its_comments_are_take
     assert set(found.accounts) == {"prod-west", "here"}
     assert set(found.metric_providers) == {"prometheus", "pages", "datadog", "newrelic", "service"}
     assert set(found.secrets) == {"ci-token", "chat-hook"}
+    assert set(found.commands) == {"smoke"}
     assert [token.access for token in found.tokens] == [Access.FULL, Access.FULL, Access.READ]
     assert [len(token.scopes) for token in found.tokens] == [2, 0, 0]
     assert found.model_fields_set == set(type(found).model_fields)
@@ -250,6 +258,16 @@ def test_where_things_are_by_default() -> None:
         (
             "secrets: {a: {file: x, env: y}}",
             'secrets.a has to say where the secret is, by "file" or by "env", one of the two',
+        ),
+        ("commands: {a: {argv: []}}", "1:22: a.argv is a list; expected at least one entry"),
+        ("commands: {a: {argv: rm -rf /}}", "a.argv is the text"),
+        ("commands: {a: {argv: [x], shell: true}}", 'unknown field "shell" in commands.a'),
+        ("commands: {a: {argv: [x], env: {A-B: y}}}", "is not the name of an environment variable"),
+        ("commands: {a: {argv: [x], env: {HEADGATE_TARGET: y}}}", "is a variable that Headgate itself gives the program"),
+        ("commands: {a: {argv: [x], secretEnv: {A: hunter2}}}", "has to say where the secret is"),
+        (
+            "commands: {a: {argv: [x], env: {A: y}, secretEnv: {A: {env: B}}}}",
+            'commands.a has A both in "env" and in "secretEnv"; keep one of them',
         ),
         ("limits: {rollouts: 0}", "1:20: limits.rollouts is 0; expected 1 or more"),
         ("accounts: {a: {limit: many}}", 'a.limit is the text "many"; expected a whole number'),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,19 @@ BODY = (
     '{"app": "{{armory.applicationName}}", "rs": "{{armory.replicaSetName}}", '
     '"back": "{{armory.callbackUri}}/callback"}'
 )
+
+
+class Noon:
+    """A clock that stands still."""
+
+    def now(self) -> datetime:
+        return START + timedelta(hours=9)
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        raise AssertionError("nobody waits here")
 
 
 @dataclass
@@ -92,7 +108,7 @@ async def call(
     snapshot = Snapshot(State.CALLING, START, step=1, facts={"web.canary_name": "web-7f9c"})
     action = Action(7, "call:2:smoke", ActionKind.CALL_WEBHOOK, {"gate": "step:1"}, attempt=attempt)
     async with aiohttp.ClientSession() as session:
-        return await WebhookCaller(session, secrets or Secrets({}, {}), public_url).perform(spec, snapshot, action)
+        return await WebhookCaller(session, secrets or Secrets({}, {}), public_url, Noon()).perform(spec, snapshot, action)
 
 
 async def failure(hook: Webhook, **options: Any) -> ActionError:
@@ -137,7 +153,7 @@ async def test_names_that_an_address_cannot_hold_are_encoded_in_the_callback(cal
     spec = rollout_spec(target_plan([step]), rollout="r1.eu/west 1")
     action = Action(1, "call", ActionKind.CALL_WEBHOOK, {"gate": "step:0"})
     async with aiohttp.ClientSession() as session:
-        await WebhookCaller(session, Secrets({}, {}), PUBLIC).perform(spec, Snapshot(State.CALLING, START), action)
+        await WebhookCaller(session, Secrets({}, {}), PUBLIC, Noon()).perform(spec, Snapshot(State.CALLING, START), action)
     assert called.requests[0].body.startswith(f"{PUBLIC}/v1/callbacks/r1.eu%2Fwest%201/")
 
 
@@ -161,6 +177,38 @@ async def test_secrets_come_from_the_settings(called: CalledSide, tmp_path: Path
     await call(hook(called.url, headers=bearer, callback=False), secrets=secrets)
     assert [received.headers["Authorization"] for received in called.requests] == ["Bearer s3cret", "Bearer rotated"]
     assert called.requests[0].path == "/42"
+
+
+# --- the signature -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_signed_call_can_be_verified_by_whoever_has_the_key(called: CalledSide, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("hook-key-1\n")
+    secrets = Secrets({"hook-key": SecretReference(file=key)}, {})
+    await call(hook(called.url, body='{"app": "{{armory.applicationName}}"}', signing_secret="hook-key"), secrets=secrets)
+    received = called.requests[0]
+    stated = dict(part.split("=", 1) for part in received.headers["X-Headgate-Signature"].split(","))
+    assert stated["t"] == str(int(Noon().now().timestamp()))
+    message = f"{stated['t']}.{received.body}".encode()
+    assert stated["v1"] == hmac.new(b"hook-key-1", message, hashlib.sha256).hexdigest()
+
+
+async def test_a_call_without_a_body_is_signed_over_its_time_alone(called: CalledSide) -> None:
+    secrets = Secrets({"hook-key": SecretReference(env="KEY")}, {"KEY": "k"})
+    await call(hook(called.url, method="GET", signing_secret="hook-key", callback=False), secrets=secrets)
+    time = str(int(Noon().now().timestamp()))
+    digest = hmac.new(b"k", f"{time}.".encode(), hashlib.sha256).hexdigest()
+    assert called.requests[0].headers["X-Headgate-Signature"] == f"t={time},v1={digest}"
+
+
+async def test_a_call_that_cannot_be_signed_is_not_made(called: CalledSide) -> None:
+    unknown = await failure(hook(called.url, signing_secret="gone"))
+    assert "its signingSecret gone is not one of the daemon's secrets" in str(unknown)
+    secrets = Secrets({"hook-key": SecretReference(env="KEY")}, {})
+    unset = await failure(hook(called.url, signing_secret="hook-key"), secrets=secrets)
+    assert "the variable KEY of the daemon's environment is empty or not set" in str(unset)
+    assert called.requests == []
 
 
 # --- what counts as taken ----------------------------------------------------------------------------------------------

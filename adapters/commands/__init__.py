@@ -1,0 +1,1 @@
+"""Tests that are programs on the management host."""

@@ -1,0 +1,1 @@
+"""Programs on this host, run as tests."""

@@ -90,7 +90,9 @@ async def _rules(cluster: Cluster, namespace: str) -> list[JsonObject]:
 
 
 async def _is_allowed(cluster: Cluster, one: Permission) -> bool:
-    attributes = {"group": one.group, "resource": one.plural, "verb": one.verb.value}
+    plural, _, subresource = one.plural.partition("/")
+    attributes = {"group": one.group, "resource": plural, "verb": one.verb.value}
+    attributes |= {"subresource": subresource} if subresource else {}
     attributes |= {"namespace": one.namespace} if one.namespace else {}
     attributes |= {"name": one.name} if one.name else {}
     status = await _review(cluster, ACCESS_REVIEW, {"resourceAttributes": attributes}, f"the right to {one}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from adapters.kubernetes import config_copies, errors, history, manifests, recording, workloads
+from adapters.kubernetes import config_copies, errors, exposing, history, jobs, manifests, recording, workloads
 from adapters.kubernetes.access import AccessReviews, AccessUnknown, required_permissions
 from adapters.kubernetes.cluster import Cluster
 from adapters.kubernetes.permissions import Permission
@@ -39,6 +39,8 @@ _HANDLERS: Mapping[ActionKind, Handler] = {
     ActionKind.RELEASE_CANARY: workloads.release_canary,
     ActionKind.REMOVE_CANARY: workloads.remove_canary,
     ActionKind.RETURN_FIELDS: workloads.return_fields,
+    ActionKind.RUN_JOB: jobs.run_job,
+    ActionKind.REMOVE_JOBS: jobs.remove_jobs,
 }
 
 _MOST_NAMED = 5
@@ -55,11 +57,15 @@ class KubernetesActuator:
         routers: Routers,
         access: AccessReviews,
         accounts: Collection[str] | None = None,
+        *,
+        public_url: str | None = None,
     ) -> None:
-        """`clusters` may grow; `accounts` are all that there ever will be, those that are not logged in yet among them."""
+        """`clusters` may grow; `accounts` are all that there ever will be, those that are not logged in yet among them.
+        `public_url`: how others reach the daemon, for the addresses of previews."""
         self._clusters = clusters
         self._routers = routers
         self._access = access
+        self._public_url = public_url
         self._accounts = frozenset(accounts) if accounts is not None else frozenset(clusters)
 
     async def perform(self, spec: RolloutSpec, snapshot: Snapshot, action: Action) -> ActionSucceeded:
@@ -77,7 +83,7 @@ class KubernetesActuator:
             done = Done(f"namespace {spec.plan.namespace} is gone; there is nothing to put back")
         except errors.ApiError as error:
             raise _classified(error) from error
-        return ActionSucceeded(action.number, done.facts, done.note)
+        return ActionSucceeded(action.number, done.facts, done.note, done.output)
 
     async def _handle_again(self, task: Task) -> Done:
         """A conflict says that nothing was written because the object has moved on, as its controllers move it all the time.
@@ -95,6 +101,8 @@ class KubernetesActuator:
             unknown = await self._check_access(task)
             done = await self._record(task)
             return Done(f"{done.note}; {unknown}", done.facts) if unknown else done
+        if kind is ActionKind.EXPOSE_SERVICES:
+            return await exposing.expose_services(task, self._public_url)
         handler = _HANDLERS.get(kind) or self._routers.of(task.route).handlers()[kind]
         return await handler(task)
 

@@ -63,7 +63,7 @@ class Cluster:
         self.account = account
         self.transport = transport
         self._bus = bus
-        self._clock = clock
+        self.clock = clock
         self._random = random
         self.scope = scope
         self._tasks = tasks
@@ -97,6 +97,16 @@ class Cluster:
             if not token:
                 return items
             query["continue"] = token
+
+    async def read_log(self, pod: JsonObject, container: str, *, lines: int, keep: Callable[[bytes], None]) -> None:
+        """The last lines that the container has printed, handed to `keep` piece by piece."""
+        metadata = pod["metadata"]
+        path = f"{PODS.item(metadata['namespace'], metadata['name'])}/log"
+        query = {"container": container, "tailLines": str(lines)}
+        what = f"LOG {_place(metadata['namespace'], metadata['name'])} {container}"
+        async with self.transport.open_text(path, what=what, query=query) as chunks:
+            async for chunk in chunks:
+                keep(chunk)
 
     async def create(self, resource: ResourceRef, body: JsonObject, *, dry_run: bool = False) -> JsonObject:
         metadata = body["metadata"]
@@ -228,7 +238,7 @@ class Cluster:
                 resource,
                 scope,
                 _DECODERS.get(resource, wire.decode_raw),
-                clock=self._clock,
+                clock=self.clock,
                 random=self._random,
                 relists=self._relists,
                 on_change=on_change,

@@ -50,10 +50,14 @@ STATEFUL_SETS = ResourceRef("apps", "v1", "statefulsets", "StatefulSet", True)
 DAEMON_SETS = ResourceRef("apps", "v1", "daemonsets", "DaemonSet", True)
 JOBS = ResourceRef("batch", "v1", "jobs", "Job", True)
 PODS = ResourceRef("", "v1", "pods", "Pod", True)
+POD_LOGS = ResourceRef("", "v1", "pods/log", "Pod", True)
+"""Only as a right: a subresource has no collection."""
 CONFIG_MAPS = ResourceRef("", "v1", "configmaps", "ConfigMap", True)
 SECRETS = ResourceRef("", "v1", "secrets", "Secret", True)
 CONFIG_KINDS = {one.kind: one for one in (CONFIG_MAPS, SECRETS)}
 SERVICES = ResourceRef("", "v1", "services", "Service", True)
+SERVICE_PROXIES = ResourceRef("", "v1", "services/proxy", "Service", True)
+"""Only as a right, as above."""
 HORIZONTAL_POD_AUTOSCALERS = ResourceRef(
     "autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", True
 )

@@ -14,9 +14,21 @@ from enum import StrEnum
 
 from adapters.kubernetes import health
 from adapters.kubernetes.own_definitions import defined_by
-from adapters.kubernetes.paths import CONFIG_KINDS, DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, PODS, REPLICA_SETS, ResourceRef
+from adapters.kubernetes.paths import (
+    CONFIG_KINDS,
+    DEPLOYMENTS,
+    HORIZONTAL_POD_AUTOSCALERS,
+    JOBS,
+    POD_LOGS,
+    PODS,
+    REPLICA_SETS,
+    SERVICE_PROXIES,
+    SERVICES,
+    ResourceRef,
+)
 from adapters.kubernetes.templates import JsonObject
-from engine.model import TargetPlan
+from engine.gates import all_ids, step_of
+from engine.model import Expose, RunJob, TargetPlan
 from strategies.config_snapshots import copied_kinds
 
 RBAC_VERSION = "rbac.authorization.k8s.io/v1"
@@ -88,6 +100,8 @@ def permissions_of(
     found = set(of_routes)
     for workload in plan.workloads:
         found |= _of_workload(workload.name, needs)
+    for gate in all_ids(plan):
+        found |= _of_condition(plan, gate, needs)
     for kind, body in placed:
         there = replace(needs, namespace=body["metadata"].get("namespace", plan.namespace))
         found |= there.named(kind, body["metadata"]["name"], *_EVERYTHING)
@@ -108,6 +122,20 @@ def _of_workload(name: str, needs: Needs) -> set[Permission]:
     # The names of ReplicaSets contain hashes that are not known beforehand.
     found |= needs.all(REPLICA_SETS, Verb.GET, Verb.LIST, Verb.CREATE, Verb.PATCH, Verb.DELETE)
     return found | needs.look_through(HORIZONTAL_POD_AUTOSCALERS)
+
+
+def _of_condition(plan: TargetPlan, gate: str, needs: Needs) -> set[Permission]:
+    match step_of(plan, gate):
+        case RunJob():
+            # The names of Jobs are made of the rollout's id; those of their pods, by their controller.
+            found = needs.all(JOBS, Verb.GET, Verb.LIST, Verb.CREATE, Verb.DELETE)
+            return found | needs.all(PODS, Verb.LIST) | needs.all(POD_LOGS, Verb.GET)
+        case Expose(services):
+            # RBAC takes a Service with its scheme and port for the name, and the port is not known beforehand.
+            proxied = needs.all(SERVICE_PROXIES, Verb.GET, Verb.CREATE, Verb.UPDATE, Verb.PATCH, Verb.DELETE)
+            return proxied.union(*(needs.named(SERVICES, service, Verb.GET) for service in services))
+        case _:
+            return set()
 
 
 def _without_covered(found: set[Permission]) -> set[Permission]:

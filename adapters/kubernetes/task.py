@@ -16,6 +16,8 @@ class Done:
 
     note: str
     facts: Facts = field(default_factory=dict)
+    output: str = ""
+    """What a test has said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,10 @@ class Task:
     @property
     def manifest(self) -> ManifestPlan:
         return self.spec.plan.manifests[self.number("index")]
+
+    @property
+    def gate(self) -> str:
+        return str(self.action.args["gate"])
 
     def number(self, name: str) -> int:
         value = self.action.args[name]

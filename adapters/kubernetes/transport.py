@@ -30,7 +30,9 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import aiohttp
+from yarl import URL
 
+from adapters.forwarding import Answered, Forwarded
 from adapters.kubernetes.connections import Limits, Sessions, open_sessions
 from adapters.kubernetes.credentials import Credentials, Login
 from adapters.kubernetes.errors import ApiError, MalformedAnswer, NotFound, Unauthorized, Unreachable, error_of
@@ -89,6 +91,85 @@ class Transport:
             if not await self._credentials.renew(login):
                 raise
             return await self._once(request, self._credentials.login)
+
+    @asynccontextmanager
+    async def open_text(
+        self, path: str, *, what: str, query: Mapping[str, str] | None = None
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """An answer that is plain text, such as a pod's log, as it comes. Raises `ApiError`, also while it is read."""
+        request = _Request("GET", path, what, query)
+        login = self._credentials.login
+        try:
+            response = await self._begin_text(request, login)
+        except Unauthorized:
+            if not await self._credentials.renew(login):
+                raise
+            response = await self._begin_text(request, self._credentials.login)
+        try:
+            async with aclosing(self._chunks(what, response, "the answer")) as chunks:
+                yield chunks
+        finally:
+            response.close()
+
+    async def _begin_text(self, request: _Request, login: Login) -> aiohttp.ClientResponse:
+        self.counts[request.method] += 1
+        try:
+            response = await self._sessions.requests.get(
+                self._credentials.server + request.path,
+                params=request.query,
+                headers=[*login.headers, ("Accept", "*/*")],
+                allow_redirects=False,
+                ssl=login.tls or True,
+                server_hostname=self._credentials.server_name,
+            )
+            if response.status == 200:
+                return response
+            try:
+                content = await response.read()
+            finally:
+                response.close()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._unreachable(request.what, error) from error
+        failure = _failure(request.what, response, content)
+        raise failure or MalformedAnswer(request.what, f"status {response.status} is no answer to this")
+
+    @asynccontextmanager
+    async def pass_through(self, forwarded: Forwarded, path: str, *, what: str) -> AsyncIterator[Answered]:
+        """A request of somebody else's, sent on with our login; its answer is somebody else's too, whatever its status.
+
+        `path` is sent as it is. The login is not renewed, because a body cannot be sent twice. Raises `Unreachable`.
+        """
+        self.counts["PROXY"] += 1
+        login, limits = self._credentials.login, self._limits
+        timeout = aiohttp.ClientTimeout(
+            total=forwarded.most_seconds, sock_connect=limits.connect_seconds, sock_read=forwarded.silence_seconds
+        )
+        try:
+            response = await self._sessions.watches.request(
+                forwarded.method,
+                URL(self._credentials.server + path, encoded=True),
+                data=forwarded.body,
+                headers=[*forwarded.headers, *login.headers],
+                allow_redirects=False,
+                auto_decompress=False,
+                ssl=login.tls or True,
+                server_hostname=self._credentials.server_name,
+                timeout=timeout,
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._unreachable(what, error, is_write=forwarded.method != "GET") from error
+        try:
+            async with aclosing(self._chunks(what, response, "the answer")) as chunks:
+                yield Answered(response.status, tuple(response.headers.items()), chunks)
+        finally:
+            response.close()
+
+    async def _chunks(self, what: str, response: aiohttp.ClientResponse, name: str) -> AsyncGenerator[bytes, None]:
+        try:
+            async for chunk in response.content.iter_any():
+                yield chunk
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unreachable(what, f"{name} broke off ({_reason(error)})") from error
 
     async def _once(self, request: _Request, login: Login) -> bytes:
         status, content, failure = await self._exchange(request, login)
@@ -176,8 +257,8 @@ class Transport:
 
     async def _lines(self, what: str, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
         pending = bytearray()
-        try:
-            async for chunk in response.content.iter_any():
+        async with aclosing(self._chunks(what, response, "the watch")) as chunks:
+            async for chunk in chunks:
                 pending += chunk
                 if b"\n" in chunk:
                     *lines, rest = bytes(pending).split(b"\n")
@@ -187,8 +268,6 @@ class Transport:
                             yield line
                 if len(pending) > self._limits.line_bytes:
                     raise MalformedAnswer(what, f"a line of the watch is longer than {self._limits.line_bytes} bytes")
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unreachable(what, f"the watch broke off ({_reason(error)})") from error
 
     def _unreachable(self, what: str, error: Exception, *, is_write: bool = False) -> Unreachable:
         never_sent = isinstance(

@@ -9,7 +9,7 @@ from adapters.kubernetes.paths import PODS, SERVICES, ResourceRef
 from adapters.kubernetes.permissions import Needs, Permission, Verb, permissions_of, roles_of
 from adapters.routers.pod_ratio import PodRatioRouter
 from adapters.routers.smi import SmiRouter
-from engine.model import TargetPlan
+from engine.model import Expose, GateStep, RunJob, TargetPlan
 from tests.builders import pod_ratio_route, service, smi_route, target_plan
 
 DEPLOYMENT = {"apiGroups": ["apps"], "resources": ["deployments"]}
@@ -109,6 +109,29 @@ def test_a_service_that_is_both_a_manifest_and_a_root_is_named_once_for_each_ver
 )
 def test_a_permission_reads_as_a_sentence(permission: Permission, sentence: str) -> None:
     assert str(permission) == sentence
+
+
+def of_step(step: GateStep) -> list[Permission]:
+    return permissions_of(target_plan([step], route=pod_ratio_route()), [], IN_SHOP, [])
+
+
+def test_a_test_that_is_a_job_needs_jobs_and_the_logs_of_their_pods() -> None:
+    found = of_step(RunJob("smoke", "{}"))
+    assert verbs_on(found, "jobs") == {"": {"get", "list", "create", "delete"}}
+    assert verbs_on(found, "pods/log") == {"": {"get"}}
+    assert verbs_on(found, "pods") == {"": {"list", "watch"}}
+    assert str(next(one for one in found if one.plural == "pods/log")) == "get pods/log in namespace shop"
+
+
+def test_a_preview_needs_the_proxy_to_services_and_a_look_at_its_own() -> None:
+    found = of_step(Expose(("web", "web-canary")))
+    assert verbs_on(found, "services/proxy") == {"": {"get", "create", "update", "patch", "delete"}}
+    assert verbs_on(found, "services") == {"web": {"get"}, "web-canary": {"get"}}
+
+
+def test_conditions_around_the_deployment_count_too() -> None:
+    plan = replace(target_plan(route=pod_ratio_route()), after=(RunJob("smoke", "{}"),))
+    assert verbs_on(permissions_of(plan, [], IN_SHOP, []), "jobs") == {"": {"get", "list", "create", "delete"}}
 
 
 # --- roles -------------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from adapters.embedded.cluster import EmbeddedCluster, run_embedded_cluster
 from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.resources import DEPLOYMENTS, NAMESPACES, PODS, SERVICES, Resource
 from engine.clock import SystemClock
-from engine.model import FINAL_STATES, Approval, Pause, ReleasePlan, State, Step
+from engine.model import FINAL_STATES, Approval, Pause, ReleasePlan, RunJob, State, Step
 from store.sqlite import open_store
 from tests.builders import (
     deployment,
@@ -39,12 +39,19 @@ NAMESPACES_OF_STORIES = ("good-mesh", "bad-mesh", "good-istio", "bad-istio", "go
 ROUTES = {"mesh": smi_route(), "istio": istio_route(), "ratio": pod_ratio_route()}
 
 
+def smoke_job() -> RunJob:
+    container = {"name": "test", "image": "tests:1"}
+    spec = {"backoffLimit": 0, "template": {"spec": {"restartPolicy": "Never", "containers": [container]}}}
+    body = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "smoke"}, "spec": spec}
+    return RunJob("smoke", json.dumps(body), 60.0)
+
+
 def plans() -> list[ReleasePlan]:
     """A good and a bad version by each router, with every kind of step that the engine itself can answer."""
     made = []
     for namespace in NAMESPACES_OF_STORIES:
         route = ROUTES[namespace.partition("-")[2]]
-        steps: list[Step] = [percent(34), Pause(0.05), error_rate(runs=1, interval=0.05), percent(67), Approval()]
+        steps: list[Step] = [percent(34), Pause(0.05), smoke_job(), error_rate(runs=1, interval=0.05), percent(67), Approval()]
         plan = target_plan(steps, namespace=namespace, route=route, settle=0.05)
         made.append(release_plan(plan, application=namespace))
     return made

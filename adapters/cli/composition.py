@@ -11,16 +11,19 @@ import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import aiohttp
 from aiohttp import web
 
 from adapters.cli.errors import StoreUnusable
 from adapters.cli.reloading import LiveSettings
+from adapters.commands.running import open_commands
 from adapters.folders.submitting import Submitter
 from adapters.folders.watching import Folders
+from adapters.forwarding import ServiceDoors
 from adapters.hooks.webhooks import WebhookCaller
+from adapters.http.known_names import KnownNames
 from adapters.http.server import build_application
 from adapters.http.service import Service
 from adapters.http.telemetry import MeasuredActuator, MeasuredStore, MeasuredWorld, Telemetry
@@ -55,13 +58,23 @@ class EmbeddedOptions:
         return frozenset(target.account for target in self.plan.targets)
 
 
+class Connected(NamedTuple):
+    """The clusters, in the words of those who use them."""
+
+    world: World
+    actuator: Actuator
+    """Performs everything but webhooks and commands."""
+    doors: ServiceDoors | None = None
+    """The way to their Services, for previews."""
+
+
 class Connect(Protocol):
     """Opens the way to the clusters that the settings name (and to the embedded one)."""
 
     def __call__(
         self, settings: Settings, embedded: EmbeddedOptions | None, clock: Clock
-    ) -> AbstractAsyncContextManager[tuple[World, Actuator]]:
-        """Raises `ClusterUnreachable`. The actuator performs everything but webhooks."""
+    ) -> AbstractAsyncContextManager[Connected]:
+        """Raises `ClusterUnreachable`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,19 +120,23 @@ async def _compose(settings: Settings, connect: Connect, embedded: EmbeddedOptio
             why = (error.strerror or str(error)).lower()
             raise StoreUnusable(f"the store {settings.store} cannot be opened: {why}; name another one") from error
         session = await stack.enter_async_context(_hook_session())
-        world, clusters = await stack.enter_async_context(connect(settings, embedded, clock))
+        connected = await stack.enter_async_context(connect(settings, embedded, clock))
         live = LiveSettings(settings)
         known_secrets = Secrets(settings.secrets, os.environ)
         live.follow(lambda current: known_secrets.replace(current.secrets))
-        webhooks = WebhookCaller(session, known_secrets, settings.public_url)
-        actuator = _ByKind({ActionKind.CALL_WEBHOOK: webhooks}, clusters)
+        webhooks = WebhookCaller(session, known_secrets, settings.public_url, clock)
+        # Opened before the engine, so that what the engine's end cuts short is ended in its turn.
+        commands = await stack.enter_async_context(open_commands(settings.commands, os.environ, clock))
+        live.follow(lambda current: commands.replace(current.commands))
+        special: dict[ActionKind, Actuator] = {ActionKind.CALL_WEBHOOK: webhooks, ActionKind.RUN_COMMAND: commands}
+        actuator = _ByKind(special, connected.actuator)
         measured = MeasuredStore(store, telemetry)
         engine = await stack.enter_async_context(
             start_engine(
                 store=measured,
                 clock=clock,
                 strategy=CanaryStrategy(),
-                world=MeasuredWorld(world, telemetry),
+                world=MeasuredWorld(connected.world, telemetry),
                 actuator=MeasuredActuator(actuator, telemetry),
                 new_id=new_release_id,
                 new_secret=secrets.token_urlsafe,
@@ -133,8 +150,7 @@ async def _compose(settings: Settings, connect: Connect, embedded: EmbeddedOptio
             clock=clock,
             telemetry=telemetry,
             check_store=store.writer.submit,
-            accounts=frozenset(settings.accounts) | (embedded.accounts if embedded is not None else frozenset()),
-            providers=frozenset(settings.metric_providers) | ({EMBEDDED_PROVIDER} if embedded is not None else set()),
+            known=lambda: _known_names(live.current, embedded),
             public_url=settings.public_url,
         )
         writer = store.writer
@@ -147,8 +163,18 @@ async def _compose(settings: Settings, connect: Connect, embedded: EmbeddedOptio
             folders.standings,
             lambda: (writer.commits, writer.changes),
             settings.listen,
+            connected.doors,
         )
         yield Running(settings, live, engine, service, folders, application)
+
+
+def _known_names(settings: Settings, embedded: EmbeddedOptions | None) -> KnownNames:
+    return KnownNames(
+        accounts=frozenset(settings.accounts) | (embedded.accounts if embedded is not None else frozenset()),
+        providers=frozenset(settings.metric_providers) | ({EMBEDDED_PROVIDER} if embedded is not None else set()),
+        commands=frozenset(settings.commands),
+        secrets=frozenset(settings.secrets),
+    )
 
 
 def _sole_error(error: BaseException) -> BaseException:

@@ -18,7 +18,7 @@ import aiohttp
 import anyio
 import structlog
 
-from adapters.cli.composition import EMBEDDED_PROVIDER, EmbeddedOptions
+from adapters.cli.composition import EMBEDDED_PROVIDER, Connected, EmbeddedOptions
 from adapters.embedded.rehearsal import Rehearsal, RehearsalImpossible, rehearse
 from adapters.hooks.templates import TemplateError, render_query
 from adapters.kubernetes.access import AccessReviews
@@ -27,6 +27,7 @@ from adapters.kubernetes.cluster import Cluster, WatchScope, open_cluster
 from adapters.kubernetes.credentials import Credentials, load_in_cluster, load_kubeconfig, load_kubeconfig_content
 from adapters.kubernetes.errors import ApiError
 from adapters.kubernetes.routing import Routers
+from adapters.kubernetes.service_proxy import ServiceProxies
 from adapters.kubernetes.templates import JsonObject
 from adapters.kubernetes.transport import open_transport
 from adapters.kubernetes.world import KubernetesWorld
@@ -46,7 +47,6 @@ from engine.clock import Clock
 from engine.errors import ClusterUnreachable
 from engine.events import ActionSucceeded, Measurements
 from engine.model import Action, ActionKind, Analysis, RolloutSpec, RouterKind, Snapshot
-from engine.ports import Actuator, World
 
 log = structlog.get_logger()
 
@@ -87,7 +87,7 @@ def routers() -> Routers:
 @asynccontextmanager
 async def connect(
     settings: Settings, embedded: EmbeddedOptions | None, clock: Clock, *, patient: bool = False
-) -> AsyncIterator[tuple[World, Actuator]]:
+) -> AsyncIterator[Connected]:
     """Implements `adapters.cli.composition.Connect`. Raises `ClusterUnreachable` unless it is patient."""
     bus, clusters = Bus(), dict[str, Cluster]()
     async with AsyncExitStack() as stack:
@@ -105,28 +105,35 @@ async def connect(
             else:
                 await _open_account(stack, account, found, clusters, bus, clock)
         providers = await _open_providers(stack, settings, rehearsal, session, clock)
-        yield _join(clusters, frozenset(accounts) | frozenset(rehearsal.clusters), providers, bus, clock)
+        everybody = frozenset(accounts) | frozenset(rehearsal.clusters)
+        yield _join(clusters, everybody, providers, bus, clock, settings.public_url)
 
 
 @asynccontextmanager
 async def connect_clusters(
-    kubeconfigs: Mapping[str, JsonObject], providers: Providers, clock: Clock
-) -> AsyncIterator[tuple[World, Actuator]]:
+    kubeconfigs: Mapping[str, JsonObject], providers: Providers, clock: Clock, public_url: str | None = None
+) -> AsyncIterator[Connected]:
     """The way to clusters whose kubeconfigs are at hand, by account, with providers that run already."""
     bus, clusters = Bus(), dict[str, Cluster]()
     async with AsyncExitStack() as stack:
         for account, kubeconfig in kubeconfigs.items():
             credentials = await load_kubeconfig_content(kubeconfig)
             clusters[account] = await _open(stack, account, credentials, bus, clock, WatchScope.CLUSTER)
-        yield _join(clusters, frozenset(clusters), providers, bus, clock)
+        yield _join(clusters, frozenset(clusters), providers, bus, clock, public_url)
 
 
 def _join(
-    clusters: Mapping[str, Cluster], accounts: frozenset[str], providers: Providers, bus: Bus, clock: Clock
-) -> tuple[World, Actuator]:
+    clusters: Mapping[str, Cluster],
+    accounts: frozenset[str],
+    providers: Providers,
+    bus: Bus,
+    clock: Clock,
+    public_url: str | None,
+) -> Connected:
     known = routers()
-    actuator = _Actuator(KubernetesActuator(clusters, known, AccessReviews(clock), accounts), Measurer(providers, _render))
-    return KubernetesWorld(clusters, known, bus), actuator
+    kubernetes = KubernetesActuator(clusters, known, AccessReviews(clock), accounts, public_url=public_url)
+    actuator = _Actuator(kubernetes, Measurer(providers, _render))
+    return Connected(KubernetesWorld(clusters, known, bus), actuator, ServiceProxies(clusters))
 
 
 async def _rehearse(stack: AsyncExitStack, embedded: EmbeddedOptions | None, clock: Clock) -> Rehearsal:

@@ -180,6 +180,8 @@ class _Forecast:
             return Change(Verb.APPLY, key.replace("/", " ", 1), "as declared")
         if "workload" in act.args:
             return self._describe_workload(act, str(act.args["workload"]))
+        if act.kind is ActionKind.REMOVE_JOBS:
+            return Change(Verb.REMOVE, "Jobs of this rollout", "of tests that were cut short")
         if act.kind is ActionKind.REMOVE_COPIES:
             return Change(Verb.REMOVE, "copies of configuration", "those that no version refers to any more")
         return Change(Verb.LOOK, "what is there of the manifests")

@@ -38,7 +38,8 @@ from adapters.settings import LogFormat, LogLevel, Settings
 from engine.clock import SystemClock
 from engine.errors import CommandRefused, Conflict
 from engine.events import Command, CommandKind
-from engine.model import FINAL_STATUSES, ReleasePlan, Webhook
+from engine.gates import all_ids, step_of
+from engine.model import FINAL_STATUSES, Expose, ReleasePlan, Webhook
 from strategies.deployfile import LoadedFile, Problem
 
 
@@ -104,7 +105,7 @@ class _Run:
 
     async def carry_out(self, connect: Connect) -> ExitCode:
         embedded = EmbeddedOptions(self._plan) if self._options.embedded else None
-        address = self._settings.listen if self._is_called_back() else None
+        address = self._settings.listen if self._is_reached_from_outside() else None
         detail: ReleaseDetail | None = None
         with self._beginning:
             async with (
@@ -122,9 +123,10 @@ class _Run:
         # One that had succeeded before the interrupt could reach it is a success.
         return ExitCode.INTERRUPTED if self._is_interrupted and code is not ExitCode.SUCCESS else code
 
-    def _is_called_back(self) -> bool:
-        steps = [step for target in self._plan.targets for step in target.steps]
-        return any(isinstance(step, Webhook) and step.callback for step in steps)
+    def _is_reached_from_outside(self) -> bool:
+        """By a webhook's answer, or by who looks at a preview."""
+        conditions = [step_of(target, gate) for target in self._plan.targets for gate in all_ids(target)]
+        return any(isinstance(step, Expose) or (isinstance(step, Webhook) and step.callback) for step in conditions)
 
     async def _submit(self, client: DaemonClient) -> Accepted:
         self._is_submitting = True

@@ -19,7 +19,7 @@ import anyio
 import anyio.abc
 from aiohttp import web
 
-from adapters.cli.composition import Connect, EmbeddedOptions, Running, compose
+from adapters.cli.composition import Connect, Connected, EmbeddedOptions, Running, compose
 from adapters.cli.connecting import Providers, connect_clusters
 from adapters.dataplane.envoy import Envoy
 from adapters.dataplane.load import LoadGenerator
@@ -35,7 +35,6 @@ from adapters.settings import Settings
 from engine.clock import Clock, SystemClock
 from engine.errors import HeadgateError
 from engine.model import ReleasePlan
-from engine.ports import Actuator, World
 from strategies.deployfile import Problems, SourceText, compile_release, parse_deploy_text
 
 ACCOUNT = "demo"
@@ -119,7 +118,7 @@ def _connection(cluster: EmbeddedCluster, envoy: Envoy, session: aiohttp.ClientS
     @asynccontextmanager
     async def connect(
         settings: Settings, embedded: EmbeddedOptions | None, clock: Clock
-    ) -> AsyncIterator[tuple[World, Actuator]]:
+    ) -> AsyncIterator[Connected]:
         page = (Endpoint(envoy.stats_url),)
         async with ScrapeProvider(session, lambda: page, clock, interval_s=SCRAPE_SECONDS) as provider:
             providers: Providers = {PROVIDER: provider}

@@ -62,9 +62,7 @@ class Submitter:
         if read.problems:
             return _refuse(path, read.problems)
         try:
-            plan = await compile_submission(
-                read.body, SUBMITTER, self._service.accounts, self._service.providers
-            )
+            plan = await compile_submission(read.body, SUBMITTER, self._service.known())
         except ApiFailure as failure:
             return _refuse(path, _problems_of(failure.body, read.body.name), failure.body.message)
         for warning in plan.warnings:

@@ -1,8 +1,8 @@
 """Who is asking: over the Unix socket the user at its other end, over TCP the holder of a token.
 
 The socket has mode 0600, so whoever reaches it is its owner or root, and may do everything. Over TCP nothing but the
-probes, the callbacks (which carry a token of their own) and the page's files is answered without a token of the
-settings. What a token may do to which target is compared where the targets are known: `adapters.http.sight`,
+probes, the callbacks and the previews (which carry a token of their own) and the page's files is answered without a
+token of the settings. What a token may do to which target is compared where the targets are known: `adapters.http.sight`,
 `adapters.http.authority`.
 """
 
@@ -28,7 +28,16 @@ from engine.clock import Clock
 
 _PEER_CREDENTIALS = struct.Struct("3i")
 _OPEN = frozenset(
-    {"/livez", "/readyz", "/v1/callbacks/{rollout}/{token}/callback", "/", "/ui", "/ui/", "/ui/assets/{name}"}
+    {
+        "/livez",
+        "/readyz",
+        "/v1/callbacks/{rollout}/{token}/callback",
+        "/v1/previews/{rollout}/{service}/{token}/{tail}",
+        "/",
+        "/ui",
+        "/ui/",
+        "/ui/assets/{name}",
+    }
 )
 """The routes that are answered without knowing who asks. The page is the same for everybody and holds nothing."""
 _READING = frozenset({"GET", "HEAD"})

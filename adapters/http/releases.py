@@ -59,7 +59,7 @@ class Releases:
         body = await read_body(request, SubmitBody)
         _require_printable(body.name, "name")
         sight = self._sight(request)
-        plan = await compile_submission(body, sight.caller, self._service.accounts, self._service.providers)
+        plan = await compile_submission(body, sight.caller, self._service.known())
         return await self._begin(plan, sight, source=body.name)
 
     async def offers(self, request: web.Request) -> web.Response:

@@ -42,7 +42,7 @@ async def plan_retry(service: Service, sight: Sight, release: Release, body: Ret
 
 def _on_known_accounts(service: Service, release: Release, plan: ReleasePlan, what: str) -> ReleasePlan:
     for target in plan.targets:
-        if target.account not in service.accounts:
+        if target.account not in service.known().accounts:
             message = (
                 f"release {release.id} cannot be {what}: the account {target.account} of its target {target.target} is no "
                 "longer in the settings; name it there again"

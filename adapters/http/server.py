@@ -14,6 +14,7 @@ from aiohttp import web
 
 from adapters.access import Token
 from adapters.folders.standing import FolderStanding
+from adapters.forwarding import ServiceDoors
 from adapters.http.bodies import MOST_BODY_BYTES
 from adapters.http.callbacks import Callbacks
 from adapters.http.callers import Callers
@@ -22,6 +23,7 @@ from adapters.http.folders import FolderViews
 from adapters.http.hosts import refuse_other_hosts
 from adapters.http.identity import identify_callers
 from adapters.http.page.serving import Page, add_safety_headers
+from adapters.http.previews import Previews
 from adapters.http.probes import Probes
 from adapters.http.releases import Releases
 from adapters.http.service import Service
@@ -45,8 +47,10 @@ def build_application(
     folders: Callable[[], Sequence[FolderStanding]],
     writer_figures: Callable[[], tuple[int, int]],
     listen: Address | None = None,
+    doors: ServiceDoors | None = None,
 ) -> web.Application:
-    """`tokens` is asked at each request: they may change while the daemon runs."""
+    """`tokens` is asked at each request: they may change while the daemon runs. `doors`: the way to the Services of the
+    clusters; without one there are no previews."""
     application = web.Application(
         middlewares=[
             answer_errors,
@@ -67,6 +71,8 @@ def build_application(
     )
     for part in parts:
         application.add_routes(part.routes())
+    if doors is not None:
+        application.add_routes(Previews(service, doors).routes())
     application.on_response_prepare.append(add_safety_headers)
     application.on_shutdown.append(watches.close)
     return application

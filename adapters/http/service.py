@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from adapters.http.known_names import KnownNames
 from adapters.http.telemetry import Telemetry
 from engine.clock import Clock
 from engine.daemon import Engine
@@ -22,8 +23,8 @@ class Service:
     telemetry: Telemetry
     check_store: Callable[[], Awaitable[None]]
     """Returns when the store can be written to; raises `StoreError`."""
-    accounts: frozenset[str]
-    providers: frozenset[str]
+    known: Callable[[], KnownNames]
+    """What deploy files may name; some of it changes while the daemon runs."""
     public_url: str | None
 
     async def rollouts(self, release_id: str) -> list[StoredRollout]:

@@ -1,5 +1,5 @@
 """From a deploy file to the bundle that is submitted, and from a bundle to a plan: the daemon reads the deploy file again,
-whoever has read it before, and adds what only it knows: which accounts and metric providers there are."""
+whoever has read it before, and adds what only it knows: which accounts, metric providers, commands and secrets there are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from adapters.http.authority import require_deploy
 from adapters.http.bodies import ErrorCode, SourceBody, SubmitBody
 from adapters.http.failures import ApiFailure
 from adapters.http.identity import Caller
-from engine.model import Analysis, ReleasePlan
+from adapters.http.known_names import KnownNames
+from engine.gates import all_ids, step_of
+from engine.model import Analysis, ReleasePlan, RunCommand, Webhook
 from strategies.deployfile import (
     LoadedFile,
     Problem,
@@ -23,6 +25,7 @@ from strategies.deployfile import (
     read_from_bundle,
 )
 from strategies.places import Place
+from strategies.step_checks import all_steps
 from strategies.suggestions import quote, suggest
 from strategies.yaml_document import Limits, Mark, compose
 from strategies.yaml_scalars import Dialect
@@ -50,9 +53,7 @@ def pack(
     )
 
 
-async def compile_submission(
-    body: SubmitBody, caller: Caller, accounts: frozenset[str], providers: frozenset[str]
-) -> ReleasePlan:
+async def compile_submission(body: SubmitBody, caller: Caller, known: KnownNames) -> ReleasePlan:
     """Beside the loop, because a large bundle takes a while. Raises `ApiFailure` with every problem at its place, and for a
     caller who may not deploy it."""
     plan = await anyio.to_thread.run_sync(_compile, body)
@@ -60,7 +61,7 @@ async def compile_submission(
         raise _invalid(body.name, plan.errors)
     # Before the accounts are looked at: which ones there are is not for everybody.
     require_deploy(caller, plan)
-    if unknown := tuple(_find_unknown(body, plan, caller, accounts, providers)):
+    if unknown := tuple(_find_unknown(body, plan, caller, known)):
         raise _invalid(body.name, unknown)
     return plan
 
@@ -81,32 +82,35 @@ def _invalid(name: str, problems: tuple[Problem, ...]) -> ApiFailure:
 # --- what only the daemon knows ----------------------------------------------------------------------------------------
 
 
-def _find_unknown(
-    body: SubmitBody, plan: ReleasePlan, caller: Caller, accounts: frozenset[str], providers: frozenset[str]
-) -> Iterator[Problem]:
+def _find_unknown(body: SubmitBody, plan: ReleasePlan, caller: Caller, known: KnownNames) -> Iterator[Problem]:
     root = _read_again(body.text)
     for target in plan.targets:
-        if target.account not in accounts:
-            mark = _mark(root, "targets", target.target, "account")
-            keys = {account: TargetKey(plan.application, target.target, account) for account in accounts}
-            usable = [account for account, key in keys.items() if caller.may(Verb.DEPLOY, key)]
-            advice = suggest(target.account, usable, "they name none")
-            message = f"the account {quote(target.account)} is not in the settings; {advice}"
-            yield Problem(body.name, *mark, message)
-    asked = {
-        query.name: query.provider
-        for target in plan.targets
-        for step in target.steps
-        if isinstance(step, Analysis)
-        for query in step.queries
-    }
+        keys = {account: TargetKey(plan.application, target.target, account) for account in known.accounts}
+        usable = [account for account, key in keys.items() if caller.may(Verb.DEPLOY, key)]
+        if sentence := _unless_known("account", target.account, known.accounts, usable):
+            yield Problem(body.name, *_mark(root, "targets", target.target, "account"), sentence)
+    conditions = [step_of(target, gate) for target in plan.targets for gate in all_ids(target)]
+    asked = {query.name: query.provider for step in conditions if isinstance(step, Analysis) for query in step.queries}
     for name, provider in asked.items():
-        if provider not in providers:
-            advice = suggest(provider, providers, "they name none")
-            message = (
-                f"the metric provider {quote(provider)} of the query {quote(name)} is not in the settings; {advice}"
-            )
-            yield Problem(body.name, *_mark_of_query(root, name), message)
+        if sentence := _unless_known("metric provider", provider, known.providers, of=f" of the query {quote(name)}"):
+            yield Problem(body.name, *_mark_of_query(root, name), sentence)
+    for command in dict.fromkeys(step.name for step in conditions if isinstance(step, RunCommand)):
+        if sentence := _unless_known("command", command, known.commands):
+            yield Problem(body.name, *_mark_of_command(root, command), sentence)
+    signed = {step.name: step.signing_secret for step in conditions if isinstance(step, Webhook) and step.signing_secret}
+    for name, secret in signed.items():
+        if sentence := _unless_known("secret", secret, known.secrets, of=f" of the webhook {quote(name)}"):
+            yield Problem(body.name, *_mark_of_secret(root, name), sentence)
+
+
+def _unless_known(
+    what: str, name: str, known: frozenset[str], told: Sequence[str] | None = None, *, of: str = ""
+) -> str:
+    """Empty when it is known. `told`: those that the caller may hear of."""
+    if name in known:
+        return ""
+    advice = suggest(name, sorted(known) if told is None else told, "they name none")
+    return f"the {what} {quote(name)}{of} is not in the settings; {advice}"
 
 
 def _read_again(text: str) -> Place | None:
@@ -128,3 +132,19 @@ def _mark_of_query(root: Place | None, name: str) -> Mark:
             provider = query.get("metricProviderName")
             return (provider or root.deepest(("analysis", "defaultMetricProviderName"))).mark
     return root.mark
+
+
+def _mark_of_command(root: Place | None, name: str) -> Mark:
+    for step, _ in all_steps(root) if root is not None else ():
+        named = step.at("runCommand", "name")
+        if named is not None and named.text == name:
+            return named.mark
+    return Mark(1, 1)
+
+
+def _mark_of_secret(root: Place | None, webhook: str) -> Mark:
+    for one in root.items("webhooks") if root is not None else ():
+        named, secret = one.get("name"), one.get("signingSecret")
+        if named is not None and named.text == webhook and secret is not None:
+            return secret.mark
+    return Mark(1, 1)

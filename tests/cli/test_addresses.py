@@ -13,6 +13,7 @@ from adapters.cli.addresses import fetch
 from adapters.cli.files import Choices, load
 from adapters.cli.orders import bundle
 from adapters.http.identity import Caller
+from adapters.http.known_names import KnownNames
 from adapters.http.submission import compile_submission
 from engine.model import ReleasePlan
 from strategies.deployfile import MOST_BYTES, Unreadable
@@ -94,7 +95,7 @@ async def test_what_was_validated_is_what_runs_whatever_is_at_the_address_by_the
     sent = bundle(load(deploy_file(tmp_path, f"{web.address}/web.yaml")), Choices())
     web.pages["/web.yaml"] = Page(status=404)
 
-    plan = await compile_submission(sent, Caller("ada", None), frozenset({"model"}), frozenset())
+    plan = await compile_submission(sent, Caller("ada", None), KnownNames(frozenset({"model"}), frozenset()))
 
     assert isinstance(plan, ReleasePlan)
     assert [one.name for one in plan.targets[0].workloads] == ["web"]

@@ -17,6 +17,7 @@ from adapters.folders.reading import list_deploy_files
 from adapters.folders.standing import FileState
 from adapters.folders.submitting import Submitter
 from adapters.folders.watching import LOOK_SECONDS, Folders
+from adapters.http.known_names import KnownNames
 from adapters.http.service import Service
 from adapters.http.telemetry import Telemetry
 from engine.daemon import Engine
@@ -85,8 +86,7 @@ class World:
             clock=self.clock,
             telemetry=Telemetry(self.clock),
             check_store=lambda: asyncio.sleep(0),
-            accounts=frozenset({"model"}),
-            providers=frozenset(),
+            known=lambda: KnownNames(accounts=frozenset({"model"}), providers=frozenset()),
             public_url=None,
         )
         self.folders = Folders(Submitter(service), self.clock)

@@ -12,14 +12,20 @@ from typing import Any
 import anyio
 
 from adapters.access import Token
-from adapters.cli.composition import EmbeddedOptions, Running, compose
+from adapters.cli.composition import Connected, EmbeddedOptions, Running, compose
 from adapters.http.bodies import Accepted, RolloutBody, SourceBody, SubmitBody
 from adapters.http.client import DaemonClient, SocketPlace, TcpPlace
 from adapters.http.server import serve_api
-from adapters.settings import AccountSettings, Address, PrometheusSettings, Settings
+from adapters.settings import (
+    AccountSettings,
+    Address,
+    CommandSettings,
+    PrometheusSettings,
+    SecretReference,
+    Settings,
+)
 from engine.clock import Clock
 from engine.model import FINAL_STATUSES, ReleaseStatus, State
-from engine.ports import Actuator, World
 from tests.engine.model_world import ModelWorld
 from tests.invariants import Journal
 
@@ -140,6 +146,8 @@ class Stage:
             public_url=self.public_url,
             accounts={"model": AccountSettings()},
             metric_providers={"metrics": provider},
+            commands={"smoke": CommandSettings(argv=("true",))},
+            secrets={"hook-key": SecretReference(env="HOOK_KEY")},
         )
 
     @property
@@ -149,8 +157,8 @@ class Stage:
     @asynccontextmanager
     async def connect(
         self, settings: Settings, embedded: EmbeddedOptions | None, clock: Clock
-    ) -> AsyncIterator[tuple[World, Actuator]]:
-        yield self.world, self.world
+    ) -> AsyncIterator[Connected]:
+        yield Connected(self.world, self.world)
 
     @asynccontextmanager
     async def daemon(self) -> AsyncIterator[Daemon]:

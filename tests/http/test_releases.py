@@ -111,6 +111,18 @@ async def test_accounts_and_providers_that_the_settings_do_not_have_are_refused_
     }
 
 
+async def test_commands_and_keys_that_the_settings_do_not_have_are_refused_at_their_place(daemon: Daemon) -> None:
+    body = submission("runCommand: {name: smoek}", "runWebhook: {name: smoke}")
+    text = body.text.replace("    method: POST\n", "    method: POST\n    signingSecret: hook-kee\n")
+    error = await refused(daemon, daemon.client.submit(replace(body, text=text)))
+    lines = text.splitlines()
+    found = {lines[problem.line - 1][problem.column - 1 :]: problem.message for problem in error.body.problems}
+    assert found == {
+        "smoek}": 'the command "smoek" is not in the settings; did you mean "smoke"?',
+        "hook-kee": 'the secret "hook-kee" of the webhook "smoke" is not in the settings; did you mean "hook-key"?',
+    }
+
+
 async def test_manifests_that_were_not_sent_along_are_named(daemon: Daemon) -> None:
     error = await refused(daemon, daemon.client.submit(replace(submission(percent(25)), manifests={})))
     assert "was not sent along with the deploy file" in error.body.problems[0].message

@@ -15,6 +15,7 @@ from adapters.cli.connecting import connect
 from adapters.http.bodies import SubmitBody
 from adapters.http.client import DaemonClient
 from adapters.http.identity import Caller
+from adapters.http.known_names import KnownNames
 from adapters.http.server import serve_api
 from adapters.http.submission import compile_submission
 from adapters.settings import Address
@@ -38,8 +39,8 @@ def open_stage(folder: Path, *, tokens: tuple[Token, ...] = PEOPLE, listen: Addr
 @asynccontextmanager
 async def embedded_daemon(stage: Stage, rehearsed: SubmitBody) -> AsyncIterator[Daemon]:
     """A daemon on the embedded cluster, on which what is going to be submitted is live already, in its old version."""
-    accounts = frozenset({"embedded"})
-    plan = await compile_submission(rehearsed, Caller("olga", None), accounts, frozenset({EMBEDDED_PROVIDER}))
+    known = KnownNames(frozenset({"embedded"}), frozenset({EMBEDDED_PROVIDER}))
+    plan = await compile_submission(rehearsed, Caller("olga", None), known)
     settings = stage.settings.model_copy(update={"accounts": {}, "metric_providers": {}})
     async with (
         compose(settings, connect=connect, embedded=EmbeddedOptions(plan)) as running,

@@ -1,0 +1,1 @@
+"""Preview addresses: from the step that makes them to the Service behind them."""

@@ -10,7 +10,7 @@ import json
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,6 +32,7 @@ from adapters.http.bodies import (
 )
 from adapters.http.client import DaemonClient, SocketPlace
 from adapters.http.client_errors import DaemonUnreachable
+from adapters.kubernetes.permissions import RBAC_VERSION, Permission, roles_of
 from engine.events import CommandKind
 from engine.model import FINAL_STATUSES, State
 from tests.e2e.controlplane.certificates import sign_token
@@ -133,6 +134,19 @@ class Site:
             return bool(status.get("observedGeneration") == found["metadata"]["generation"] and counts == [replicas] * 3)
 
         await self.until(is_live)
+
+    async def grant(self, name: str, permissions: Iterable[Permission]) -> None:
+        """More rights for the daemon's account than it has from the beginning."""
+        (role,) = roles_of(permissions, name)
+        await self.create(self.path("roles"), role)
+        binding = {
+            "apiVersion": RBAC_VERSION,
+            "kind": "RoleBinding",
+            "metadata": {"name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": SERVICE_ACCOUNT, "namespace": self.namespace}],
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+        }
+        await self.create(self.path("rolebindings"), binding)
 
     def kubectl(self, *arguments: str) -> str:
         """What kubectl prints. An error of its own is a failure of the story."""

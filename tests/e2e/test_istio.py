@@ -9,12 +9,12 @@ from msgspec.structs import replace
 
 from adapters.embedded.json_objects import JsonObject
 from adapters.http.bodies import ReleaseBody
-from adapters.kubernetes.permissions import Needs, roles_of
+from adapters.kubernetes.permissions import Needs
 from adapters.routers.istio import IstioRouter
 from engine.events import CommandKind
 from engine.model import ReleaseStatus, State
 from tests.builders import istio_route
-from tests.e2e.site import APPLY, SERVICE_ACCOUNT, Site
+from tests.e2e.site import APPLY, Site
 from tests.e2e.test_rolled_back import traces
 from tests.rollouts.istio_objects import FULL_NAME, destination, destination_rule, http_route, virtual_service
 
@@ -39,17 +39,7 @@ async def join_mesh(site: Site) -> None:
         found["metadata"] = {"name": "web"}
         async with site.http.patch(path(site, plural), json=found, params={"fieldManager": "kubectl"}, headers=APPLY) as answer:
             assert answer.status == 201, await answer.text()
-    (role,) = roles_of(IstioRouter().permissions(istio_route(), Needs(site.namespace, watches_all=False)), "istio")
-    await site.create(site.path("roles"), role)
-    group = "rbac.authorization.k8s.io"
-    binding = {
-        "apiVersion": f"{group}/v1",
-        "kind": "RoleBinding",
-        "metadata": {"name": "istio"},
-        "subjects": [{"kind": "ServiceAccount", "name": SERVICE_ACCOUNT, "namespace": site.namespace}],
-        "roleRef": {"apiGroup": group, "kind": "Role", "name": "istio"},
-    }
-    await site.create(site.path("rolebindings"), binding)
+    await site.grant("istio", IstioRouter().permissions(istio_route(), Needs(site.namespace, watches_all=False)))
 
 
 async def deploy(site: Site) -> ReleaseBody:

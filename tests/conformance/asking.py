@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SPLITS = "split.smi-spec.io/v1alpha4/trafficsplits"
 OLD_SPLITS = "split.smi-spec.io/v1alpha2/trafficsplits"
 STATEFUL_SETS = "apps/v1/statefulsets"
+DISRUPTION_BUDGETS = "policy/v1/poddisruptionbudgets"
+CONTROLLERS = ("kube-controller-manager", "embedded-controller")
 """No controller of either plane cares for them: what a test writes is what it finds."""
 JOBS = "batch/v1/jobs"
 
@@ -188,17 +190,22 @@ def about(qualified: str, name: str) -> JsonObject:
 
 
 def managers(obj: JsonObject) -> list[str]:
-    """Who has fields of the object, as `operation manager[/subresource]`, in the order that the object tells."""
+    """Who has fields of the object, as `operation manager[/subresource]`, in the order that the object tells. Controllers come
+    when they come, and are left out."""
     return [
         f"{one['operation']} {one['manager']}" + (f"/{one['subresource']}" if one.get("subresource") else "")
-        for one in obj["metadata"].get("managedFields") or ()
+        for one in entries_of(obj)
     ]
+
+
+def entries_of(obj: JsonObject) -> list[JsonObject]:
+    entries: list[JsonObject] = obj["metadata"].get("managedFields") or []
+    return [one for one in entries if one["manager"] not in CONTROLLERS]
 
 
 def fields_of(obj: JsonObject, manager: str) -> JsonObject:
     """The fields of one manager, told as `managers` tells it."""
-    entries = obj["metadata"].get("managedFields") or []
-    fields: JsonObject = entries[managers(obj).index(manager)]["fieldsV1"]
+    fields: JsonObject = entries_of(obj)[managers(obj).index(manager)]["fieldsV1"]
     return fields
 
 
@@ -219,6 +226,16 @@ def stateful_set(name: str = "web", containers: list[JsonObject] | None = None, 
         "kind": "StatefulSet",
         "metadata": {"name": name},
         "spec": {"replicas": 1, "serviceName": name, "selector": selector, "template": template, **spec},
+    }
+
+
+def disruption_budget(name: str = "web", **metadata: Any) -> JsonObject:
+    """A kind with a status that no controller writes here."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": name, **metadata},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": name}}},
     }
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from adapters.embedded.json_objects import JsonObject
 from tests.conformance.asking import (
+    DISRUPTION_BUDGETS,
     OLD_SPLITS,
     SPLITS,
     STATEFUL_SETS,
@@ -16,6 +17,8 @@ from tests.conformance.asking import (
     any_uid,
     config_map,
     conflict,
+    disruption_budget,
+    entries_of,
     fields_of,
     managers,
     plain,
@@ -210,14 +213,17 @@ async def test_one_name_owns_apart_what_it_applies_and_what_it_updates(api: Api)
 
 
 async def test_a_status_is_owned_apart_from_the_rest(api: Api) -> None:
-    await api.apply(STATEFUL_SETS, stateful_set())
-    written = await api.merge(STATEFUL_SETS, "web", {"status": {"replicas": 2}}, "status", fieldManager="controller")
+    await api.apply(DISRUPTION_BUDGETS, disruption_budget())
+    status: JsonObject = {"status": {"currentHealthy": 2}}
+    written = await api.merge(DISRUPTION_BUDGETS, "web", status, "status", fieldManager="controller")
     assert managers(written.object) == ["Apply headgate", "Update controller/status"]
-    assert fields_of(written.object, "Update controller/status") == {"f:status": {"f:replicas": {}}}
-    condition = {"type": "A", "status": "True", "lastTransitionTime": "2001-01-01T00:00:00Z"}
-    applied = await api.apply(STATEFUL_SETS, {**STATEFUL, "status": {"conditions": [condition]}}, "status", fieldManager="other")
+    assert fields_of(written.object, "Update controller/status") == {"f:status": {"f:currentHealthy": {}}}
+    condition = {"type": "A", "status": "True", "lastTransitionTime": "2001-01-01T00:00:00Z", "reason": "B", "message": "c"}
+    body = {key: value for key, value in disruption_budget().items() if key != "spec"} | {"status": {"conditions": [condition]}}
+    applied = await api.apply(DISRUPTION_BUDGETS, body, "status", fieldManager="other")
     assert managers(applied.object) == ["Apply headgate", "Apply other/status", "Update controller/status"]
-    assert applied.object["status"] == {"replicas": 2, "availableReplicas": 0, "conditions": [condition]}
+    none_yet = {"desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0}
+    assert applied.object["status"] == {"currentHealthy": 2, "conditions": [condition], **none_yet}
 
 
 async def test_a_status_that_is_applied_to_the_object_itself_is_passed_over(api: Api) -> None:
@@ -236,7 +242,7 @@ async def test_whoever_scales_takes_the_number_from_whoever_applied_it(api: Api)
     assert managers(live) == ["Apply headgate", "Update scaler/scale"]
     assert fields_of(live, "Update scaler/scale") == {"f:spec": {"f:replicas": {}}}
     assert "f:replicas" not in fields_of(live, "Apply headgate")["f:spec"]
-    assert "time" not in live["metadata"]["managedFields"][1]
+    assert "time" not in entries_of(live)[1]
     answer = await api.apply(STATEFUL_SETS, stateful_set(replicas=1))
     assert answer.body == refused(('"scaler" with subresource "scale" using apps/v1', ".spec.replicas"))
     without_number = stateful_set()

@@ -9,6 +9,7 @@ import pytest
 
 from adapters.embedded.json_objects import JsonObject
 from tests.conformance.asking import (
+    DISRUPTION_BUDGETS,
     SPLITS,
     STATEFUL_SETS,
     Answer,
@@ -17,6 +18,7 @@ from tests.conformance.asking import (
     about,
     any_uid,
     config_map,
+    disruption_budget,
     not_found,
     plain,
     refusal,
@@ -79,12 +81,14 @@ async def test_only_the_object_that_was_found_is_deleted(api: Api) -> None:
 
 
 async def test_only_the_version_that_was_seen_is_deleted(api: Api) -> None:
-    first = (await api.create(STATEFUL_SETS, stateful_set())).object["metadata"]["resourceVersion"]
-    second = (await api.merge(STATEFUL_SETS, "web", {"spec": {"replicas": 2}})).object["metadata"]["resourceVersion"]
-    answer = await api.delete(STATEFUL_SETS, "web", deleting(preconditions={"resourceVersion": first}))
+    budgets = DISRUPTION_BUDGETS
+    first = (await api.create(budgets, disruption_budget())).object["metadata"]["resourceVersion"]
+    second = (await api.merge(budgets, "web", {"spec": {"minAvailable": 2}})).object["metadata"]["resourceVersion"]
+    answer = await api.delete(budgets, "web", deleting(preconditions={"resourceVersion": first}))
     more = "The object might have been modified"
-    assert answer.body == unmet("StatefulSet.apps", "web", "ResourceVersion", first, second, more, group="apps")
-    assert (await api.delete(STATEFUL_SETS, "web", deleting(preconditions={"resourceVersion": second}))).status == 200
+    kind = "PodDisruptionBudget.policy"
+    assert answer.body == unmet(kind, "web", "ResourceVersion", first, second, more, group="policy")
+    assert (await api.delete(budgets, "web", deleting(preconditions={"resourceVersion": second}))).status == 200
 
 
 @pytest.mark.parametrize(
@@ -127,19 +131,19 @@ async def test_options_of_another_kind_are_refused(api: Api) -> None:
 
 
 async def test_a_finalizer_holds_what_is_deleted_until_it_is_taken_away(api: Api) -> None:
-    made = (await api.create(STATEFUL_SETS, {**stateful_set(), "metadata": {"name": "web", "finalizers": ["a/b", "c/d"]}})).object
-    held = (await api.delete(STATEFUL_SETS, "web")).object
+    made = (await api.create(DISRUPTION_BUDGETS, disruption_budget(finalizers=["a/b", "c/d"]))).object
+    held = (await api.delete(DISRUPTION_BUDGETS, "web")).object
     assert held["metadata"]["deletionGracePeriodSeconds"] == 0
     assert held["metadata"]["generation"] == made["metadata"]["generation"] + 1
     expected = plain(made)
     expected["metadata"] |= {"deletionGracePeriodSeconds": 0, "generation": 2}
     assert plain(held) == expected
-    assert (await api.delete(STATEFUL_SETS, "web")).object == held, "deleted once, whoever deletes again"
-    rest = (await api.merge(STATEFUL_SETS, "web", {"metadata": {"finalizers": ["a/b"]}})).object
+    assert (await api.delete(DISRUPTION_BUDGETS, "web")).object == held, "deleted once, whoever deletes again"
+    rest = (await api.merge(DISRUPTION_BUDGETS, "web", {"metadata": {"finalizers": ["a/b"]}})).object
     assert rest["metadata"]["finalizers"] == ["a/b"]
-    last = await api.operate(STATEFUL_SETS, "web", {"op": "remove", "path": "/metadata/finalizers"})
+    last = await api.operate(DISRUPTION_BUDGETS, "web", {"op": "remove", "path": "/metadata/finalizers"})
     assert (last.status, "finalizers" in last.object["metadata"]) == (200, False)
-    assert (await api.get(STATEFUL_SETS, "web")).body == not_found("statefulsets.apps", "web")
+    assert (await api.get(DISRUPTION_BUDGETS, "web")).body == not_found("poddisruptionbudgets.policy", "web")
 
 
 async def test_what_is_being_deleted_can_be_changed_but_not_brought_back(api: Api) -> None:

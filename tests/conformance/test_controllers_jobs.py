@@ -134,10 +134,16 @@ async def test_two_jobs_of_one_name_are_refused(stand: Stand) -> None:
 async def test_a_service_without_ready_pods_cannot_be_reached_by_the_proxy(stand: Stand) -> None:
     await stand.create(k8s.SERVICES, k8s.service())
     path = f"{stand.path(k8s.SERVICES, 'web:80')}/proxy/"
-    with pytest.raises(Refused) as refused:
-        await stand.request("GET", path)
-    assert refused.value.status == 503
-    assert 'no endpoints available for service "web' in str(refused.value)
+
+    async def refusal() -> Refused | None:
+        """None as long as the API server's own cache does not know the Service yet."""
+        with pytest.raises(Refused) as refused:
+            await stand.request("GET", path)
+        return refused.value if refused.value.status != 404 else None
+
+    said = await stand.until(refusal, "the proxy knows the Service")
+    assert said.status == 503
+    assert 'no endpoints available for service "web' in str(said)
 
 
 async def test_the_proxy_of_a_service_that_is_not_there(stand: Stand) -> None:

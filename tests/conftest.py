@@ -8,6 +8,7 @@ import logging
 import structlog
 from hypothesis import HealthCheck, settings
 
+from tests.e2e.controlplane.fixtures import pytest_runtest_setup as pytest_runtest_setup
 from tests.e2e.controlplane.fixtures import real_control_plane as real_control_plane
 
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ PACKAGES = {
 }
 REQUIRED = "HEADGATE_REQUIRE_CONTROL_PLANE"
 """Set in CI: there a missing binary is a failure, not a skip."""
+BUILD_SECONDS = 1_800.0
+"""The longest build of one program. On two cores that are shared the longest took six minutes, its downloads with it."""
 
 
 class BinariesMissing(Exception):
@@ -70,8 +73,8 @@ def _find(name: str, folders: list[Path]) -> Path | None:
     return next((folder / name for folder in folders if os.access(folder / name, os.X_OK)), None)
 
 
-def build_binaries() -> None:
-    """Build what is in neither folder. Raises `BinariesMissing` without Go, `CalledProcessError` when the build fails."""
+def build_binaries(within: float = BUILD_SECONDS) -> None:
+    """Build what is in neither folder, each within so many seconds. Raises `BinariesMissing`."""
     go = shutil.which("go")
     if go is None:
         raise BinariesMissing("the build needs Go 1.26 or newer on the PATH: https://go.dev/dl")
@@ -86,11 +89,28 @@ def build_binaries() -> None:
         if _find(name, [assets, cache]) is not None:
             continue
         sys.stderr.write(f"building {name} {version}\n")
-        # Under another name until it is whole: a build that is interrupted leaves nothing that looks like a program.
-        unfinished = cache / f".{name}.unfinished"
-        command = [go, "build", "-trimpath", "-ldflags", flags, "-o", str(unfinished), package]
-        subprocess.run(command, cwd=MODULE, env={**os.environ, "CGO_ENABLED": "0"}, check=True)
-        unfinished.replace(cache / name)
+        # Under another name until it is whole: a build that is interrupted leaves nothing that looks like a program. And one of
+        # this process's own, because another one may be building too.
+        unfinished = cache / f".{name}.{os.getpid()}.unfinished"
+        try:
+            _build(name, [go, "build", "-trimpath", "-ldflags", flags, "-o", str(unfinished), package], within)
+            unfinished.replace(cache / name)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+def _build(name: str, command: list[str], within: float) -> None:
+    """Go runs compilers, which are to go with it: they are a group of their own."""
+    with subprocess.Popen(command, cwd=MODULE, env={**os.environ, "CGO_ENABLED": "0"}, start_new_session=True) as build:
+        try:
+            code = build.wait(within)
+        except BaseException as error:
+            os.killpg(build.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise BinariesMissing(f"the build of {name} was ended after {within:g} s; run it again to go on") from None
+            raise
+    if code:
+        raise BinariesMissing(f"{name} cannot be built; what Go said stands above, and what is built already is kept")
 
 
 def main() -> int:

@@ -5,9 +5,11 @@ Linkerd publishes no module that the Go proxy offers, so its ServiceProfile is d
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,13 +74,19 @@ def _fetch(source: Source) -> list[Path]:
     folder = cache_folder() / "definitions" / source.module.replace("/", "_")
     if not folder.is_dir():
         module = _download(source.module)
-        unfinished = folder.with_name(f".{folder.name}.unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        for pattern in source.files:
-            for path in sorted(module.glob(pattern)):
-                shutil.copyfile(path, unfinished / path.name)
-        unfinished.rename(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # A folder of its own until it is whole: the tests' other processes may be fetching the same.
+        with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=folder.parent) as unfinished:
+            whole = Path(unfinished, folder.name)
+            whole.mkdir()
+            for pattern in source.files:
+                for path in sorted(module.glob(pattern)):
+                    shutil.copyfile(path, whole / path.name)
+            try:
+                whole.rename(folder)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
     return sorted(folder.iterdir())
 
 

@@ -160,6 +160,13 @@ class _Stand:
     def routes_by_services(self) -> list[RoutePlan]:
         return [route for route in self.routes() if route.kind is not RouterKind.ISTIO]
 
+    def is_shown(self, route: RoutePlan) -> bool:
+        """Whether the canary Service is the user's own: a preview, or one that the file names and that was there. Its clients
+        are theirs too, so it is pinned on the new version only while that has pods."""
+        if route.kind is RouterKind.SERVICE:
+            return bool(route.canary_service)
+        return route.adopts_canary_service and bool(self.facts.get(f"{route.name}.canary_service"))
+
     def has_begun(self, name: str) -> bool:
         return name in self.snapshot.begun
 
@@ -207,7 +214,7 @@ def _ensure_routes(stand: _Stand) -> Iterator[Operation]:
             yield Act(f"ensure-stable-service:{route.name}", ActionKind.ENSURE_STABLE_SERVICE, name)
         yield Act(f"ensure-route:{route.name}", ActionKind.ENSURE_ROUTE, {**name, "initial": 0})
         yield Await(_reads(route, 0), Condition.WEIGHT, route.name, 0)
-        if splits:
+        if splits and not stand.is_shown(route):
             yield Act(f"ensure-canary-service:{route.name}", ActionKind.ENSURE_CANARY_SERVICE, name)
 
 
@@ -230,9 +237,8 @@ def _scale(stand: _Stand) -> Iterator[Operation]:
     for index, manifest in enumerate(stand.plan.manifests):
         if manifest.awaited:
             yield from _await_object(stand, index, manifest)
-    for route in stand.routes():
-        # A preview is shown when there is something to see: pinned any earlier, its clients would find no pods.
-        if route.kind is RouterKind.SERVICE and route.canary_service:
+    for route in stand.routes_by_services():
+        if stand.is_shown(route):
             yield Act(f"ensure-canary-service:{route.name}", ActionKind.ENSURE_CANARY_SERVICE, {"route": route.name})
 
 
@@ -460,8 +466,8 @@ def _restore(stand: _Stand) -> Iterator[Operation]:
     yield from _remove_jobs(stand, "remove-jobs-again")
     if any(stand.has_begun(f"set-weight:{route.name}:{w}") for route in stand.routes() for w in _weights(stand)):
         yield Settle("settle before the new version goes", stand.plan.settle_seconds)
-    for route in stand.routes():
-        if route.kind is RouterKind.SERVICE:  # Nobody is to look at pods that go.
+    for route in stand.routes_by_services():
+        if stand.is_shown(route):  # Nobody is to look at pods that go.
             yield from _remove_canary_service(stand, route)
     for workload in stand.canaried():
         if stand.may_have_canary(workload):
@@ -506,7 +512,7 @@ def _remove_routes(stand: _Stand) -> Iterator[Operation]:
         args: Facts = {"route": route.name}
         if stand.has_begun(f"ensure-route:{route.name}"):
             yield Act(f"remove-route:{route.name}", ActionKind.REMOVE_ROUTE, args)
-        if not (route.kind is RouterKind.SERVICE and stand.snapshot.state is State.RESTORING):
+        if not (stand.is_shown(route) and stand.snapshot.state is State.RESTORING):
             yield from _remove_canary_service(stand, route)
         if stand.has_begun(f"ensure-stable-service:{route.name}"):
             yield Act(f"remove-stable-service:{route.name}", ActionKind.REMOVE_STABLE_SERVICE, args)

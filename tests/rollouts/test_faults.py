@@ -8,7 +8,7 @@ import pytest
 
 from adapters.embedded.errors import Conflict, Forbidden, InternalError, ServiceUnavailable, TooManyRequests
 from adapters.embedded.faults import Match
-from engine import decide
+from engine import absorbing
 from engine.events import Command, CommandKind
 from engine.model import Approval, ReleaseStatus, RoutePlan, State
 from tests.builders import error_rate, percent, pod_ratio_route, release_plan, smi_route, target_plan
@@ -99,7 +99,7 @@ async def test_an_abort_does_not_wait_for_a_request_that_hangs(tmp_path: Path) -
 async def test_a_missing_right_ends_the_rollout_with_the_servers_words_and_everything_put_back(
     tmp_path: Path, resource: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decide, "DOUBTS", 1)
+    monkeypatch.setattr(absorbing, "DOUBTS", 1)
     async with stage(tmp_path) as told:
         await told.live()
         before = told.picture()

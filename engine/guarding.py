@@ -86,10 +86,13 @@ def _hold_on_drift(turn: Turn) -> None:
 
 
 def _hold_without_stable(turn: Turn) -> None:
-    """Not a step further while no pod of the old version can carry the share that it still has. When one can, it goes on."""
+    """Not a step further while no pod of the old version can carry the share that it still has. When one can, it goes on.
+
+    One that is not asked to have any pods, as on the way to 100 % by pods alone, has lost none.
+    """
     shares = turn.at.state in STEP_STATES and turn.at.served < FULL_WEIGHT
     workloads = turn.observation.workloads.items()
-    gone = [name for name, one in workloads if shares and one.canary_exists and one.stable_available == 0]
+    gone = [name for name, one in workloads if shares and one.canary_exists and one.desired and not one.stable_available]
     if gone and not turn.at.held:
         share = (FULL_WEIGHT - turn.at.served) / 100
         reason = f"{_NO_STABLE} of {', '.join(gone)} is available, which has {share:g} % of the traffic"

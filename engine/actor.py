@@ -20,13 +20,15 @@ from engine.decide import decide
 from engine.errors import CommandRefused, Doubtful, Rejected, Retryable, StoreError
 from engine.events import (
     ActionFailed,
+    CallbackReceived,
     Command,
+    CommandKind,
     Event,
     FailureKind,
     TimerFired,
     WorldChanged,
 )
-from engine.model import FINAL_STATES, UNDOING_STATES, Action, JournalEntry, RolloutSpec, Snapshot, TimerName
+from engine.model import FINAL_STATES, UNDOING_STATES, Action, JournalEntry, RolloutSpec, Snapshot, State, TimerName
 from engine.observation import Observation
 from engine.orders import refuse
 from engine.ports import Actuator, Commit, Store, Strategy, World
@@ -38,9 +40,11 @@ log = structlog.get_logger()
 PATIENCE_SECONDS = 1.0
 """Between two tries to decide or to commit. While undoing there is nothing better than to try again."""
 
+_BLIND_STATES = UNDOING_STATES | {State.WAITING, State.PARKED}
 
-class _DefectWhileUndoing(Exception):
-    """An undoing rollout cannot park: it tries again."""
+
+class _DefectUnparked(Exception):
+    """A rollout that cannot park, because it waits or is being undone: it tries again, or the event would be lost."""
 
 
 class Reply:
@@ -102,7 +106,7 @@ class Actor:
             self.post(WorldChanged())
 
     def post(self, event: Event, reply: Reply | None = None) -> None:
-        if isinstance(event, Command) and event.kind == "abort":
+        if _is_abort(event):
             self._mailbox.appendleft((event, reply))
         else:
             self._mailbox.append((event, reply))
@@ -161,8 +165,10 @@ class Actor:
             except StoreError as error:
                 log.warning("store.commit_failed", rollout=self.spec.id, error=str(error))
                 await self._clock.sleep(PATIENCE_SECONDS)
-            except _DefectWhileUndoing:
+            except _DefectUnparked:
                 await self._clock.sleep(PATIENCE_SECONDS)
+                if self._mailbox and _is_abort(self._mailbox[0][0]):
+                    return None  # It may well be what a person does about the defect.
             except Exception:
                 # Whatever it is, it must not take the other rollouts down with this one.
                 log.exception("rollout.commit_defect", rollout=self.spec.id, state=self.snapshot.state)
@@ -178,16 +184,18 @@ class Actor:
         except Exception as error:
             # A defect of ours must neither advance nor undo a rollout, nor touch its siblings: it parks this one.
             log.exception("rollout.defect", rollout=self.spec.id, state=self.snapshot.state)
-            if self.snapshot.state in UNDOING_STATES:
-                raise _DefectWhileUndoing from error
-            return park(self.spec, self.snapshot, f"{type(error).__name__}: {error}", now)
+            parked = park(self.spec, self.snapshot, f"{type(error).__name__}: {error}", now)
+            if parked is None:
+                raise _DefectUnparked from error
+            return parked
 
     def _observe(self, event: Event) -> Observation:
-        """An order, and the way back, need no observation: neither may be held up by what cannot be read."""
+        """An order or an answer needs no observation, nor does who waits, is parked or on the way back: none of them may be held up
+        by what cannot be read."""
         try:
             return self._world.observe(self.spec, self.snapshot)
         except Exception:
-            if not isinstance(event, Command) and self.snapshot.state not in UNDOING_STATES:
+            if not isinstance(event, Command | CallbackReceived) and self.snapshot.state not in _BLIND_STATES:
                 raise
             log.exception("rollout.unreadable", rollout=self.spec.id, state=self.snapshot.state)
             return Observation(current=False)
@@ -249,6 +257,10 @@ class _Effect:
         self.scope.cancel()
         if self._is_awaited:
             await self.ended.wait()
+
+
+def _is_abort(event: Event) -> bool:
+    return isinstance(event, Command) and event.kind is CommandKind.ABORT
 
 
 def _readable(error: Exception) -> str:

@@ -486,3 +486,25 @@ def test_a_commit_that_fails_in_an_unforeseen_way_is_tried_again_and_ends_no_dae
         return status
 
     assert run_in_virtual_time(story) is ReleaseStatus.SUCCEEDED
+
+
+def test_a_step_to_all_pods_does_not_wait_for_the_old_ones_that_it_takes_away() -> None:
+    async def story() -> tuple[ReleaseStatus, list[str]]:
+        stage = Stage()
+        plan = target_plan([percent(34), percent(100), Pause(5.0)], route=pod_ratio_route())
+        status = await stage.roll_out(release_plan(plan))
+        return status, [entry.text for entry in stage.journal.entries["r1.production"] if "held" in entry.text]
+
+    assert run_in_virtual_time(story) == (ReleaseStatus.SUCCEEDED, [])
+
+
+def test_what_cannot_be_read_loses_no_news_of_a_rollout_that_waits() -> None:
+    """It cannot park, so nobody would ever give it a push."""
+
+    async def story() -> ReleaseStatus:
+        stage = Stage()
+        plan = target_plan([percent(25)], before=[error_rate(runs=2), Pause(30.0)])
+        stage.world.defects = 6
+        return await stage.roll_out(release_plan(plan))
+
+    assert run_in_virtual_time(story) is ReleaseStatus.SUCCEEDED

@@ -80,6 +80,8 @@ def _clear_to_begin(turn: Turn, note: str) -> None:
         turn.story.append(note)
     if before:
         turn.story.append("the conditions before the deployment are looked at")
+    if turn.at.promoting:
+        turn.pass_pauses("promoted")
 
 
 def _absorb_recovery(turn: Turn) -> None:

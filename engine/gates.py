@@ -171,6 +171,14 @@ def finish_action(gate: Gate) -> Gate:
     return replace(gate, action=None, failures=0, failure="", retry_at=None)
 
 
+def forget_action(gate: Gate) -> Gate:
+    """Its action came to nothing, and is ordered anew: a measurement is due since it was ordered."""
+    if gate.action is None or gate.action.kind is not ActionKind.MEASURE:
+        return finish_action(gate)
+    ordered_at = datetime.fromisoformat(str(gate.action.args["end"]))
+    return replace(finish_action(gate), due_at=ordered_at, ticks=gate.ticks - 1)
+
+
 def take_success(gate: Gate) -> Gate:
     """Its action was done."""
     assert gate.action is not None

@@ -252,7 +252,7 @@ def park(spec: RolloutSpec, snapshot: Snapshot, error: str, now: datetime) -> De
 
 def idle(some: Iterable[Gate]) -> tuple[Gate, ...]:
     """Gates whose actions are forgotten; they are ordered anew when the rollout goes on."""
-    return tuple(gates.finish_action(gate) for gate in some)
+    return tuple(gates.forget_action(gate) for gate in some)
 
 
 def _name(event: Event) -> str:

@@ -575,3 +575,37 @@ def test_a_test_that_takes_its_time_to_end_does_not_hold_up_the_way_back() -> No
             assert (await stage.until_ended()).status is ReleaseStatus.FAILED
 
     run_in_virtual_time(story)
+
+
+@pytest.mark.parametrize("place", ["step", "background"])
+def test_a_measurement_that_parks_the_rollout_is_made_again_when_it_goes_on(place: str) -> None:
+    async def story() -> int:
+        stage = Stage()
+        analysis = error_rate(runs=3)
+        is_step = place == "step"
+        stage.world.faults["measure:2:2" if is_step else "measure:background-1:2"] = [RuntimeError("a defect of ours")]
+        steps: list[Step] = [percent(25), analysis if is_step else Pause(100.0)]
+        async with stage.daemon() as engine:
+            plan = target_plan(steps, background=[] if is_step else [watched()])
+            await engine.submit(release_plan(plan), by="a test", source="test")
+            await stage.until_state(State.PARKED)
+            await anyio.sleep(7.0)
+            await engine.command("r1", order(CommandKind.RESUME))
+            assert (await stage.until_ended()).status is ReleaseStatus.SUCCEEDED
+        return texts(stage).count("error-rate = 0")
+
+    assert run_in_virtual_time(story) >= (3 if place == "step" else 9)
+
+
+def test_a_promotion_leaves_out_a_pause_before_the_deployment_whenever_it_is_ordered() -> None:
+    async def story() -> float:
+        stage = Stage()
+        async with stage.daemon() as engine:
+            first = target_plan([percent(25), Pause(60.0)], target="staging")
+            second = target_plan([percent(25)], depends_on=["staging"], before=[Pause(3_600.0)])
+            await engine.submit(release_plan(first, second), by="a test", source="test")
+            await engine.command("r1", order(CommandKind.PROMOTE), "production")
+            assert (await stage.until_ended()).status is ReleaseStatus.SUCCEEDED
+            return stage.clock.monotonic()
+
+    assert run_in_virtual_time(story) < 600.0

@@ -128,11 +128,10 @@ def _absorb_failure(turn: Turn, event: ActionFailed) -> None:
     if action is None or action.number != event.number:
         return
     undoing = turn.at.state in UNDOING_STATES
-    if undoing and turn.at.failures + 1 >= PATIENCE and turn.gives_way():
-        turn.story.append(f"{action.name} is refused, and tried again after the others: {event.message}")
-        return
     if event.kind is FailureKind.RETRY or undoing or _is_doubted(turn, event):
         _retry_later(turn, action, event)
+        if undoing and turn.at.failures >= PATIENCE and turn.gives_way():
+            turn.story.append("the others come first")
     elif event.kind is FailureKind.UNKNOWN:
         turn.park(f"{action.name}: {event.message}")
     else:

@@ -105,22 +105,18 @@ def _work(turn: Turn) -> None:
         if isinstance(operation, Act):
             turn.order(operation)
             return
-        if _waits_in_vain(turn, operation) and turn.gives_way():
-            continue
         if not _is_over(turn, operation):
+            if turn.at.state in UNDOING_STATES and isinstance(operation, Await) and turn.gives_way():
+                continue
             return
         turn.at = replace(turn.at, cursor=turn.at.cursor + 1, timers=turn.timers_without(TimerName.WAIT))
     if not turn.moved:
         _finish_state(turn)
 
 
-def _waits_in_vain(turn: Turn, operation: Await | Settle) -> bool:
-    undoing = turn.at.state in UNDOING_STATES
-    return undoing and isinstance(operation, Await) and not holds(operation, turn.observation)
-
-
 def _is_over(turn: Turn, operation: Await | Settle) -> bool:
     seconds = operation.seconds if isinstance(operation, Settle) else operation.timeout_seconds
+    turn.take_up_wait(operation)
     deadline = turn.at.timers.get(TimerName.WAIT)
     if isinstance(operation, Await) and holds(operation, turn.observation):
         _note_condition(turn, operation)

@@ -32,7 +32,8 @@ def is_unhealthy(turn: Turn) -> bool:
     """Undo at once when nothing is left that could serve the canary's share, and later when it stays short of pods."""
     seen = turn.observation
     if not seen.current or turn.at.state not in SERVING_STATES or max(turn.at.weight, turn.at.served) == 0:
-        turn.clear_timer(TimerName.HEALTH)
+        if turn.clear_timer(TimerName.HEALTH):
+            turn.story.append("it is not watched any more whether the new version is short of pods")
         return False
     short = {
         name: workload
@@ -44,7 +45,8 @@ def is_unhealthy(turn: Turn) -> bool:
         turn.fail(f"no pod of the new version of {', '.join(gone)} is available while it serves traffic")
         return True
     if not short or _is_resizing(turn):
-        turn.clear_timer(TimerName.HEALTH)
+        if turn.clear_timer(TimerName.HEALTH):
+            turn.story.append("the new version changes its size" if short else "the new version has all its pods again")
         return False
     return _fails_by_deadline(turn, short.keys())
 

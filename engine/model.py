@@ -594,6 +594,15 @@ class Parked(Struct, frozen=True):
     error: str
 
 
+class GaveWay(Struct, frozen=True):
+    """Of an operation of an undo that let others come first (`engine.giving_way`): its patience goes on meanwhile."""
+
+    at: datetime
+    """When an action may be tried again, or a condition is waited for no longer."""
+    failures: int = 0
+    """Failed attempts of the action so far."""
+
+
 class Snapshot(Struct, frozen=True):
     """Where one rollout stands. Replaced by every decision; `seq` counts the decisions."""
 
@@ -613,6 +622,8 @@ class Snapshot(Struct, frozen=True):
     """Failed attempts of the current action."""
     failure: str = ""
     """What the last of them said."""
+    gave_way: dict[str, GaveWay] = {}
+    """By the operation's name."""
     timers: dict[TimerName, datetime] = {}
     gates: tuple[Gate, ...] = ()
     cleared: bool = False
@@ -640,7 +651,8 @@ class Snapshot(Struct, frozen=True):
     def deadlines(self) -> dict[str, datetime]:
         """Every instant at which something has to be looked at, by a name that is unique within the rollout."""
         of_gates = {gate.id: at for gate in self.gates if (at := gate.wake_at) is not None}
-        return {**{str(name): at for name, at in self.timers.items()}, **of_gates}
+        of_others = {f"gave way:{name}": one.at for name, one in self.gave_way.items()}
+        return {**{str(name): at for name, at in self.timers.items()}, **of_gates, **of_others}
 
 
 class RolloutSpec(Struct, frozen=True):

@@ -34,6 +34,7 @@ from engine.model import (
     Await,
     Facts,
     Gate,
+    GaveWay,
     JournalEntry,
     OnFailure,
     Operation,
@@ -99,7 +100,10 @@ class Turn:
     def order(self, act: Act) -> None:
         action = self.number(act)
         begun = self.at.begun if act.name in self.at.begun else (*self.at.begun, act.name)
-        changes = replace(self.at, action=action, begun=begun, failures=0, failure="")
+        gave_way, failures = dict(self.at.gave_way), 0
+        if (former := gave_way.pop(act.name, None)) is not None:
+            failures = former.failures
+        changes = replace(self.at, action=action, begun=begun, failures=failures, failure="", gave_way=gave_way)
         if act.kind is ActionKind.SET_WEIGHT or "weight" in act.args:
             weight = act.args.get("weight")
             changes = replace(changes, weight=weight if isinstance(weight, int) else changes.weight)
@@ -128,6 +132,7 @@ class Turn:
             action=None,
             failures=0,
             failure="",
+            gave_way={},
             timers=keep,
             gates=watching,
         )
@@ -154,17 +159,36 @@ class Turn:
         return self.at.procedure[self.at.cursor]
 
     def gives_way(self) -> bool:
-        """Let the operations of another workload come first, if there is one for which something can be done."""
+        """Let the operations of another workload come first, if there is one for which something can be done. One that is tried
+        again later, or not waited for after a while, keeps its time: two that are stuck must not keep each other from it."""
 
         def is_ready(operation: Operation) -> bool:
-            return isinstance(operation, Act) or (isinstance(operation, Await) and holds(operation, self.observation))
+            former = self.at.gave_way.get(operation.name)
+            if isinstance(operation, Act):
+                return former is None or self.now >= former.at
+            if former is not None and self.now >= former.at:
+                return True
+            return isinstance(operation, Await) and holds(operation, self.observation)
 
         procedure = give_way(self.spec.plan, self.at.procedure, self.at.cursor, is_ready)
         if procedure is None:
             return False
+        stuck = self.at.procedure[self.at.cursor]
+        gave_way = dict(self.at.gave_way)
+        if (again_at := self.at.timers.get(TimerName.RETRY) or self.at.timers.get(TimerName.WAIT)) is not None:
+            gave_way[stuck.name] = GaveWay(again_at, self.at.failures)
         keep = {name: at for name, at in self.at.timers.items() if name is TimerName.HEALTH}
-        self.at = replace(self.at, procedure=procedure, action=None, failures=0, failure="", timers=keep)
+        self.at = replace(
+            self.at, procedure=procedure, action=None, failures=0, failure="", timers=keep, gave_way=gave_way
+        )
         return True
+
+    def take_up_wait(self, operation: Operation) -> None:
+        """Its patience ends when it would have ended if it had not given way."""
+        former = self.at.gave_way.get(operation.name)
+        if former is not None:
+            gave_way = {name: one for name, one in self.at.gave_way.items() if name != operation.name}
+            self.at = replace(self.at, gave_way=gave_way, timers={**self.at.timers, TimerName.WAIT: former.at})
 
     def fail(self, reason: str) -> None:
         """Undo the rollout: cancelled when it has not begun, rejected when it has only looked, aborted otherwise."""
@@ -209,9 +233,12 @@ class Turn:
     def timers_without(self, name: TimerName) -> dict[TimerName, datetime]:
         return {key: at for key, at in self.at.timers.items() if key is not name}
 
-    def clear_timer(self, name: TimerName) -> None:
-        if name in self.at.timers:
-            self.at = replace(self.at, timers=self.timers_without(name))
+    def clear_timer(self, name: TimerName) -> bool:
+        """Whether it was set."""
+        if name not in self.at.timers:
+            return False
+        self.at = replace(self.at, timers=self.timers_without(name))
+        return True
 
     def conclude(self, event: Event) -> Decision | None:
         if self.at == self.before:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -65,7 +66,7 @@ def test_a_router_that_refuses_for_ever_keeps_no_other_workload_from_going_back(
             await stage.until(lambda: web.weight == 0)
             assert (stage.clock.now() - begun).total_seconds() < 10
             told = [entry.text for entry in stage.journal.entries["r1.production"]]
-            assert any("abort-weight:api is refused, and tried again after the others" in text for text in told)
+            assert any("abort-weight:api failed (attempt 4)" in text for text in told)
             stage.world.faults.clear()
             assert (await stage.until_ended()).status is ReleaseStatus.FAILED
         assert all(place.is_as_found() for place in stage.world.places.values())
@@ -86,5 +87,47 @@ def test_an_old_version_that_does_not_come_back_delays_only_itself() -> None:
             await stage.until(lambda: web.weight == 0)
             assert (stage.clock.now() - begun).total_seconds() < 5
             assert (await stage.until_ended()).status is ReleaseStatus.FAILED
+
+    run_in_virtual_time(story)
+
+
+def test_two_that_are_stuck_do_not_keep_each_other_from_the_end_of_their_patience() -> None:
+    """Traffic of the one goes back after its time, although its old version has no pods and the other's router refuses for ever."""
+
+    async def story() -> None:
+        stage = Stage()
+        stage.world.faults["abort-weight:web"] = [Rejected("403: somebody took the right away")] * 10_000
+        async with stage.daemon() as engine:
+            await engine.submit(release_plan(PLAN), by="a test", source="test")
+            await stage.until_state(State.APPROVING)
+            api = stage.world.places["r1.production"]
+            api.stable = api.stable_available = 0
+            api.stable_owned = False
+            await engine.command("r1", order(CommandKind.ABORT))
+            begun = stage.clock.now()
+            await stage.until(lambda: api.weight == 0)
+            assert 115 < (stage.clock.now() - begun).total_seconds() < 170
+            stage.world.faults.clear()
+            assert (await stage.until_ended()).status is ReleaseStatus.FAILED
+
+    run_in_virtual_time(story)
+
+
+def test_two_routers_that_refuse_for_ever_are_asked_no_more_often_than_one() -> None:
+    async def story() -> None:
+        stage = Stage()
+        for name in ("api", "web"):
+            stage.world.faults[f"abort-weight:{name}"] = [Rejected("403: somebody took the right away")] * 10_000
+        async with stage.daemon() as engine:
+            await engine.submit(release_plan(PLAN), by="a test", source="test")
+            await stage.until_state(State.APPROVING)
+            await engine.command("r1", order(CommandKind.ABORT))
+            await anyio.sleep(3_600.0)
+            told = [entry.text for entry in stage.journal.entries["r1.production"]]
+            for name in ("api", "web"):
+                assert 60 < sum(f"abort-weight:{name} failed" in text for text in told) < 400
+            stage.world.faults.clear()
+            assert (await stage.until_ended()).status is ReleaseStatus.FAILED
+        assert all(place.is_as_found() for place in stage.world.places.values())
 
     run_in_virtual_time(story)

@@ -202,7 +202,7 @@ def _absorb_command(turn: Turn, command: Command) -> None:
         case CommandKind.APPROVE | CommandKind.REJECT | CommandKind.SKIP:
             _answer(turn, command, because)
         case CommandKind.PROMOTE:
-            turn.at = replace(turn.at, promoting=True)
+            turn.at = replace(turn.at, promoting=True, promoted_at=turn.at.step)
             turn.story.append(f"promoted by {command.by}{because}")
             turn.pass_pauses(f"promoted by {command.by}")
 

@@ -630,6 +630,8 @@ class Snapshot(Struct, frozen=True):
     """It is the rollout's turn, so that the conditions before it are looked at."""
     promoting: bool = False
     """A person asked for the end without waiting: pauses and weights on the way are left out, conditions are not."""
+    promoted_at: int | None = None
+    """The step at which they did."""
     facts: Facts = {}
     weight: int = 0
     """The canary's weight that was last ordered, in basis points."""

@@ -279,8 +279,14 @@ def _move_pods(stand: _Stand, workload: WorkloadPlan, weight: int, grows: bool) 
 
 
 def _split_before_step(stand: _Stand, workload: WorkloadPlan) -> Split:
-    """The pods that the steps before this one have led to. Compiled from the plan, so the same after a restart."""
-    weights = [step.weight for step in stand.plan.steps[: max(stand.snapshot.step, 0)] if isinstance(step, SetWeight)]
+    """The pods that the steps before this one have led to, but for those that a promotion has left out. Compiled from the plan,
+    so the same after a restart."""
+    promoted_at = stand.snapshot.promoted_at
+    weights = [
+        step.weight
+        for index, step in enumerate(stand.plan.steps[: max(stand.snapshot.step, 0)])
+        if isinstance(step, SetWeight) and (promoted_at is None or index <= promoted_at or step.weight == FULL_WEIGHT)
+    ]
     return split(stand.replicas(workload), weights[-1] if weights else 0)
 
 

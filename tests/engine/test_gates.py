@@ -29,7 +29,7 @@ from engine.model import (
     Verdict,
     Webhook,
 )
-from tests.builders import error_rate, percent, release_plan, target_plan, watched
+from tests.builders import error_rate, percent, pod_ratio_route, release_plan, target_plan, watched
 from tests.clocks import run_in_virtual_time
 from tests.engine.stage import Stage, order
 
@@ -609,3 +609,20 @@ def test_a_promotion_leaves_out_a_pause_before_the_deployment_whenever_it_is_ord
             return stage.clock.monotonic()
 
     assert run_in_virtual_time(story) < 600.0
+
+
+def test_a_promotion_by_pods_alone_goes_on_from_the_pods_that_there_are() -> None:
+    """The weights that it leaves out have moved no pods."""
+
+    async def story() -> str:
+        stage = Stage()
+        steps: list[Step] = [percent(34), Pause(3_600.0), percent(67), error_rate(runs=1)]
+        async with stage.daemon() as engine:
+            await engine.submit(release_plan(target_plan(steps, route=pod_ratio_route())), by="a test", source="test")
+            await stage.until_state(State.PAUSING)
+            await engine.command("r1", order(CommandKind.PROMOTE))
+            assert (await stage.until_ended()).status is ReleaseStatus.SUCCEEDED
+        assert stage.world.places["r1.production"].is_promoted()
+        return texts(stage)
+
+    assert "held" not in run_in_virtual_time(story)

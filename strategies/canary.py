@@ -418,7 +418,7 @@ def _take_back(stand: _Stand, workload: WorkloadPlan) -> Iterator[Operation]:
     if stand.has_begun(f"unfreeze:{subject}"):
         yield Act(f"freeze-again:{subject}", ActionKind.FREEZE_WORKLOAD, dict(name))
         yield Await(f"{subject} is frozen again", Condition.FROZEN, subject, 0, RESCUE_SECONDS, OnTimeout.PROCEED)
-        yield from _ensure_again(stand)
+        yield from _ensure_again(stand, workload)
     count = stand.replicas(workload)
     args: Facts = {**name, "replicas": count} if stand.has_begun(f"release-stable:{subject}") else {**name}
     adopted = stand.has_begun(f"adopt-canary:{subject}")
@@ -439,13 +439,16 @@ def _take_back(stand: _Stand, workload: WorkloadPlan) -> Iterator[Operation]:
         yield Act(f"return-history-again:{subject}", ActionKind.RETURN_HISTORY, dict(name))
 
 
-def _ensure_again(stand: _Stand) -> Iterator[Operation]:
-    """Traffic objects that the end of the rollout may have removed already, as they were: all traffic on the new version.
+def _ensure_again(stand: _Stand, workload: WorkloadPlan) -> Iterator[Operation]:
+    """Traffic objects that the end of the rollout may have removed already, as they were: all traffic on the new version. Those of
+    this workload only, as another one's may have gone back by now.
 
     This time the split comes last, because from its first moment it sends everything to the canary Service.
     """
-    yield from prepare_istio_again(stand.routes_by_istio())
+    yield from prepare_istio_again([route for route in stand.routes_by_istio() if route.workload == workload.name])
     for route in stand.routes_by_services():
+        if route.workload != workload.name:
+            continue
         args: Facts = {"route": route.name}
         if route.kind is not RouterKind.SERVICE:
             yield Act(f"again-stable-service:{route.name}", ActionKind.ENSURE_STABLE_SERVICE, args)

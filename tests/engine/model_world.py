@@ -14,7 +14,7 @@ import anyio
 from engine.errors import Rejected, Retryable
 from engine.events import ActionSucceeded, Measured, Measurements, MeasureOutcome
 from engine.gates import step_of
-from engine.model import Action, ActionKind, Analysis, RolloutSpec, Snapshot
+from engine.model import Action, ActionKind, Analysis, RolloutSpec, RouterKind, Snapshot
 from engine.observation import Observation, RouteObservation, Template, WorkloadObservation
 from tests.invariants import Journal, Violation
 
@@ -62,6 +62,12 @@ def subject_of(spec: RolloutSpec, action: Action) -> str:
     if "route" in action.args:
         return next(route.workload for route in spec.plan.routes if route.name == action.args["route"])
     return str(action.args.get("workload") or spec.plan.workloads[0].name)
+
+
+def _is_split(spec: RolloutSpec, action: Action) -> bool:
+    """Whether the route is an object of its own, which is left as it is once it is there. What stands in an object of the user's
+    is written as it is asked for."""
+    return any(one.name == action.args["route"] and one.kind is RouterKind.SMI for one in spec.plan.routes)
 
 
 class ModelWorld:
@@ -188,7 +194,7 @@ class ModelWorld:
                 place.services.discard(ActionKind.ENSURE_STABLE_SERVICE.value)
             case ActionKind.REMOVE_CANARY_SERVICE:
                 place.services.discard(ActionKind.ENSURE_CANARY_SERVICE.value)
-            case ActionKind.ENSURE_ROUTE if not place.route_exists:
+            case ActionKind.ENSURE_ROUTE if not (place.route_exists and _is_split(spec, action)):
                 place.route_exists, place.weight = True, int(action.args["initial"] or 0)
             case ActionKind.SET_WEIGHT if place.route_exists:
                 place.weight = int(action.args["weight"] or 0)

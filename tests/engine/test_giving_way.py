@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from engine.errors import Rejected
 from engine.events import CommandKind
 from engine.giving_way import give_way
-from engine.model import Act, ActionKind, Approval, Await, Condition, Operation, ReleaseStatus, Settle, State, TargetPlan
-from tests.builders import percent, release_plan, smi_route, target_plan
+from engine.model import Act, Action, ActionKind, Approval, Await, Condition, Operation, ReleaseStatus, Settle, State, TargetPlan
+from tests.builders import istio_route, percent, release_plan, smi_route, target_plan, together
 from tests.clocks import run_in_virtual_time
 from tests.engine.stage import Stage, order
 
@@ -131,3 +131,29 @@ def test_two_routers_that_refuse_for_ever_are_asked_no_more_often_than_one() -> 
         assert all(place.is_as_found() for place in stage.world.places.values())
 
     run_in_virtual_time(story)
+
+
+def test_an_abort_between_two_hand_overs_never_sends_anything_to_the_new_version_again() -> None:
+    """The one is the workload's own already and has to be taken back; the other one has its traffic back by then."""
+
+    async def story(name: str) -> list[tuple[str, int]]:
+        stage = Stage()
+        plans = [target_plan([percent(25)], workload=one, route=istio_route(one, workload=one, rule=one)) for one in ("api", "web")]
+        weights: list[tuple[str, int]] = []
+
+        def note(when: str, action: Action) -> None:
+            if stage.snapshot().state in (State.ABORTING, State.RESTORING):
+                weights.append((when, stage.world.places["r1.production/web"].weight))
+
+        stage.world.hooks.append(note)
+        async with stage.daemon() as engine:
+            await engine.submit(release_plan(together(*plans)), by="a test", source="test")
+            await stage.until(lambda: name in stage.world.performed)
+            await engine.command("r1", order(CommandKind.ABORT))
+            assert (await stage.until_ended()).status is ReleaseStatus.FAILED
+        assert all(place.is_as_found() for place in stage.world.places.values())
+        return weights
+
+    for name in ("unfreeze:api", "replace-template:web"):
+        weights = [weight for _, weight in run_in_virtual_time(lambda name=name: story(name))]  # type: ignore[misc]
+        assert weights == sorted(weights, reverse=True)

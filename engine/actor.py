@@ -40,6 +40,8 @@ log = structlog.get_logger()
 PATIENCE_SECONDS = 1.0
 """Between two tries to decide or to commit. While undoing there is nothing better than to try again."""
 
+KEPT_MESSAGE = 4_000
+"""Characters of an error's message that are kept: with the rollout, and in the journal with each attempt."""
 _BLIND_STATES = UNDOING_STATES | {State.WAITING, State.PARKED}
 
 
@@ -131,6 +133,7 @@ class Actor:
 
     async def _turn(self, event: Event, reply: Reply | None) -> None:
         if isinstance(event, TimerFired) and self._is_stale(event):
+            self._arm_timers()  # The clock may have been set back since it fired.
             return
         if isinstance(event, Command) and (refusal := refuse(self.spec, self.snapshot, event, self._clock.now())):
             if reply is not None:
@@ -264,8 +267,9 @@ def _is_abort(event: Event) -> bool:
 
 
 def _readable(error: Exception) -> str:
-    """Its text as one that can be written down and shown: others' answers are in it, and not all of them are UTF-8."""
-    return _readable_text(str(error))
+    """Its text as one that can be written down and shown: others' answers are in it, and not all of them are UTF-8, or end."""
+    text = _readable_text(str(error))
+    return text if len(text) <= KEPT_MESSAGE else f"{text[:KEPT_MESSAGE]} ..."
 
 
 def _readable_text(text: str) -> str:

@@ -119,6 +119,7 @@ class Engine:
             await self._store.add_release(release, stored, now, origin)
         except BaseException:
             del self._releases[release.id]
+            self._begin_what_may()  # Others may have come meanwhile, and wait for this one.
             raise
         finally:
             self._arriving = tuple(spec for spec in self._arriving if spec.release != release.id)

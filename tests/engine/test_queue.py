@@ -9,7 +9,7 @@ import pytest
 
 from engine.admission import Limits, Weekday, Window, Windows
 from engine.daemon import AdmissionRules, Engine
-from engine.errors import Conflict
+from engine.errors import Conflict, StoreError
 from engine.events import CommandKind
 from engine.model import Approval, ConcurrencyPolicy, Pause, Release, ReleaseStatus, State, Step, TargetPlan
 from tests.builders import percent, release_plan, target_plan
@@ -246,6 +246,38 @@ def test_a_rollout_that_is_held_before_it_begins_begins_when_it_is_resumed() -> 
             await anyio.sleep(60)
             assert stage.snapshot("r2.production").state is State.WAITING
             await engine.command("r2", order(CommandKind.RESUME))
+            assert (await stage.until_ended("r2")).status is ReleaseStatus.SUCCEEDED
+
+    run_in_virtual_time(story)
+
+
+def test_a_release_that_could_not_be_written_down_holds_up_nobody_behind_it() -> None:
+    async def story() -> None:
+        stage = Stage()
+        real, is_written = stage.store.add_release, anyio.Event()
+
+        async def add_release(release: Release, *rest: object) -> None:
+            if release.id == "r1":
+                await is_written.wait()
+                raise StoreError("the disk is full")
+            await real(release, *rest)  # type: ignore[arg-type]
+            is_written.set()
+
+        stage.store.add_release = add_release  # type: ignore[assignment, method-assign]
+        outcomes: list[str] = []
+
+        async def try_to_submit(engine: Engine) -> None:
+            try:
+                await submit(engine)
+            except StoreError as error:
+                outcomes.append(str(error))
+
+        async with stage.daemon() as engine:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(try_to_submit, engine)
+                await anyio.sleep(1.0)
+                await submit(engine, target_plan([percent(25)]), policy=ConcurrencyPolicy.ENQUEUE_ONE)
+            assert outcomes == ["the disk is full"]
             assert (await stage.until_ended("r2")).status is ReleaseStatus.SUCCEEDED
 
     run_in_virtual_time(story)

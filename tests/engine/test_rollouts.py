@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import anyio
 import pytest
 
@@ -11,7 +13,7 @@ from engine.events import CommandKind, Measured, MeasureOutcome
 from engine.model import Analysis, Approval, NoDataPolicy, Pause, Query, Release, ReleaseStatus, State, Step
 from engine.ports import Commit
 from tests.builders import error_rate, percent, pod_ratio_route, release_plan, target_plan
-from tests.clocks import run_in_virtual_time
+from tests.clocks import START, LoopClock, run_in_virtual_time
 from tests.engine.stage import Stage, order
 
 FULL = (percent(25), Pause(30.0), error_rate(), percent(50), Approval())
@@ -508,3 +510,37 @@ def test_what_cannot_be_read_loses_no_news_of_a_rollout_that_waits() -> None:
         return await stage.roll_out(release_plan(plan))
 
     assert run_in_virtual_time(story) is ReleaseStatus.SUCCEEDED
+
+
+class ClockThatIsSetBack(LoopClock):
+    """Once, just after somebody has read that the moment has come."""
+
+    def __init__(self, moment: datetime) -> None:
+        super().__init__()
+        self._moment: datetime | None = moment
+
+    def now(self) -> datetime:
+        now = super().now()
+        if self._moment is not None and now >= self._moment:
+            self._moment = None
+            self.jump(-40.0)
+        return now
+
+
+def test_a_clock_that_is_set_back_in_the_very_moment_of_a_deadline_loses_no_deadline() -> None:
+    async def story() -> ReleaseStatus:
+        stage = Stage(clock=ClockThatIsSetBack(START + timedelta(seconds=100.0)))
+        plan = target_plan([percent(25)], before=[Pause(100.0)])
+        return await stage.roll_out(release_plan(plan))
+
+    assert run_in_virtual_time(story) is ReleaseStatus.SUCCEEDED
+
+
+def test_a_message_without_end_is_kept_in_its_beginning() -> None:
+    async def story() -> int:
+        stage = Stage()
+        stage.world.faults["set-weight:web:2500"] = [Retryable("no " * 1_000_000)]
+        await stage.roll_out(release_plan(target_plan([percent(25)])))
+        return max(len(entry.text) for entry in stage.journal.entries["r1.production"])
+
+    assert 1_000 < run_in_virtual_time(story) < 10_000

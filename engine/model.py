@@ -584,9 +584,10 @@ class Gate(Struct, frozen=True):
     reminded: bool = False
 
     @property
-    def wake_at(self) -> datetime | None:
-        deadlines = [at for at in (self.due_at, self.retry_at) if at is not None]
-        return min(deadlines) if deadlines and not self.passed else None
+    def deadlines(self) -> dict[str, datetime]:
+        """Both are looked at: one that has passed while the action was under way must not hide the other."""
+        named = {self.id: self.due_at, f"{self.id} again": self.retry_at}
+        return {name: at for name, at in named.items() if at is not None and not self.passed}
 
 
 class Parked(Struct, frozen=True):
@@ -652,7 +653,7 @@ class Snapshot(Struct, frozen=True):
     @property
     def deadlines(self) -> dict[str, datetime]:
         """Every instant at which something has to be looked at, by a name that is unique within the rollout."""
-        of_gates = {gate.id: at for gate in self.gates if (at := gate.wake_at) is not None}
+        of_gates = {name: at for gate in self.gates for name, at in gate.deadlines.items()}
         of_others = {f"gave way:{name}": one.at for name, one in self.gave_way.items()}
         return {**{str(name): at for name, at in self.timers.items()}, **of_gates, **of_others}
 

@@ -626,3 +626,12 @@ def test_a_promotion_by_pods_alone_goes_on_from_the_pods_that_there_are() -> Non
         return texts(stage)
 
     assert "held" not in run_in_virtual_time(story)
+
+
+def test_a_preparation_is_tried_again_also_when_its_first_run_is_due_by_then() -> None:
+    async def story() -> ReleaseStatus:
+        stage = Stage()
+        stage.world.faults["prepare-metrics:2"] = [Retryable("too many requests", 300.0)]
+        return await stage.roll_out(release_plan(target_plan([percent(25), error_rate(runs=2)])))
+
+    assert run_in_virtual_time(story) is ReleaseStatus.SUCCEEDED

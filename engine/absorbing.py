@@ -128,6 +128,10 @@ def _absorb_failure(turn: Turn, event: ActionFailed) -> None:
     if action is None or action.number != event.number:
         return
     undoing = turn.at.state in UNDOING_STATES
+    if undoing and turn.at.failures + 1 >= PATIENCE and _only_helps(turn, action):
+        _finish_action(turn, action)
+        turn.story.append(f"{action.name} is refused, and left out: {event.message}")
+        return
     if event.kind is FailureKind.RETRY or undoing or _is_doubted(turn, event):
         _retry_later(turn, action, event)
         if undoing and turn.at.failures >= PATIENCE and turn.gives_way():
@@ -136,6 +140,11 @@ def _absorb_failure(turn: Turn, event: ActionFailed) -> None:
         turn.park(f"{action.name}: {event.message}")
     else:
         turn.fail(event.message if action.kind is ActionKind.RECORD else f"{action.name}: {event.message}")
+
+
+def _only_helps(turn: Turn, action: Action) -> bool:
+    current = turn.current_operation()
+    return isinstance(current, Act) and current.name == action.name and current.only_helps
 
 
 def _absorb_failure_of(turn: Turn, gate: Gate, event: ActionFailed) -> None:

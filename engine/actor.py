@@ -193,8 +193,8 @@ class Actor:
             return parked
 
     def _observe(self, event: Event) -> Observation:
-        """An order or an answer needs no observation, nor does who waits, is parked or on the way back: none of them may be held up
-        by what cannot be read."""
+        """An order or an answer needs no observation, nor does who waits, is parked or on the way back: none of them may be
+        held up by what cannot be read."""
         try:
             return self._world.observe(self.spec, self.snapshot)
         except Exception:

@@ -2,14 +2,15 @@
 
 Pure. The procedure of an undo is one list, in the order that is right for each workload; between workloads there is no order.
 So where a router refuses, or an old version does not come back, the rest of that workload's operations go behind those of the
-others, up to the next operation that is about all of them. Nothing is left out, and the order within a workload stays.
+others, up to the next operation that is about all of them. Nothing is left out, and the order within a workload stays, but for
+weights that stand next to each other: of several routes to one workload, none waits for another one's router.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from engine.model import Act, Await, Operation, TargetPlan
+from engine.model import Act, ActionKind, Await, Operation, TargetPlan
 
 PATIENCE = 4
 """Failed attempts before an action gives way: for 2 to 4 seconds in all."""
@@ -29,12 +30,28 @@ def give_way(
     block = procedure[cursor:end]
     chosen = _first_ready(plan, block, stuck, is_ready)
     if not chosen:
-        return None
+        return _after_other_routes(procedure, cursor, is_ready)
 
     def rank(operation: Operation) -> int:
         return {chosen: 0, stuck: 2}.get(_workload_of(plan, operation), 1)
 
     return (*procedure[:cursor], *sorted(block, key=rank), *procedure[end:])
+
+
+def _after_other_routes(
+    procedure: tuple[Operation, ...], cursor: int, is_ready: Callable[[Operation], bool]
+) -> tuple[Operation, ...] | None:
+    """The write of a weight behind those that directly follow it, if the next of them can be made."""
+    end = cursor
+    while end < len(procedure) and _writes_weight(procedure[end]):
+        end += 1
+    if end - cursor < 2 or not is_ready(procedure[cursor + 1]):
+        return None
+    return (*procedure[:cursor], *procedure[cursor + 1 : end], procedure[cursor], *procedure[end:])
+
+
+def _writes_weight(operation: Operation) -> bool:
+    return isinstance(operation, Act) and operation.kind is ActionKind.SET_WEIGHT
 
 
 def _first_ready(

@@ -478,6 +478,8 @@ class Act(Struct, frozen=True, tag="act"):
     name: str
     kind: ActionKind
     args: Facts = {}
+    only_helps: bool = False
+    """Undoing is better with it than without, and does not depend on it: after a few refusals it is left out."""
 
 
 class Await(Struct, frozen=True, tag="await"):

@@ -392,18 +392,21 @@ def _move_back(routes: Sequence[RoutePlan]) -> Iterator[Operation]:
     """All weights before any of them is read back: what one of several workloads waits for is no matter of the others
     (`engine.giving_way`)."""
     for route in routes:
-        yield Act(f"abort-follow-stable:{route.name}", ActionKind.FOLLOW_STABLE, {"route": route.name})
-        yield _await_stable_carrier(route)
+        name: Facts = {"route": route.name}
+        yield Act(f"abort-follow-stable:{route.name}", ActionKind.FOLLOW_STABLE, name, only_helps=True)
+    for workload in dict.fromkeys(route.workload for route in routes):
+        yield _await_stable_carrier(workload)
+    for route in routes:
         yield Act(f"abort-weight:{route.name}", ActionKind.SET_WEIGHT, {"route": route.name, "weight": 0})
     for route in routes:
         yield Await(f"{route.name} sends nothing to the new version", Condition.NO_WEIGHT, route.name)
 
 
-def _await_stable_carrier(route: RoutePlan) -> Await:
+def _await_stable_carrier(workload: str) -> Await:
     """Traffic goes back to a Service that is there, on pods that are there. One pod is enough to begin with: a bad version must
     not serve until the old one is complete. And after a time not even that is waited for, as nothing may stop an abort."""
-    text = f"a pod of the old version of {route.workload} is available"
-    return Await(text, Condition.STABLE_AVAILABLE, route.workload, 1, RESCUE_SECONDS, OnTimeout.PROCEED)
+    text = f"a pod of the old version of {workload} is available"
+    return Await(text, Condition.STABLE_AVAILABLE, workload, 1, RESCUE_SECONDS, OnTimeout.PROCEED)
 
 
 def _take_back(stand: _Stand, workload: WorkloadPlan) -> Iterator[Operation]:
@@ -440,8 +443,8 @@ def _take_back(stand: _Stand, workload: WorkloadPlan) -> Iterator[Operation]:
 
 
 def _ensure_again(stand: _Stand, workload: WorkloadPlan) -> Iterator[Operation]:
-    """Traffic objects that the end of the rollout may have removed already, as they were: all traffic on the new version. Those of
-    this workload only, as another one's may have gone back by now.
+    """Traffic objects that the end of the rollout may have removed already, as they were: all traffic on the new version. Those
+    of this workload only, as another one's may have gone back by now.
 
     This time the split comes last, because from its first moment it sends everything to the canary Service.
     """

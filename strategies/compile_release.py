@@ -24,8 +24,8 @@ def compile_release(
     context: Mapping[str, str] | None = None,
     target_filters: Sequence[str] = (),
 ) -> ReleasePlan | Problems:
-    """The plan, or the problems that keep the file from being run: its errors, the notices that block a run, and
-    variables in its templates that have no value.
+    """The plan, or the problems that keep the file from being run: its errors, and variables in its templates
+    that have no value.
 
     `application`, `context` and `target_filters` come from the command line and win over the file. With filters only
     the named targets are deployed, and what they depend on outside of them is taken as done.
@@ -38,11 +38,10 @@ def compile_release(
         errors.append(
             _problem(loaded, f"the application name {quote(application)} cannot be used; give printable text")
         )
-    errors.extend(_blocking(loaded, selected))
     variables = {**(document.context or {}), **(document.context_overrides or {}), **(context or {})}
     errors.extend(_unknown_variables(loaded, document, selected, variables))
     if errors:
-        return Problems(tuple(dict.fromkeys(errors)), loaded.problems.warnings, loaded.problems.notices)
+        return Problems(tuple(dict.fromkeys(errors)), loaded.problems.warnings)
     targets = tuple(_compile(loaded, document, name, selected, variables) for name in selected)
     return ReleasePlan(
         version=PLAN_VERSION,
@@ -97,14 +96,6 @@ def _select(loaded: LoadedFile, document: DeployFile, filters: Sequence[str]) ->
         if name not in document.targets
     ]
     return [name for name in document.targets if not wanted or name in wanted], errors
-
-
-def _blocking(loaded: LoadedFile, selected: Sequence[str]) -> list[Problem]:
-    return [
-        Problem(notice.path, notice.line, notice.column, notice.message)
-        for notice in loaded.problems.notices
-        if notice.blocks_run and (not notice.targets or set(notice.targets) & set(selected))
-    ]
 
 
 # --- templates --------------------------------------------------------------------------------------------------------
@@ -220,7 +211,6 @@ def _templates(webhook: WebhookDefinition) -> list[str]:
 
 def _warnings(loaded: LoadedFile, document: DeployFile, selected: Sequence[str]) -> Iterator[str]:
     yield from map(str, loaded.problems.warnings)
-    yield from map(str, loaded.problems.notices)
     for target in selected:
         for needed in _dependencies(document, target):
             if needed not in selected:

@@ -24,7 +24,7 @@ from strategies.manifest_sources import (
     is_address,
     refuse_to_fetch,
 )
-from strategies.notices import find_old_ways
+from strategies.old_ways import find_old_ways
 from strategies.places import Place
 from strategies.problems import MOST, FileReport, Problem, Problems, Report, TooManyErrors
 from strategies.reference_checks import check_references
@@ -120,7 +120,7 @@ def _load(content: str | bytes, name: str, find: Find) -> LoadedFile:
     except TooManyErrors:
         rest = (Problem(name, 1, 1, f"there are more errors than these {MOST}; correct them first"),)
     found = report.finish(name)
-    problems = Problems(found.errors + rest, found.warnings, found.notices)
+    problems = Problems(found.errors + rest, found.warnings)
     return LoadedFile(name, text, reading.sources, reading.document, tuple(reading.objects), problems, reading.jobs, reading.root)
 
 

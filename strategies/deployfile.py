@@ -1,10 +1,10 @@
 """Deploy files: the door to the reading half of this package. What the command line and the daemon use is here.
 
     loaded = load_deploy_file("deploy.yaml")
-    for problem in loaded.problems.errors:      # likewise .warnings and .notices
+    for problem in loaded.problems.errors:      # likewise .warnings
         print(problem)                          # deploy.yaml:7:13: what is wrong, what was expected
     plan = compile_release(loaded, application=None, context={"region": "eu"}, target_filters=("staging",))
-    if isinstance(plan, Problems): ...          # errors, or notices that block a run
+    if isinstance(plan, Problems): ...          # what keeps it from being run
 
 A daemon that is sent `loaded.text` and `loaded.sources` reads them again, with the same places in its messages:
 
@@ -23,7 +23,7 @@ from strategies.manifest_sources import (
     Unreadable,
     read_from_bundle,
 )
-from strategies.problems import Notice, Problem, Problems
+from strategies.problems import Problem, Problems
 
 __all__ = [
     "MOST_BYTES",
@@ -31,7 +31,6 @@ __all__ = [
     "Fetch",
     "LoadedFile",
     "ManifestReader",
-    "Notice",
     "Problem",
     "Problems",
     "SourceText",

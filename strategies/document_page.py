@@ -22,8 +22,6 @@ Marks in the tables:
 
 - **required**: the field has to be there.
 - **ours**: CD-as-a-Service did not have it.
-- **not yet carried out**: understood and checked, but this release does not act on it; what happens instead is said
-  there.
 - **deprecated**: still read; what to write instead is said there.
 
 ## How the file is read
@@ -147,8 +145,6 @@ def _meaning(part: Schema, *, required: bool) -> str:
         sentences.append(f"Default: `{_shown(part['default'])}`.")
     if part.get("examples"):
         sentences.append(f"Example: {', '.join(f'`{_shown(example)}`' for example in part['examples'])}.")
-    if (later := part.get("x-headgate-later")) is not None:
-        sentences.append(f"**not yet carried out**: {later}")
     return " ".join(sentences).replace("|", "\\|")
 
 

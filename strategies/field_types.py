@@ -31,11 +31,6 @@ _URL = re.compile(r"(?:https?://|\{\{)\S.*", re.DOTALL)
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
-def later(explanation: str) -> dict[str, Any]:
-    """Marks a field that is understood, but not yet carried out; says what happens instead."""
-    return {"x-headgate-later": explanation}
-
-
 def deprecated(instead: str) -> dict[str, Any]:
     """Marks a field that CD-as-a-Service had given up; says what to write instead."""
     return {"deprecated": True, "x-headgate-instead": instead}

@@ -1,4 +1,4 @@
-"""What a reader of deploy files has to say: errors, warnings and notices, each with its place.
+"""What a reader of deploy files has to say: errors and warnings, each with its place.
 
 Knows nothing of YAML, of the schema or of Kubernetes.
 """
@@ -29,30 +29,12 @@ class Problem:
         return f"{self.path}:{self.line}:{self.column}: {self.message}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Notice:
-    """A field that is understood, but whose behaviour this release does not have."""
-
-    path: str
-    line: int
-    column: int
-    message: str
-    blocks_run: bool
-    """Whether running the file without that behaviour would do something else than the file says."""
-    targets: tuple[str, ...] = ()
-    """The targets that it concerns; empty means the whole file."""
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line}:{self.column}: {self.message}"
-
-
 @dataclass(frozen=True, slots=True)
 class Problems:
     """All that was found in one deploy file and its manifests, each list in the order of the files."""
 
     errors: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
-    notices: tuple[Notice, ...] = ()
 
     @property
     def refused(self) -> bool:
@@ -66,7 +48,6 @@ class Report:
 
     errors: dict[Problem, None] = field(default_factory=dict)
     warnings: dict[Problem, None] = field(default_factory=dict)
-    notices: dict[Notice, None] = field(default_factory=dict)
 
     def error(self, problem: Problem) -> None:
         """Raises `TooManyErrors` when there are `MOST` of them."""
@@ -78,20 +59,13 @@ class Report:
         if len(self.warnings) < MOST:
             self.warnings[problem] = None
 
-    def notice(self, notice: Notice) -> None:
-        self.notices[notice] = None
-
     def finish(self, first_path: str) -> Problems:
         """Everything, sorted by place: the deploy file `first_path` first, then the manifests by name."""
 
-        def place(item: Problem | Notice) -> tuple[bool, str, int, int]:
+        def place(item: Problem) -> tuple[bool, str, int, int]:
             return item.path != first_path, item.path, item.line, item.column
 
-        return Problems(
-            tuple(sorted(self.errors, key=place)),
-            tuple(sorted(self.warnings, key=place)),
-            tuple(sorted(self.notices, key=place)),
-        )
+        return Problems(tuple(sorted(self.errors, key=place)), tuple(sorted(self.warnings, key=place)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +89,6 @@ class FileReport:
 
     def warn(self, mark: tuple[int, int], message: str) -> None:
         self.report.warn(Problem(*self.locate(mark), self._complete(mark, message)))
-
-    def notice(self, mark: tuple[int, int], message: str, *, blocks_run: bool, targets: tuple[str, ...] = ()) -> None:
-        self.report.notice(Notice(*self.locate(mark), self._complete(mark, message), blocks_run, targets))
 
     def _complete(self, mark: tuple[int, int], message: str) -> str:
         """One printable line of bearable length, whatever names from the file the message repeats."""

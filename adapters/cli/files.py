@@ -15,7 +15,6 @@ from adapters.cli.output import Document, Printer, counted, printable
 from engine.model import ReleasePlan
 from strategies.deployfile import (
     LoadedFile,
-    Notice,
     Problem,
     Problems,
     compile_release,
@@ -53,7 +52,7 @@ def load(path: Path) -> LoadedFile:
 
 
 def compile_plan(loaded: LoadedFile, choices: Choices) -> ReleasePlan:
-    """Raises `InputInvalid`, also for what is understood but cannot be carried out yet."""
+    """Raises `InputInvalid`, also for variables to which nobody gives a value."""
     plan = compile_release(
         loaded,
         application=choices.application,
@@ -86,25 +85,19 @@ def validate(path: Path, printer: Printer) -> ExitCode:
         "errors": list(map(_place, problems.errors)),
         "obstacles": list(map(_place, obstacles)),
         "warnings": list(map(_place, problems.warnings)),
-        "notices": list(map(_place, problems.notices)),
     }
     printer.document(document, lambda: _summary(loaded, bool(obstacles)))
     return ExitCode.BAD_INPUT if problems.refused else ExitCode.SUCCESS
 
 
 def _print_remarks(loaded: LoadedFile, obstacles: Sequence[Problem], printer: Printer) -> None:
-    """Obstacles are what keeps a valid file from being run; those notices that are obstacles are said as such."""
-    said = {(one.path, one.line, one.column, one.message) for one in obstacles}
-    remarks: list[tuple[str, Problem | Notice]] = [("warning", one) for one in loaded.problems.warnings]
-    remarks.extend(
-        ("notice", one) for one in loaded.problems.notices if (one.path, one.line, one.column, one.message) not in said
-    )
-    remarks.extend(("obstacle", one) for one in obstacles)
-    for kind, one in remarks:
-        printer.warn(f"{one.path}:{one.line}:{one.column}: {kind}: {one.message}")
+    """Obstacles are what keeps a valid file from being run as it stands: a variable that only a command line can give."""
+    for kind, found in (("warning", loaded.problems.warnings), ("obstacle", obstacles)):
+        for one in found:
+            printer.warn(f"{one.path}:{one.line}:{one.column}: {kind}: {one.message}")
 
 
-def _place(found: Problem | Notice) -> Document:
+def _place(found: Problem) -> Document:
     return {"path": found.path, "line": found.line, "column": found.column, "message": found.message}
 
 

@@ -113,10 +113,6 @@ def test_our_additions_are_marked() -> None:
     }
 
 
-def test_nothing_is_left_for_later() -> None:
-    assert {name for name, part in fields(dump_schema()) if "x-headgate-later" in part} == set()
-
-
 def test_completion_has_choices_and_examples() -> None:
     schema = dump_schema()
     pause = schema["$defs"]["PauseStep"]["properties"]

@@ -101,12 +101,13 @@ def _work(turn: Turn) -> None:
     if follow is not None:
         turn.order(follow)
         return
+    undoing = turn.at.state in UNDOING_STATES
     while (operation := turn.current_operation()) is not None:
         if isinstance(operation, Act):
             turn.order(operation)
             return
         if not _is_over(turn, operation):
-            if turn.at.state in UNDOING_STATES and isinstance(operation, Await) and turn.gives_way():
+            if undoing and isinstance(operation, Await) and turn.gives_way():
                 continue
             return
         turn.at = replace(turn.at, cursor=turn.at.cursor + 1, timers=turn.timers_without(TimerName.WAIT))

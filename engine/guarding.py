@@ -88,13 +88,11 @@ def _hold_on_drift(turn: Turn) -> None:
 
 
 def _hold_without_stable(turn: Turn) -> None:
-    """Not a step further while no pod of the old version can carry the share that it still has. When one can, it goes on.
-
-    One that is not asked to have any pods, as on the way to 100 % by pods alone, has lost none.
-    """
+    """Not a step further while no pod of the old version can carry the share that it still has. When one can, it goes on."""
     shares = turn.at.state in STEP_STATES and turn.at.served < FULL_WEIGHT
     workloads = turn.observation.workloads.items()
-    gone = [name for name, one in workloads if shares and one.canary_exists and one.desired and not one.stable_available]
+    short = [name for name, one in workloads if shares and one.canary_exists and not one.stable_available]
+    gone = [name for name in short if not _was_let_go(turn, name)]
     if gone and not turn.at.held:
         share = (FULL_WEIGHT - turn.at.served) / 100
         reason = f"{_NO_STABLE} of {', '.join(gone)} is available, which has {share:g} % of the traffic"
@@ -103,6 +101,14 @@ def _hold_without_stable(turn: Turn) -> None:
     elif not gone and turn.at.held.startswith(_NO_STABLE):
         turn.at = replace(turn.at, held="")
         turn.story.append("the old version is available again")
+
+
+def _was_let_go(turn: Turn, workload: str) -> bool:
+    """Whether this very step takes the last pods of its old version: where pods are the weight, they go before it is read
+    back."""
+    done = turn.at.procedure[: turn.at.cursor + 1]
+    scaled = [one.args for one in done if isinstance(one, Act) and one.kind is ActionKind.SCALE_STABLE]
+    return any(args.get("workload") == workload and args.get("replicas") == 0 for args in scaled)
 
 
 def describe_trouble(turn: Turn) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import time
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import anyio
+import anyio.lowlevel
 
 T = TypeVar("T")
 
@@ -71,3 +73,28 @@ class LoopClock:
         self.start += timedelta(seconds=seconds)
 
 
+class SkippingClock:
+    """The machine's time, and whatever was skipped of it: for stories in which quarters of an hour pass."""
+
+    def __init__(self) -> None:
+        self._skipped = 0.0
+        self._moved = anyio.Event()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=self._skipped)
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self._skipped
+
+    async def sleep(self, seconds: float) -> None:
+        end = self.monotonic() + max(seconds, 0.0)
+        await anyio.lowlevel.checkpoint()
+        while (left := end - self.monotonic()) > 0:
+            with anyio.move_on_after(left):
+                await self._moved.wait()
+
+    def skip(self, seconds: float) -> None:
+        """Everybody who sleeps is nearer to their end, or past it."""
+        self._skipped += seconds
+        self._moved.set()
+        self._moved = anyio.Event()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -92,17 +92,29 @@ class Running:
     """The API, to be served by `adapters.http.server.serve_api`."""
 
 
+def open_hook_session() -> aiohttp.ClientSession:
+    """For calls to other systems: through the proxy of the environment, and with no cookies from one call to the
+    next."""
+    return aiohttp.ClientSession(trust_env=True, cookie_jar=aiohttp.DummyCookieJar())
+
+
 @asynccontextmanager
 async def compose(
-    settings: Settings, *, connect: Connect, embedded: EmbeddedOptions | None = None
+    settings: Settings,
+    *,
+    connect: Connect,
+    embedded: EmbeddedOptions | None = None,
+    clock: Clock | None = None,
+    open_session: Callable[[], aiohttp.ClientSession] = open_hook_session,
 ) -> AsyncIterator[Running]:
-    """A running engine on the settings' store, with every unfinished rollout taken up.
+    """A running engine on the settings' store, with every unfinished rollout taken up. `clock`: the machine's, unless
+    another is given; `open_session`: what webhooks are called with.
 
     Leaving the block stops driving; nothing is undone. Raises `StoreError`, `StoreUnusable` and
     `ClusterUnreachable`.
     """
     try:
-        async with _compose(settings, connect, embedded) as running:
+        async with _compose(settings, connect, embedded, clock or SystemClock(), open_session) as running:
             yield running
     except BaseExceptionGroup as group:
         # The parts' task groups wrap what goes wrong inside of the block, once each; what it is about is in the middle.
@@ -110,8 +122,13 @@ async def compose(
 
 
 @asynccontextmanager
-async def _compose(settings: Settings, connect: Connect, embedded: EmbeddedOptions | None) -> AsyncIterator[Running]:
-    clock = SystemClock()
+async def _compose(
+    settings: Settings,
+    connect: Connect,
+    embedded: EmbeddedOptions | None,
+    clock: Clock,
+    open_session: Callable[[], aiohttp.ClientSession],
+) -> AsyncIterator[Running]:
     telemetry = Telemetry(clock)
     async with AsyncExitStack() as stack:
         try:
@@ -119,7 +136,7 @@ async def _compose(settings: Settings, connect: Connect, embedded: EmbeddedOptio
         except OSError as error:
             why = (error.strerror or str(error)).lower()
             raise StoreUnusable(f"the store {settings.store} cannot be opened: {why}; name another one") from error
-        session = await stack.enter_async_context(_hook_session())
+        session = await stack.enter_async_context(open_session())
         connected = await stack.enter_async_context(connect(settings, embedded, clock))
         live = LiveSettings(settings)
         known_secrets = Secrets(settings.secrets, os.environ)
@@ -204,9 +221,3 @@ def _rules_of(settings: Settings, embedded: EmbeddedOptions | None) -> Admission
 def new_release_id() -> str:
     """Short enough to be typed, random enough to be unique (49 bits), and never to be mistaken for a number."""
     return secrets.choice(_ID_LETTERS) + "".join(secrets.choice(_ID_REST) for _ in range(_ID_LENGTH - 1))
-
-
-def _hook_session() -> aiohttp.ClientSession:
-    """For calls to other systems: through the proxy of the environment, and with no cookies from one call to the
-    next."""
-    return aiohttp.ClientSession(trust_env=True, cookie_jar=aiohttp.DummyCookieJar())

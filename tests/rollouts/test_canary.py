@@ -54,6 +54,22 @@ async def test_a_bad_version_is_undone_and_nothing_of_ours_is_left(tmp_path: Pat
         assert not told.pods(image="web:2")
 
 
+@pytest.mark.parametrize("order", [CommandKind.APPROVE, CommandKind.ABORT])
+@pytest.mark.parametrize("route", [smi_route(), pod_ratio_route()], ids=["mesh", "pod ratio"])
+async def test_a_step_may_move_all_of_the_traffic_before_the_end(tmp_path: Path, route: RoutePlan, order: CommandKind) -> None:
+    async with stage(tmp_path) as told:
+        await told.live()
+        before = told.picture()
+        await told.submit(release_plan(target_plan([percent(100), Approval()], route=route, settle=0.05)))
+        snapshot = await told.until_state(State.APPROVING)
+        assert (snapshot.served, snapshot.held) == (10_000, "")
+        await told.engine.command("r1", Command(order, by="ada"))
+        promoted = order is CommandKind.APPROVE
+        assert (await told.until_ended()).status is (ReleaseStatus.SUCCEEDED if promoted else ReleaseStatus.FAILED)
+        assert len(told.pods()) == len(told.pods(image="web:2" if promoted else "web:1")) == 3
+        assert promoted or told.picture() == before
+
+
 async def test_a_pause_holds_the_weight_that_was_read_back(tmp_path: Path) -> None:
     async with stage(tmp_path) as told:
         await told.live()

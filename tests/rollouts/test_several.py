@@ -60,6 +60,14 @@ async def order(told: Stage, kind: CommandKind) -> None:
 
 
 @KINDS
+async def test_a_step_may_move_all_of_the_traffic_of_all_of_them(tmp_path: Path, routes: tuple[RoutePlan, ...]) -> None:
+    async with stage(tmp_path) as told:
+        await all_live(told, routes)
+        assert await told.roll_out(release_plan(plan_of(routes, [percent(100)]))) is ReleaseStatus.SUCCEEDED
+        assert all(images(told, one.workload) == ["web:2"] * 3 for one in routes)
+
+
+@KINDS
 async def test_all_of_them_are_promoted(tmp_path: Path, routes: tuple[RoutePlan, ...]) -> None:
     async with stage(tmp_path) as told:
         await all_live(told, routes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 
 import structlog
 from hypothesis import HealthCheck, settings
@@ -21,3 +22,9 @@ settings.load_profile("headgate")
 # On Python 3.11, asking for the current loop where none was ever set makes one, and pytest-asyncio asks and forgets it: its
 # sockets are then found unclosed in whichever test the garbage collector runs. Once "none" has been set, none is made.
 asyncio.set_event_loop(None)
+
+# A run in the background of a script ignores what a keyboard sends, and all programs that it starts inherit that; those of the
+# tests that interrupt one would wait for ever.
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)

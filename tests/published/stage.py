@@ -182,13 +182,21 @@ class Stage:
         return self.clusters[self.target(target).account].storage
 
     def images(self, target: str) -> set[str]:
-        """What serves in the target's namespace, by tag."""
+        """What runs in the target's namespace, by tag."""
+        return self._tags(target, lambda pod: True)
+
+    def _tags(self, target: str, is_meant: Callable[[JsonObject], bool]) -> set[str]:
         pods = self.storage_of(target).list(PODS, self.target(target).namespace)
-        live = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+        live = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp") and is_meant(pod)]
         return {pod["spec"]["containers"][0]["image"].rpartition(":")[2] for pod in live}
 
     def service(self, target: str, name: str) -> JsonObject:
         return self.storage_of(target).get(SERVICES, self.target(target).namespace, name)
+
+    def selected(self, target: str, service: str) -> set[str]:
+        """The tags of the pods that a Service selects."""
+        selector = self.service(target, service)["spec"]["selector"]
+        return self._tags(target, lambda pod: bool(selector.items() <= pod["metadata"]["labels"].items()))
 
     def objects(self, target: str, kind: str) -> dict[str, JsonObject]:
         """By name."""
@@ -198,7 +206,13 @@ class Stage:
 
     async def preview(self, target: str, service: str) -> str:
         """What a visitor of the preview address sees."""
-        async with self.http.get(str(self.stored(target).snapshot.facts[f"preview.{service}"])) as answer:
+        fact = f"preview.{service}"
+
+        async def exposed() -> bool:
+            return fact in self.stored(target).snapshot.facts
+
+        await self.until(exposed)
+        async with self.http.get(str(self.stored(target).snapshot.facts[fact])) as answer:
             assert answer.status == 200, await answer.text()
             return await answer.text()
 

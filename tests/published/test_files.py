@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,24 @@ FILES = Path(__file__).parent.parent / "strategies" / "published"
 NEW = "2.4.1"
 SELECTOR = {"app": "fleet"}
 PREVIEW = f"version {NEW}\n"
+MISTAKES = """\
+6:27: "units" is read as "unit"; the field of deploymentConfig.timeout is called "unit"
+7:1: "context" is read as one mapping; write "name: value" lines without "- " in front
+25:22: "setWeight: 10" is read as "setWeight: {weight: 10}"; write it so
+26:33: "units" is read as "unit"; the field of steps[1].pause is called "unit"
+29:13: "unit" is read as "units"; the field of steps[2].analysis is called "units"
+32:13: "context" is read as one mapping; write "name: value" lines without "- " in front
+36:61: "requiresRoles" is read as a field of pause; write it beside "approvalExpiration", not in it
+37:22: "setWeight: 100" is read as "setWeight: {weight: 100}"; write it so
+41:40: "approvalDuration" is read as "approvalExpiration"; the field of redirectTrafficAfter[0].pause is called\
+ "approvalExpiration"
+41:86: "requiresRoles: []" is read as "anybody with access may answer"; name a role or remove the key
+42:7: "shutdownOldVersionAfter" is read as "shutDownOldVersionAfter"; the field of switch.blueGreen is called\
+ "shutDownOldVersionAfter"
+48:7: "aggregationMethod" is ignored, the mean of all runs is what is judged; remove it
+53:5: "smi" is read as a list of one; write "- " in front of its first field
+56:5: "kubernetes" is read as a list of one; write "- " in front of its first field
+"""
 
 
 def weights(told: Stage, target: str) -> list[tuple[str, int]]:
@@ -102,9 +121,8 @@ async def test_our_additions(tmp_path: Path) -> None:
         assert weights(told, "prod") == [("fleet-now", 875), ("fleet-internal-canary", 125)]
         routes = told.objects("rocks", "VirtualService")["fleet"]["spec"]
         for protocol in ("http", "tls", "tcp"):
-            ((listed,),) = [[one["route"] for one in routes[protocol]]]
-            assert [one["destination"]["host"] for one in listed] == ["fleet-now", "fleet-next"]
-            assert listed[1]["weight"] / sum(one["weight"] for one in listed) == 0.125
+            (listed,) = [one["route"] for one in routes[protocol]]
+            assert [(one["destination"]["host"], one["weight"]) for one in listed] == [("fleet-now", 175), ("fleet-next", 25)]
         for target in ("prod", "rocks"):
             await told.approve(target)
         for times in (1, 2):
@@ -122,3 +140,70 @@ async def test_our_additions(tmp_path: Path) -> None:
         for target in ("prod", "rocks"):
             assert told.images(target) == {NEW}
         assert told.objects("prod", "TrafficSplit") == told.objects("prod", "Job") == {}
+
+
+async def test_a_quick_start(tmp_path: Path) -> None:
+    async with published(FILES / "quick-start.yaml", tmp_path) as told:
+        await told.begin()
+        await told.until_asked("prod")
+        assert (told.images("staging"), told.images("prod")) == ({NEW}, {BEFORE})
+        await told.approve("prod")
+
+        async def half_way() -> bool:
+            return (await told.rollout("prod")).state is State.APPROVING
+
+        await told.until(half_way)
+        assert told.images("prod") == {BEFORE, NEW}
+        assert (await told.rollout("prod")).weight.served == 50
+        await told.approve("prod")
+        assert await told.until_ended() is ReleaseStatus.SUCCEEDED
+        assert told.images("prod") == {NEW}
+
+
+async def test_several_services(tmp_path: Path) -> None:
+    async with published(FILES / "several-services.yaml", tmp_path) as told:
+        await told.begin()
+        call = await told.until_called("https://ci.example.com/load")
+        assert json.loads(call.body)["release"] == told.release
+        await told.until_asked("prod")
+        for name in ("cranes", "tugs"):
+            assert await told.preview("prod", f"{name}-next") == PREVIEW
+            assert told.selected("prod", name) == {BEFORE}
+            assert told.selected("prod", f"{name}-next") == {NEW}
+        await told.approve("prod")
+        assert await told.until_ended() is ReleaseStatus.SUCCEEDED
+        for name in ("cranes", "tugs"):
+            assert told.selected("prod", name) == {NEW}
+            assert told.service("prod", name)["spec"]["selector"] == {"app": name}
+
+
+async def test_fan_out(tmp_path: Path) -> None:
+    async with published(FILES / "fan-out.yaml", tmp_path) as told:
+        await told.begin()
+        assert await told.until_ended() is ReleaseStatus.SUCCEEDED
+        for target in ("dev", "north", "south", "everywhere-else"):
+            assert told.images(target) == {NEW}
+        regions = [re.findall('region="([^"]+)"', query) for query in told.world.queries]
+        assert sorted(regions) == [["north"]] * 5 + [["south"]] * 5
+        entries = await told.running.service.store.journal(told.release)
+        ended = [one.rollout.partition(".")[2] for one in entries if one.destination is State.SUCCEEDED]
+        assert (ended[0], set(ended[1:3]), ended[3]) == ("dev", {"north", "south"}, "everywhere-else")
+
+
+async def test_everything_that_was_documented_wrongly(tmp_path: Path) -> None:
+    """It is read as it was meant, what it means is carried out, and each of its mistakes is said once, with its place."""
+    async with published(Path(__file__).parent / "as_documented.yaml", tmp_path) as told:
+        accepted = await told.begin()
+        said = [warning.rpartition("as_documented.yaml:")[2] for warning in accepted.warnings]
+        assert said == MISTAKES.splitlines()
+        asked = await told.until_asked("mesh")
+        assert asked.roles == ("Organization Admin",)
+        assert weights(told, "mesh") == [("fleet-internal-stable", 90), ("fleet-internal-canary", 10)]
+        assert told.world.queries == ['load{owner="bridge",team="navigation"}']
+        await told.approve("mesh")
+        await told.until_asked("colours")
+        await told.approve("colours", by=told.sailor)
+        assert await told.until_ended() is ReleaseStatus.SUCCEEDED
+        story = await told.tell()
+        assert story.count("paused for 900 s") == 2
+        assert told.images("mesh") == told.images("colours") == {NEW}

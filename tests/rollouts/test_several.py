@@ -11,7 +11,17 @@ from adapters.embedded.faults import Match
 from adapters.embedded.json_objects import JsonObject
 from engine.events import Command, CommandKind
 from engine.model import Approval, Freeze, ReleaseStatus, RoutePlan, State, Step, TargetPlan
-from tests.builders import error_rate, percent, pod_ratio_route, release_plan, smi_route, target_plan, together
+from tests.builders import (
+    error_rate,
+    percent,
+    pod_ratio_route,
+    release_plan,
+    service_route,
+    smi_route,
+    target_plan,
+    together,
+    watched,
+)
 from tests.rollouts.stage import Stage, stage
 
 TWO_ROOTS = (smi_route("web"), smi_route("api"))
@@ -65,6 +75,25 @@ async def test_a_step_may_move_all_of_the_traffic_of_all_of_them(tmp_path: Path,
         await all_live(told, routes)
         assert await told.roll_out(release_plan(plan_of(routes, [percent(100)]))) is ReleaseStatus.SUCCEEDED
         assert all(images(told, one.workload) == ["web:2"] * 3 for one in routes)
+
+
+@pytest.mark.parametrize(
+    ("routes", "resource"),
+    [(TWO_ROOTS, "trafficsplits"), ((service_route("web"), service_route("api")), "services")],
+    ids=["two roots", "two pairs"],
+)
+async def test_a_route_whose_turn_has_not_come_is_not_taken_for_one_that_somebody_else_has_set(
+    tmp_path: Path, routes: tuple[RoutePlan, ...], resource: str
+) -> None:
+    """The routes are written one after another, and a measurement that is due comes in between."""
+    async with stage(tmp_path) as told:
+        await all_live(told, routes)
+        match = Match(verb="patch", resource=resource, user_agent="headgate")
+        told.embedded.server.faults.hang(match, 0.03, times=100, after_effect=True)
+        steps: list[Step] = [percent(100)] if resource == "services" else [percent(weight) for weight in range(5, 101, 5)]
+        plan = plan_of(routes, steps, background=[watched(interval=0.02)])
+        assert await told.roll_out(release_plan(plan)) is ReleaseStatus.SUCCEEDED
+        assert "held" not in await told.tell("r1")
 
 
 @KINDS

@@ -653,6 +653,12 @@ class Snapshot(Struct, frozen=True):
         return tuple(action for action in (self.action, *of_gates) if action is not None)
 
     @property
+    def is_between_routes(self) -> bool:
+        """Whether some routes have not been ordered yet to take the newest weight, and so stand at their former one."""
+        orders = [at for at, one in enumerate(self.procedure) if isinstance(one, Act) and one.kind is ActionKind.SET_WEIGHT]
+        return bool(orders) and orders[0] < self.cursor <= orders[-1]
+
+    @property
     def deadlines(self) -> dict[str, datetime]:
         """Every instant at which something has to be looked at, by a name that is unique within the rollout."""
         of_gates = {name: at for gate in self.gates for name, at in gate.deadlines.items()}

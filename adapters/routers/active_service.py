@@ -106,7 +106,8 @@ def _drift(
     weight: int | None,
 ) -> str:
     """What somebody else made of the Services while they stood as we ordered it: no write of ours to them is under way."""
-    if snapshot.action is not None or snapshot.state in UNDOING_STATES | {State.PREPARING, State.FINALISING}:
+    states = UNDOING_STATES | {State.PREPARING, State.FINALISING}
+    if snapshot.state in states or snapshot.action is not None or snapshot.is_between_routes:
         return ""
     if f"ensure-route:{route.name}" not in snapshot.begun or f"remove-route:{route.name}" in snapshot.begun:
         return ""

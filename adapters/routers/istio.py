@@ -235,7 +235,9 @@ def _words(division: Division, weight: int) -> str:
 def _is_settled(snapshot: Snapshot, made: str, removed: str) -> bool:
     """Whether the objects stand as we ordered them: no write of ours is under way."""
     states = UNDOING_STATES | {State.PREPARING, State.FINALISING}
-    return snapshot.state not in states and snapshot.action is None and made in snapshot.begun and removed not in snapshot.begun
+    if snapshot.state in states or snapshot.action is not None or snapshot.is_between_routes:
+        return False
+    return made in snapshot.begun and removed not in snapshot.begun
 
 
 def _drift(

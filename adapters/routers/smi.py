@@ -200,7 +200,7 @@ def read_weight(route: RoutePlan, split: JsonObject) -> int | None:
 def _drift(route: RoutePlan, snapshot: Snapshot, split: JsonObject | None, weight: int | None) -> str:
     """What somebody else made of the split while it stood as we ordered it: no write of ours to it is under way."""
     settled = snapshot.state is not State.PREPARING and snapshot.state not in UNDOING_STATES
-    if not settled or snapshot.state is State.FINALISING or snapshot.action is not None:
+    if not settled or snapshot.state is State.FINALISING or snapshot.action is not None or snapshot.is_between_routes:
         return ""
     if f"ensure-route:{route.name}" not in snapshot.begun or f"remove-route:{route.name}" in snapshot.begun:
         return ""

@@ -228,11 +228,12 @@ def _ends_of_waiting(stored: StoredRollout) -> Iterator[datetime]:
 
 
 @asynccontextmanager
-async def published(path: Path, folder: Path) -> AsyncIterator[Stage]:
-    """The file as it stands, and all of its targets, also where it filters them. Before, an older version is live everywhere."""
+async def published(path: Path, folder: Path, *, filtered: bool = False) -> AsyncIterator[Stage]:
+    """The file as it stands, and all of its targets, also where it filters them (unless `filtered`). Before, an older version is
+    live everywhere."""
     loaded = load(path)
     assert loaded.document is not None
-    choices = Choices(targets=tuple(loaded.document.targets))
+    choices = Choices(targets=() if filtered else tuple(loaded.document.targets))
     plan, clock = compile_plan(loaded, choices), SkippingClock()
     async with AsyncExitStack() as stack:
         world = await stack.enter_async_context(outside())

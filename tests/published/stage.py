@@ -49,7 +49,6 @@ from engine.events import CommandKind
 from engine.gates import step_of
 from engine.model import (
     FINAL_STATUSES,
-    ActionKind,
     Analysis,
     Pause,
     ReleasePlan,
@@ -166,10 +165,10 @@ class Stage:
         return "\n".join(f"{one.rollout} {one.seq} {one.event}: {one.destination}: {one.text}" for one in entries)
 
     def _next_instant(self) -> datetime | None:
-        """The next that somebody waits for who waits for nothing else; None while a measurement is under way, whose answer is
+        """The next that somebody waits for who waits for nothing else; None while an analysis is at work, whose answers are
         awaited on the same clock."""
         rollouts = self.running.engine.rollouts(self.release)
-        if any(action.kind is ActionKind.MEASURE for one in rollouts for action in one.snapshot.pending):
+        if any(map(_is_measuring, rollouts)):
             return None
         return min((at for one in rollouts for at in _ends_of_waiting(one)), default=None)
 
@@ -215,6 +214,12 @@ class Stage:
         async with self.http.get(str(self.stored(target).snapshot.facts[fact])) as answer:
             assert answer.status == 200, await answer.text()
             return await answer.text()
+
+
+def _is_measuring(stored: StoredRollout) -> bool:
+    """Also where an analysis has not got as far as to know when its first run is due."""
+    analyses = [gate for gate in stored.snapshot.gates if isinstance(step_of(stored.spec.plan, gate.id), Analysis)]
+    return any(gate.action is not None or not (gate.prepared or gate.passed) for gate in analyses)
 
 
 def _ends_of_waiting(stored: StoredRollout) -> Iterator[datetime]:

@@ -86,6 +86,7 @@ async def test_four_environments(tmp_path: Path) -> None:
         assert await told.preview("prod (canary)", "fleet-internal") in (PREVIEW, f"version {BEFORE}\n")
         assert any("WHERE owner = 'navigation' SINCE 1" in query for query in told.world.queries)
         await told.until_asked("prod (canary)")
+        assert list(told.objects("prod (canary)", "TrafficSplit")) == ["fleet-split"]
         assert weights(told, "prod (canary)") == [("fleet-internal-stable", 50), ("fleet-preview", 50)]
         await told.approve("prod (canary)", by=told.sailor)
         asked = await told.until_asked("prod (canary)")
@@ -122,7 +123,8 @@ async def test_our_additions(tmp_path: Path) -> None:
         routes = told.objects("rocks", "VirtualService")["fleet"]["spec"]
         for protocol in ("http", "tls", "tcp"):
             (listed,) = [one["route"] for one in routes[protocol]]
-            assert [(one["destination"]["host"], one["weight"]) for one in listed] == [("fleet-now", 175), ("fleet-next", 25)]
+            assert [one["destination"]["host"] for one in listed] == ["fleet-now", "fleet-next"]
+            assert listed[1]["weight"] / sum(one["weight"] for one in listed) == 0.125
         for target in ("prod", "rocks"):
             await told.approve(target)
         for times in (1, 2):

@@ -83,7 +83,7 @@ def test_the_published_shapes_use_every_field_of_every_object() -> None:
     for path in PUBLISHED:
         used.update(_used_fields(yaml.safe_load(path.read_text())))
 
-    assert {pair for pair in _all_fields(DeployFile, set()) if pair not in used} == set()
+    assert {pair for pair in all_fields(DeployFile, set()) if pair not in used} == set()
 
 
 def _used_fields(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str, str]]:
@@ -98,13 +98,13 @@ def _used_fields(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple
             yield from _used_fields(inner, (*path, index))
 
 
-def _all_fields(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[tuple[str, str]]:
+def all_fields(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[tuple[str, str]]:
     seen.add(model)
     for name in fields_of(model):
         yield model.__name__, name
     for inner in _models_in(model):
         if inner not in seen:
-            yield from _all_fields(inner, seen)
+            yield from all_fields(inner, seen)
 
 
 def _models_in(model: type[BaseModel]) -> Iterator[type[BaseModel]]:

@@ -1,7 +1,7 @@
-"""Every field of a deploy file, and the tests that show what it does.
+"""Every field of the deploy file has a test that shows what it does at run time, and a row in the reference.
 
-The table is checked against the models: a field without a test, or a test that is gone, fails here. That a test shows what it
-is named for is a matter of reading it.
+The table is kept by hand: a field that is added has to name its test here. What a file may say, and how it is compiled, is tested
+beside this; here stand the tests in which something is done, or left, because of a field.
 """
 
 from __future__ import annotations
@@ -12,235 +12,300 @@ from pathlib import Path
 
 import pytest
 
-from strategies.deployfile import dump_schema
+from strategies.deployfile import DeployFile
+from tests.strategies.test_deployfile_examples import all_fields
 
-TESTS = Path(__file__).parent.parent
-COMPILE = "strategies/test_deployfile_compile"
-PUBLISHED = "published/test_files"
-GATES = "engine/test_gates"
-ISTIO = "rollouts/test_istio"
-BLUE_GREEN = "rollouts/test_blue_green"
-JOBS = "rollouts/test_jobs"
-HOOKS = "hooks/test_webhooks"
-JUDGING = "engine/test_judging"
-MANIFESTS = "strategies/test_deployfile_manifests"
+ROOT = Path(__file__).parent.parent.parent
+PAGE = ROOT / "docs" / "deploy-file.md"
 
-_OUTSIDE_ALONE = {
-    "pause": f"{COMPILE}::test_pauses_and_approvals",
-    "runWebhook": f"{PUBLISHED}::test_four_environments",
-    "runJob": f"{JOBS}::test_conditions_before_the_deployment_may_be_jobs",
-    "runCommand": "commands/test_running::test_a_program_that_ends_with_0_passes_and_what_it_said_is_kept",
-    "analysis": f"{PUBLISHED}::test_four_environments",
-}
-_RUNS = {
-    "interval": f"{GATES}::test_the_background_is_measured_on_its_grid_whatever_else_goes_on_and_not_made_up_for",
-    "units": f"{COMPILE}::test_analysis_takes_its_queries_as_they_are_written",
-    "queries": f"{PUBLISHED}::test_blue_green",
-    "metricProviderName": f"{COMPILE}::test_a_query_falls_back_on_the_default_provider",
-    "context": f"{COMPILE}::test_variables_that_do_not_exist_are_refused_where_they_are_used",
-    "noDataBudget": "engine/test_rollouts::test_no_value_for_longer_than_the_patience_fails_with_the_reason",
-    "failureBudget": f"{GATES}::test_a_budget_forgives_as_many_runs_as_it_says",
-    "lookbackMethod": f"{JUDGING}::test_a_growing_window_begins_with_the_step_and_a_sliding_one_is_an_interval_long",
-}
+FILES = "tests/published/test_files.py::test_"
+FIELDS = "tests/published/test_fields.py::test_"
+CANARY = "tests/rollouts/test_canary.py::test_"
+BLUE_GREEN = "tests/rollouts/test_blue_green.py::test_"
+STORIES = "tests/rollouts/test_stories.py::test_"
+ISTIO = "tests/rollouts/test_istio.py::test_"
+JOBS = "tests/rollouts/test_jobs.py::test_"
+SNAPSHOTS = "tests/rollouts/test_config_snapshots.py::test_"
+ROLLOUTS = "tests/engine/test_rollouts.py::test_"
+GATES = "tests/engine/test_gates.py::test_"
+JUDGING = "tests/engine/test_judging.py::test_"
+QUEUE = "tests/engine/test_queue.py::test_"
+HOOKS = "tests/hooks/test_webhooks.py::test_"
+COMMANDS = "tests/commands/test_running.py::test_"
+PREVIEWS = "tests/previews/test_previews.py::test_"
+CALLBACKS = "tests/http/test_callbacks.py::test_"
+ROLES = "tests/http/test_orders_at_once.py::test_"
+MESSAGES = "tests/strategies/test_deployfile_messages.py::test_"
 
-SHOWN: dict[str, dict[str, str]] = {
+BACKGROUND = FIELDS + "the_background_asks_its_own_provider_with_its_own_context_over_its_own_window"
+BUDGET = FIELDS + "a_switch_is_taken_back_when_the_background_has_spent_its_budget"
+CONTEXTS = FIELDS + "of_several_contexts_the_nearest_wins_and_the_deprecated_one_wins_over_its_successor"
+EVERY_KIND = FIELDS + "a_switch_waits_for_conditions_of_every_kind_and_is_watched_in_the_background"
+LOOKING_BACK = FIELDS + "growing_runs_look_back_to_the_start_and_sliding_ones_over_one_interval"
+MANUAL = (
+    JUDGING + "where_a_mode_is_manual_a_person_has_the_last_word",
+    JUDGING + "a_mode_asks_only_about_its_own_direction",
+)
+RUNS = JUDGING + "each_query_is_measured_as_often_as_the_step_says_one_interval_apart"
+CALL = HOOKS + "the_call_carries_what_the_file_asks_for"
+FOUR, SWITCH, OURS = FILES + "four_environments", FILES + "blue_green", FILES + "our_additions"
+
+SHOWN: dict[str, dict[str, tuple[str, ...]]] = {
     "DeployFile": {
-        "version": "strategies/test_deployfile_messages::test_a_bad_file_is_refused_with_exactly_these_messages",
-        "kind": "strategies/test_deployfile_messages::test_a_bad_file_is_refused_with_exactly_these_messages",
-        "application": f"{COMPILE}::test_the_command_line_wins_over_the_file",
-        "description": f"{COMPILE}::test_the_plan_carries_what_there_was_to_say",
-        "context": f"{COMPILE}::test_webhooks",
-        "contextOverrides": f"{PUBLISHED}::test_blue_green",
-        "deploymentConfig": f"{COMPILE}::test_settings_are_in_seconds",
-        "targets": f"{PUBLISHED}::test_four_environments",
-        "manifests": "strategies/test_target_objects::test_each_target_gets_its_own_manifests_and_its_own_namespace",
-        "strategies": f"{PUBLISHED}::test_four_environments",
-        "analysis": f"{COMPILE}::test_a_query_falls_back_on_the_default_provider",
-        "webhooks": f"{PUBLISHED}::test_four_environments",
-        "trafficManagement": f"{COMPILE}::test_traffic_entries_are_for_the_targets_that_they_name",
-        "targetFilters": f"{COMPILE}::test_the_files_own_filters_hold_until_the_command_line_gives_others",
-        "files": f"{MANIFESTS}::test_a_path_is_looked_for_beside_the_deploy_file",
-    },
-    "AnalysisDefinition": {
-        "defaultMetricProviderName": f"{COMPILE}::test_a_query_falls_back_on_the_default_provider",
-        "queries": f"{PUBLISHED}::test_blue_green",
-    },
-    "AnalysisStep": {
-        **_RUNS,
-        "numberOfJudgmentRuns": f"{PUBLISHED}::test_blue_green",
-        "rollBackMode": f"{JUDGING}::test_where_the_mode_is_manual_a_person_has_the_last_word",
-        "rollForwardMode": f"{JUDGING}::test_where_the_mode_is_manual_a_person_has_the_last_word",
-        "abortOnFailedJudgment": f"{JUDGING}::test_the_first_bad_run_ends_an_analysis_that_says_so",
-    },
-    "BackgroundAnalysis": {
-        **_RUNS,
-        "noDataBudget": f"{GATES}::test_a_background_without_data_holds_the_rollout_until_there_is_data_again",
-    },
-    "BlueGreen": {
-        "redirectTrafficAfter": f"{PUBLISHED}::test_blue_green",
-        "shutDownOldVersionAfter": f"{BLUE_GREEN}::test_a_switch_goes_to_tested_pods_and_the_old_version_waits_until_told",
-        "backgroundAnalysis": f"{COMPILE}::test_what_is_measured_in_the_background_has_no_end",
-        "activeService": f"{COMPILE}::test_a_switch_without_a_preview_and_as_older_files_write_it",
-        "previewService": f"{COMPILE}::test_a_switch_without_a_preview_and_as_older_files_write_it",
-    },
-    "BlueGreenCondition": {**_OUTSIDE_ALONE, "exposeServices": f"{PUBLISHED}::test_blue_green"},
-    "BodyTemplate": {"inline": f"{PUBLISHED}::test_four_environments"},
-    "Canary": {
-        "steps": f"{PUBLISHED}::test_our_additions",
-        "backgroundAnalysis": f"{GATES}::test_the_background_ends_a_rollout_in_the_middle_of_a_pause",
-    },
-    "CanaryStep": {
-        **_OUTSIDE_ALONE,
-        "exposeServices": "previews/test_previews::test_a_preview_shows_its_version_and_nobody_elses",
-        "setWeight": f"{PUBLISHED}::test_our_additions",
-    },
-    "Condition": _OUTSIDE_ALONE,
-    "Constraints": {
-        "dependsOn": "engine/test_rollouts::test_targets_wait_for_those_they_depend_on_and_are_cancelled_with_them",
-        "beforeDeployment": f"{GATES}::test_nothing_is_done_before_the_conditions_before_it_hold",
-        "afterDeployment": f"{GATES}::test_what_fails_after_a_deployment_leaves_it_and_cancels_what_depends_on_it",
-        "onFailure": f"{GATES}::test_what_fails_after_a_deployment_brings_the_old_version_back_where_the_file_says_so",
+        "version": (SWITCH,),  # Nothing depends on it; files carry it.
+        "kind": (MESSAGES + "a_bad_file_is_refused_with_exactly_these_messages", SWITCH),
+        "application": (QUEUE + "a_second_start_is_refused_unless_the_file_says_otherwise",),
+        "description": (CONTEXTS,),
+        "context": (CONTEXTS,),
+        "contextOverrides": (CONTEXTS,),
+        "deploymentConfig": (ROLLOUTS + "pods_that_never_become_ready_end_the_rollout_with_what_is_wrong", OURS),
+        "targets": (FOUR, FILES + "fan_out"),
+        "manifests": (FOUR,),
+        "strategies": (FOUR,),
+        "analysis": (SWITCH, FOUR),
+        "webhooks": (FOUR,),
+        "trafficManagement": (FOUR, OURS),
+        "targetFilters": (FIELDS + "the_files_own_filter_limits_a_run",),
+        "files": (SWITCH,),  # It holds "unused" there, and what is on disk is deployed.
     },
     "DeploymentConfig": {
-        "timeout": "engine/test_rollouts::test_pods_that_never_become_ready_end_the_rollout_with_what_is_wrong",
-        "keepDeploymentObject": "strategies/test_deployfile_messages::test_an_accepted_file_says_exactly_this",
-        "ifDeploymentInProgress": "engine/test_queue::test_a_second_start_is_refused_unless_the_file_says_otherwise",
-        "settle": f"{PUBLISHED}::test_our_additions",
-        "freeze": "rollouts/test_stories::test_a_late_freeze_leaves_the_deployment_untouched_until_the_hand_over",
-        "snapshotConfig": "strategies/test_config_snapshots::test_a_deploy_file_asks_for_it",
+        "timeout": (
+            ROLLOUTS + "pods_that_never_become_ready_end_the_rollout_with_what_is_wrong",
+            "tests/rollouts/test_objects.py::test_what_does_not_come_up_in_time_is_undone_and_its_trouble_is_told",
+        ),
+        "keepDeploymentObject": (FIELDS + "the_deployment_is_kept_whatever_the_file_says",),
+        "ifDeploymentInProgress": (QUEUE + "a_release_waits_for_the_one_that_runs",),
+        "settle": (OURS,),
+        "freeze": (STORIES + "a_late_freeze_leaves_the_deployment_untouched_until_the_hand_over",),
+        "snapshotConfig": (SNAPSHOTS + "a_change_of_the_configuration_alone_is_a_rollout_in_which_each_version_reads_its_own",),
     },
-    "DestinationRule": {
-        "name": f"{COMPILE}::test_a_virtual_service_by_default_names",
-        "activeSubsetName": f"{COMPILE}::test_each_list_of_destinations_of_a_virtual_service_is_a_route",
-        "canarySubsetName": f"{ISTIO}::test_a_canary_subset_and_its_destination_may_be_there_already",
+    "IfDeploymentInProgress": {
+        "strategy": (
+            QUEUE + "a_second_start_is_refused_unless_the_file_says_otherwise",
+            QUEUE + "one_release_waits_and_a_newer_one_takes_its_place",
+            QUEUE + "replacing_puts_the_running_one_back_before_the_new_one_begins",
+        ),
     },
-    "Duration": {
-        "duration": f"{COMPILE}::test_settings_are_in_seconds",
-        "unit": f"{COMPILE}::test_settings_are_in_seconds",
+    "Duration": {"duration": (OURS, EVERY_KIND), "unit": (OURS, EVERY_KIND)},
+    "Target": {
+        "account": (FOUR,),
+        "namespace": (FOUR,),
+        "strategy": (FOUR,),
+        "constraints": (FOUR, FILES + "fan_out"),
     },
-    "ExposeServicesStep": {
-        "services": "previews/test_previews::test_a_preview_shows_its_version_and_nobody_elses",
-        "ttl": "previews/test_previews::test_a_preview_ends_with_its_time_and_with_its_rollout",
+    "Constraints": {
+        "dependsOn": (FILES + "fan_out", ROLLOUTS + "targets_wait_for_those_they_depend_on_and_are_cancelled_with_them"),
+        "beforeDeployment": (
+            GATES + "nothing_is_done_before_the_conditions_before_it_hold",
+            GATES + "a_condition_that_fails_before_a_deployment_stops_it_and_what_depends_on_it",
+        ),
+        "afterDeployment": (
+            GATES + "a_target_counts_as_done_when_the_conditions_after_it_hold",
+            GATES + "what_fails_after_a_deployment_leaves_it_and_cancels_what_depends_on_it",
+        ),
+        "onFailure": (
+            GATES + "what_fails_after_a_deployment_brings_the_old_version_back_where_the_file_says_so",
+            BLUE_GREEN + "a_failed_check_after_the_release_brings_the_old_version_back",
+        ),
     },
-    "Header": {
-        "key": f"{PUBLISHED}::test_four_environments",
-        "value": f"{PUBLISHED}::test_four_environments",
-    },
-    "IfDeploymentInProgress": {"strategy": "engine/test_queue::test_one_release_waits_and_a_newer_one_takes_its_place"},
-    "Istio": {
-        "virtualService": f"{PUBLISHED}::test_istio",
-        "destinationRule": f"{PUBLISHED}::test_istio",
-        "stableServiceName": f"{ISTIO}::test_two_services_may_tell_the_versions_apart",
-        "canaryServiceName": f"{ISTIO}::test_two_services_may_tell_the_versions_apart",
-    },
-    "KubernetesServices": {
-        "activeService": f"{PUBLISHED}::test_blue_green",
-        "previewService": f"{BLUE_GREEN}::test_a_preview_that_somebody_edits_is_noticed_too",
-    },
-    "ManifestSource": {
-        "path": f"{MANIFESTS}::test_a_path_is_looked_for_beside_the_deploy_file",
-        "inline": f"{MANIFESTS}::test_inline_manifests_are_located_in_the_deploy_file",
-        "targets": "strategies/test_target_objects::test_each_target_gets_its_own_manifests_and_its_own_namespace",
+    "Condition": {
+        "pause": (FOUR,),
+        "runWebhook": (FOUR,),
+        "runJob": (JOBS + "conditions_before_the_deployment_may_be_jobs", OURS),
+        "runCommand": (OURS,),
+        "analysis": (FOUR, FILES + "fan_out"),
     },
     "PauseStep": {
-        "duration": "engine/test_restart::test_a_pause_of_60_s_that_had_run_40_s_has_20_s_left_in_each_of_200_rollouts",
-        "unit": f"{COMPILE}::test_pauses_and_approvals",
-        "untilApproved": "engine/test_rollouts::test_an_approval_lets_the_rollout_go_on_and_a_rejection_undoes_it",
-        "requiresRoles": f"{PUBLISHED}::test_four_environments",
-        "approvalExpiration": "engine/test_rollouts::test_an_approval_expires",
-        "approvalReminder": f"{GATES}::test_an_approval_is_reminded_of_before_it_expires",
+        "duration": (CANARY + "a_pause_holds_the_weight_that_was_read_back", EVERY_KIND),
+        "unit": (EVERY_KIND,),
+        "untilApproved": (ROLLOUTS + "an_approval_lets_the_rollout_go_on_and_a_rejection_undoes_it",),
+        "requiresRoles": (FOUR, ROLES + "an_approval_without_the_role_is_refused_and_one_with_it_is_told_with_its_right"),
+        "approvalExpiration": (ROLLOUTS + "an_approval_expires",),
+        "approvalReminder": (GATES + "an_approval_is_reminded_of_before_it_expires",),
     },
-    "QueryDefinition": {
-        "name": f"{COMPILE}::test_analysis_takes_its_queries_as_they_are_written",
-        "queryTemplate": f"{PUBLISHED}::test_four_environments",
-        "upperLimit": f"{JUDGING}::test_a_value_equal_to_a_limit_is_within_it",
-        "lowerLimit": f"{JUDGING}::test_a_value_equal_to_a_limit_is_within_it",
-        "metricProviderName": f"{COMPILE}::test_a_query_falls_back_on_the_default_provider",
-        "noDataPolicy": "engine/test_rollouts::test_the_policies_for_no_data_are_pass_and_fail_too",
+    "AnalysisStep": {
+        "interval": (RUNS, LOOKING_BACK),
+        "units": (LOOKING_BACK,),
+        "queries": (FOUR,),
+        "metricProviderName": (LOOKING_BACK,),
+        "context": (LOOKING_BACK, FILES + "fan_out"),
+        "noDataBudget": (ROLLOUTS + "no_value_for_longer_than_the_patience_fails_with_the_reason",),
+        "numberOfJudgmentRuns": (RUNS,),
+        "rollBackMode": MANUAL,
+        "rollForwardMode": MANUAL,
+        "lookbackMethod": (LOOKING_BACK,),
+        "abortOnFailedJudgment": (JUDGING + "the_mean_of_all_runs_is_judged_unless_the_first_bad_run_is_to_be_the_end",),
+        "failureBudget": (GATES + "a_step_with_a_budget_sees_the_spike_that_a_mean_hides",),
+    },
+    "BackgroundAnalysis": {
+        "interval": (BACKGROUND,),
+        "units": (BACKGROUND,),
+        "queries": (BACKGROUND,),
+        "metricProviderName": (BACKGROUND,),
+        "context": (BACKGROUND,),
+        "noDataBudget": (GATES + "a_background_without_data_holds_the_rollout_until_there_is_data_again",),
+        "failureBudget": (BUDGET, GATES + "a_budget_forgives_as_many_runs_as_it_says"),
+        "lookbackMethod": (BACKGROUND,),
+    },
+    "RunWebhookStep": {"name": (FOUR,), "context": (CONTEXTS, FOUR)},
+    "RunJobStep": {
+        "name": (JOBS + "jobs_of_several_tests_at_once_have_names_of_their_own", OURS),
+        "path": (OURS,),
+        "inline": (OURS, EVERY_KIND),
+        "timeout": (JOBS + "a_job_that_does_not_end_is_given_up_and_what_it_said_is_kept",),
+        "context": (JOBS + "a_job_is_the_files_with_our_marks_our_limits_and_the_values_of_variables",),
     },
     "RunCommandStep": {
-        "name": "commands/test_running::test_a_command_that_the_settings_do_not_name",
-        "timeout": "commands/test_running::test_a_program_that_takes_too_long_is_stopped_and_what_it_said_is_kept",
-        "context": "commands/test_running::test_it_is_told_of_the_rollout_in_its_environment_and_of_the_daemon_nothing",
+        "name": (OURS, COMMANDS + "a_command_that_the_settings_do_not_name"),
+        "timeout": (COMMANDS + "the_steps_own_time_ends_a_little_early_so_that_the_output_is_told",),
+        "context": (COMMANDS + "it_is_told_of_the_rollout_in_its_environment_and_of_the_daemon_nothing",),
     },
-    "RunJobStep": {
-        "name": f"{JOBS}::test_jobs_of_several_tests_at_once_have_names_of_their_own",
-        "path": f"{COMPILE}::test_a_jobs_file_travels_with_the_deploy_file",
-        "inline": f"{COMPILE}::test_tests_bring_their_job_or_name_a_command",
-        "timeout": f"{JOBS}::test_a_job_that_does_not_end_is_given_up_and_what_it_said_is_kept",
-        "context": f"{JOBS}::test_a_job_is_the_files_with_our_marks_our_limits_and_the_values_of_variables",
+    "ExposeServicesStep": {
+        "services": (SWITCH, FILES + "several_services"),
+        "ttl": (PREVIEWS + "a_preview_ends_with_its_time_and_with_its_rollout",),
     },
-    "RunWebhookStep": {
-        "name": f"{COMPILE}::test_webhooks",
-        "context": f"{HOOKS}::test_the_call_carries_what_the_file_asks_for",
+    "ManifestSource": {"path": (FOUR, OURS), "inline": (FOUR,), "targets": (FOUR,)},
+    "StrategyDefinition": {"canary": (FOUR,), "blueGreen": (SWITCH,)},
+    "Canary": {
+        "steps": (FOUR, ROLLOUTS + "a_canary_goes_through_its_steps_and_is_promoted"),
+        "backgroundAnalysis": (BACKGROUND, GATES + "the_background_ends_a_rollout_in_the_middle_of_a_pause"),
     },
-    "SetWeightStep": {"weight": f"{PUBLISHED}::test_our_additions"},
-    "Smi": {
-        "rootServiceName": f"{COMPILE}::test_a_traffic_split_by_default_names",
-        "canaryServiceName": "rollouts/test_stories::test_a_canary_service_that_the_user_named_is_borrowed_and_given_back",
-        "stableServiceName": f"{COMPILE}::test_a_traffic_split_by_names_of_its_own",
-        "trafficSplitName": f"{COMPILE}::test_a_traffic_split_by_names_of_its_own",
+    "CanaryStep": {
+        "setWeight": (FOUR, OURS),
+        "pause": (FOUR,),
+        "analysis": (FOUR,),
+        "runWebhook": (FOUR, OURS),
+        "runJob": (OURS,),
+        "runCommand": (OURS,),
+        "exposeServices": (FOUR,),
     },
-    "StrategyDefinition": {
-        "canary": f"{PUBLISHED}::test_four_environments",
-        "blueGreen": f"{PUBLISHED}::test_blue_green",
+    "SetWeightStep": {"weight": (OURS, ISTIO + "nothing_of_a_percent_is_lost_where_istio_takes_any_weights")},
+    "BlueGreen": {
+        "redirectTrafficAfter": (
+            BLUE_GREEN + "a_switch_goes_to_tested_pods_and_the_old_version_waits_until_told",
+            EVERY_KIND,
+        ),
+        "shutDownOldVersionAfter": (
+            BLUE_GREEN + "a_switch_goes_to_tested_pods_and_the_old_version_waits_until_told",
+            BLUE_GREEN + "a_condition_that_fails_after_the_switch_switches_back",
+        ),
+        "backgroundAnalysis": (EVERY_KIND, BUDGET),
+        "activeService": (SWITCH, BUDGET),
+        "previewService": (BUDGET,),
     },
-    "Target": {
-        "account": f"{PUBLISHED}::test_blue_green",
-        "namespace": f"{COMPILE}::test_the_targets_namespace_takes_the_place_of_all_others_where_there_can_be_one",
-        "strategy": f"{PUBLISHED}::test_four_environments",
-        "constraints": f"{PUBLISHED}::test_four_environments",
+    "BlueGreenCondition": {
+        "pause": (SWITCH,),
+        "runWebhook": (EVERY_KIND, SWITCH),
+        "runJob": (EVERY_KIND,),
+        "runCommand": (EVERY_KIND,),
+        "analysis": (EVERY_KIND, SWITCH),
+        "exposeServices": (SWITCH,),
     },
-    "TargetFilter": {
-        "includeTarget": f"{COMPILE}::test_the_files_own_filters_hold_until_the_command_line_gives_others"
-    },
-    "TcpRoute": {"port": f"{ISTIO}::test_tls_and_tcp_routes_are_found_by_what_they_match"},
-    "TlsRoute": {
-        "port": f"{ISTIO}::test_tls_and_tcp_routes_are_found_by_what_they_match",
-        "sniHosts": f"{ISTIO}::test_tls_and_tcp_routes_are_found_by_what_they_match",
-    },
-    "TrafficManagement": {
-        "targets": f"{COMPILE}::test_traffic_entries_are_for_the_targets_that_they_name",
-        "smi": f"{PUBLISHED}::test_our_additions",
-        "istio": f"{PUBLISHED}::test_istio",
-        "kubernetes": f"{PUBLISHED}::test_blue_green",
-    },
-    "VirtualService": {
-        "name": f"{PUBLISHED}::test_istio",
-        "httpRouteName": f"{COMPILE}::test_each_list_of_destinations_of_a_virtual_service_is_a_route",
-        "tlsRoutes": f"{PUBLISHED}::test_our_additions",
-        "tcpRoutes": f"{PUBLISHED}::test_our_additions",
+    "AnalysisDefinition": {"defaultMetricProviderName": (FILES + "fan_out", OURS), "queries": (FOUR,)},
+    "QueryDefinition": {
+        "name": (FOUR,),
+        "queryTemplate": (LOOKING_BACK, FOUR),
+        "upperLimit": (
+            ROLLOUTS + "an_analysis_value_equal_to_its_limit_passes",
+            ROLLOUTS + "a_failing_analysis_puts_everything_back",
+        ),
+        "lowerLimit": (JUDGING + "a_lower_limit_is_the_least_that_passes",),
+        "metricProviderName": (FOUR,),
+        "noDataPolicy": (
+            ROLLOUTS + "a_quiet_hour_is_waited_for_and_does_not_fail_the_canary",
+            ROLLOUTS + "the_policies_for_no_data_are_pass_and_fail_too",
+            GATES + "without_data_the_policy_hold_asks_a_person_instead_of_failing",
+        ),
     },
     "WebhookDefinition": {
-        "name": f"{COMPILE}::test_webhooks",
-        "method": f"{PUBLISHED}::test_four_environments",
-        "uriTemplate": f"{HOOKS}::test_the_call_carries_what_the_file_asks_for",
-        "networkMode": "strategies/test_deployfile_messages::test_an_accepted_file_says_exactly_this",
-        "agentIdentifier": "strategies/test_deployfile_messages::test_an_accepted_file_says_exactly_this",
-        "headers": f"{HOOKS}::test_the_call_carries_what_the_file_asks_for",
-        "bodyTemplate": f"{PUBLISHED}::test_four_environments",
-        "retryCount": f"{HOOKS}::test_the_first_contact_is_repeated_as_often_as_the_step_says",
-        "disableCallback": f"{HOOKS}::test_without_a_callback_no_public_address_is_needed",
-        "signingSecret": f"{PUBLISHED}::test_our_additions",
-        "timeout": f"{COMPILE}::test_webhooks",
+        "name": (FOUR,),
+        "method": (CALL, FOUR),
+        "uriTemplate": (CALL, FOUR),
+        "networkMode": (FOUR,),  # One with each; both are called by the daemon.
+        "agentIdentifier": (FOUR,),  # It names one, and is called all the same.
+        "headers": (CALL, FOUR),
+        "bodyTemplate": (CALL, FOUR),
+        "retryCount": (
+            HOOKS + "the_first_contact_is_repeated_as_often_as_the_step_says",
+            CALLBACKS + "a_busy_side_is_called_again_as_the_same_call",
+        ),
+        "disableCallback": (CONTEXTS, JUDGING + "without_a_verdict_to_wait_for_an_answered_call_is_enough"),
+        "signingSecret": (OURS, HOOKS + "a_signed_call_can_be_verified_by_whoever_has_the_key"),
+        "timeout": (JUDGING + "a_verdict_that_does_not_come_in_time_is_a_bad_one",),
     },
+    "Header": {"key": (CALL, FOUR), "value": (CALL, FOUR)},
+    "BodyTemplate": {"inline": (CALL, FOUR)},
+    "TrafficManagement": {
+        "targets": (FOUR, OURS),
+        "smi": (FOUR,),
+        "istio": (FILES + "istio", OURS),
+        "kubernetes": (SWITCH, FILES + "several_services"),
+    },
+    "Smi": {
+        "rootServiceName": (FOUR,),
+        "canaryServiceName": (FOUR, STORIES + "a_canary_service_that_the_user_named_is_borrowed_and_given_back"),
+        "stableServiceName": (OURS,),
+        "trafficSplitName": (FOUR,),
+    },
+    "Istio": {
+        "virtualService": (FILES + "istio", OURS),
+        "destinationRule": (FILES + "istio",),
+        "stableServiceName": (OURS, ISTIO + "two_services_may_tell_the_versions_apart"),
+        "canaryServiceName": (OURS, ISTIO + "two_services_may_tell_the_versions_apart"),
+    },
+    "VirtualService": {
+        "name": (FILES + "istio",),
+        "httpRouteName": (
+            FILES + "istio",
+            ISTIO + "two_routes_of_one_virtual_service_move_together_and_a_third_is_left_alone",
+        ),
+        "tlsRoutes": (OURS, ISTIO + "tls_and_tcp_routes_are_found_by_what_they_match"),
+        "tcpRoutes": (OURS, ISTIO + "tls_and_tcp_routes_are_found_by_what_they_match"),
+    },
+    "TlsRoute": {
+        "port": (ISTIO + "tls_and_tcp_routes_are_found_by_what_they_match",),
+        "sniHosts": (ISTIO + "tls_and_tcp_routes_are_found_by_what_they_match",),
+    },
+    "TcpRoute": {"port": (ISTIO + "tls_and_tcp_routes_are_found_by_what_they_match",)},
+    "DestinationRule": {
+        "name": (FILES + "istio",),
+        "activeSubsetName": (FILES + "istio",),
+        "canarySubsetName": (FILES + "istio", ISTIO + "a_canary_subset_and_its_destination_may_be_there_already"),
+    },
+    "KubernetesServices": {
+        "activeService": (SWITCH, FILES + "several_services"),
+        "previewService": (FILES + "several_services", BLUE_GREEN + "a_preview_that_somebody_edits_is_noticed_too"),
+    },
+    "TargetFilter": {"includeTarget": (FIELDS + "the_files_own_filter_limits_a_run",)},
 }
+
+
+def test_every_field_names_its_tests_and_nothing_else_does() -> None:
+    there = set(all_fields(DeployFile, set()))
+    listed = {(model, field) for model, fields in SHOWN.items() for field in fields}
+
+    assert (there - listed, listed - there) == (set(), set())
+    assert all(tests for fields in SHOWN.values() for tests in fields.values())
+
+
+@pytest.mark.parametrize("node", sorted({node for fields in SHOWN.values() for tests in fields.values() for node in tests}))
+def test_the_test_is_there(node: str) -> None:
+    path, _, name = node.partition("::")
+
+    assert name in _tests_in(ROOT / path)
 
 
 @cache
-def names_in(module: str) -> frozenset[str]:
-    tree = ast.parse((TESTS / f"{module}.py").read_text(encoding="utf-8"))
+def _tests_in(path: Path) -> frozenset[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     return frozenset(one.name for one in tree.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
-def test_no_field_is_without_a_test_that_shows_what_it_does() -> None:
-    schema = dump_schema()
-    objects = {"DeployFile": schema, **schema["$defs"]}
-    fields = {(name, field) for name, one in objects.items() for field in one.get("properties", {})}
-    assert fields == {(name, field) for name, shown in SHOWN.items() for field in shown}
+@pytest.mark.parametrize("model", SHOWN)
+def test_every_field_has_its_row_in_the_reference(model: str) -> None:
+    heading = "Deploy file" if model == "DeployFile" else model
+    _, _, rest = PAGE.read_text(encoding="utf-8").partition(f"\n## {heading}\n")
+    section = rest.partition("\n## ")[0]
+    rows = [line.split("|")[1].strip() for line in section.splitlines() if line.startswith("| `")]
 
-
-@pytest.mark.parametrize("shown", sorted({one for fields in SHOWN.values() for one in fields.values()}))
-def test_each_of_these_tests_is_there(shown: str) -> None:
-    module, _, name = shown.partition("::")
-    assert name in names_in(module)
+    assert sorted(rows) == sorted(f"`{field}`" for field in SHOWN[model])

@@ -31,6 +31,7 @@ from engine.model import (
     ActionKind,
     Analysis,
     Gate,
+    OnTimeout,
     State,
     TimerName,
     Verdict,
@@ -110,8 +111,15 @@ def _finish_action(turn: Turn, action: Action) -> None:
     current = turn.at.procedure[cursor] if cursor < len(turn.at.procedure) else None
     if isinstance(current, Act) and current.name == action.name:
         cursor += 1
-    timers = turn.timers_without(TimerName.RETRY)
+    over = {TimerName.RETRY} | ({TimerName.WAIT} if _patience_of(turn, action) is not None else set())
+    timers = {name: at for name, at in turn.at.timers.items() if name not in over}
     turn.at = replace(turn.at, action=None, cursor=cursor, failures=0, failure="", timers=timers)
+
+
+def _patience_of(turn: Turn, action: Action) -> Act | None:
+    """The act as the procedure has it, where it is tried for a time only."""
+    ordered = (one for one in turn.at.procedure if isinstance(one, Act) and one.name == action.name)
+    return next((one for one in ordered if one.patience_seconds is not None), None)
 
 
 def _keep_output(turn: Turn, output: str) -> None:
@@ -132,7 +140,13 @@ def _absorb_failure(turn: Turn, event: ActionFailed) -> None:
         _finish_action(turn, action)
         turn.story.append(f"{action.name} is refused, and left out: {event.message}")
         return
-    if event.kind is FailureKind.RETRY or undoing or _is_doubted(turn, event):
+    if action.kind is ActionKind.REASSERT_ROUTE and event.kind in (FailureKind.REJECTED, FailureKind.DOUBTFUL):
+        _finish_action(turn, action)
+        turn.hold(f"drift: {event.message}")
+        return
+    if event.kind is FailureKind.RETRY and _is_out_of_patience(turn, action):
+        _give_up(turn, action, event)
+    elif event.kind is FailureKind.RETRY or undoing or _is_doubted(turn, event):
         _retry_later(turn, action, event)
         if undoing and turn.at.failures >= PATIENCE and turn.gives_way():
             turn.story.append("the others come first")
@@ -140,6 +154,22 @@ def _absorb_failure(turn: Turn, event: ActionFailed) -> None:
         turn.park(f"{action.name}: {event.message}")
     else:
         turn.fail(event.message if action.kind is ActionKind.RECORD else f"{action.name}: {event.message}")
+
+
+def _is_out_of_patience(turn: Turn, action: Action) -> bool:
+    until = turn.at.timers.get(TimerName.WAIT)
+    return _patience_of(turn, action) is not None and until is not None and turn.now >= until
+
+
+def _give_up(turn: Turn, action: Action, event: ActionFailed) -> None:
+    act = _patience_of(turn, action)
+    assert act is not None
+    late = f"not after {act.patience_seconds:g} s: {event.message}"
+    if event.undecided and act.on_undecided is OnTimeout.PROCEED:
+        _finish_action(turn, action)
+        turn.story.append(f"{action.name}: {late}; going on")
+    else:
+        turn.fail(f"{action.name}: {late}")
 
 
 def _only_helps(turn: Turn, action: Action) -> bool:

@@ -17,7 +17,7 @@ import structlog
 
 from engine.clock import Clock
 from engine.decide import decide
-from engine.errors import CommandRefused, Doubtful, Rejected, Retryable, StoreError
+from engine.errors import CommandRefused, Doubtful, Rejected, Retryable, StoreError, Undecided
 from engine.events import (
     ActionFailed,
     CallbackReceived,
@@ -235,7 +235,8 @@ class Actor:
         try:
             return await self._actuator.perform(self.spec, snapshot, action)
         except Retryable as error:
-            return ActionFailed(action.number, FailureKind.RETRY, _readable(error), error.retry_after_seconds)
+            after, undecided = error.retry_after_seconds, isinstance(error, Undecided)
+            return ActionFailed(action.number, FailureKind.RETRY, _readable(error), after, undecided)
         except Doubtful as error:
             return ActionFailed(action.number, FailureKind.DOUBTFUL, _readable(error))
         except Rejected as error:

@@ -19,11 +19,10 @@ from engine.absorbing import absorb
 from engine.events import (
     Event,
 )
-from engine.guarding import describe_trouble, is_held, is_unhealthy, mends
+from engine.guarding import describe_trouble, is_held, is_unhealthy, mends, reasserts
 from engine.machine import Trigger
 from engine.model import (
     FINAL_STATES,
-    FULL_WEIGHT,
     GATED_STATES,
     STATE_OF_STEP,
     STEP_STATES,
@@ -36,7 +35,6 @@ from engine.model import (
     Pause,
     RolloutSpec,
     Settle,
-    SetWeight,
     Snapshot,
     State,
     Step,
@@ -45,6 +43,7 @@ from engine.model import (
 from engine.observation import Observation, holds
 from engine.ports import Strategy
 from engine.tending import tend_gates
+from engine.traffic import FULL_WEIGHT, SetWeight, TrafficStep
 from engine.turn import Decision, Turn
 
 
@@ -76,7 +75,7 @@ def proceed(turn: Turn) -> None:
     if turn.at.action is not None:
         _retry_now_if_due(turn)
         return
-    if not undoing and (mends(turn) or is_held(turn)):
+    if not undoing and (mends(turn) or reasserts(turn) or is_held(turn)):
         return
     _work(turn)
 
@@ -209,4 +208,6 @@ def _next_step(turn: Turn) -> None:
 
 def _is_left_out(step: Step) -> bool:
     """What a person who promotes does not want to wait for."""
-    return isinstance(step, Pause | Expose) or (isinstance(step, SetWeight) and step.weight < FULL_WEIGHT)
+    if isinstance(step, SetWeight):
+        return step.weight < FULL_WEIGHT
+    return isinstance(step, Pause | Expose | TrafficStep)

@@ -19,6 +19,10 @@ class Retryable(ActionError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class Undecided(Retryable):
+    """There is nothing to judge by yet. Trying again later is right; never having been able to tell is no refusal."""
+
+
 class Rejected(ActionError):
     """The world refuses this and will go on refusing: a person has to change something, and the message says what."""
 

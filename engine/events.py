@@ -63,6 +63,8 @@ class ActionFailed(Struct, frozen=True, tag="action failed"):
     kind: FailureKind
     message: str
     retry_after_seconds: float | None = None
+    undecided: bool = False
+    """It could not tell; at the end of its patience that is another thing than a refusal."""
     output: str = ""
 
 

@@ -44,11 +44,11 @@ from engine.model import (
     RolloutSpec,
     RunCommand,
     RunJob,
-    SetWeight,
     TargetPlan,
     Verdict,
     Webhook,
 )
+from engine.traffic import SetHeaderRoute, SetMirror, SetWeight, TrafficStep
 
 KEPT_SAMPLES = 20
 """Runs that are kept with the rollout; the verdict rests on tallies of all of them."""
@@ -98,7 +98,7 @@ def step_of(plan: TargetPlan, gate_id: str) -> GateStep:
         step = plan.steps[int(index)]
         if isinstance(step, Parallel):
             return step.steps[int(inner)]
-        assert not isinstance(step, SetWeight)
+        assert not isinstance(step, TrafficStep)
         return step
     listed: dict[str, tuple[GateStep, ...]] = {"before": plan.before, "after": plan.after, BACKGROUND: plan.background}
     return listed[place][int(number)]
@@ -113,7 +113,7 @@ def all_ids(plan: TargetPlan) -> tuple[str, ...]:
 
 def ids_of_step(plan: TargetPlan, index: int) -> tuple[str, ...]:
     match plan.steps[index]:
-        case SetWeight():
+        case SetWeight() | SetHeaderRoute() | SetMirror():
             return ()
         case Parallel(steps):
             return tuple(f"step:{index}.{inner}" for inner in range(len(steps)))

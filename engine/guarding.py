@@ -7,17 +7,12 @@ from datetime import timedelta
 
 from msgspec.structs import replace
 
-from engine.model import (
-    FULL_WEIGHT,
-    STEP_STATES,
-    Act,
-    ActionKind,
-    Await,
-    Condition,
-    TimerName,
-)
+from engine.model import STEP_STATES, Act, ActionKind, Await, Condition, OnDrift, TimerName
+from engine.traffic import FULL_WEIGHT
 from engine.turn import SERVING_STATES, Turn
 
+REASSERT = "reassert:"
+"""How the names of the actions begin that put a traffic object back."""
 _NO_STABLE = "no pod of the old version"
 
 
@@ -25,13 +20,42 @@ def mends(turn: Turn) -> bool:
     mend = turn.strategy.mend(turn.spec, turn.at, turn.observation) if turn.observation.current else None
     if mend is not None:
         turn.order(mend)
+    elif turn.observation.current and turn.at.carrying is not None:
+        _note_carried(turn, turn.at.carrying)
     return mend is not None
+
+
+def _note_carried(turn: Turn, carrying: int) -> None:
+    """Every route shows the weight that the canary's pods can carry by now."""
+    back = carrying == turn.at.weight
+    if back or turn.at.served != carrying:
+        turn.at = replace(turn.at, served=carrying, carrying=None if back else carrying)
+        turn.story.append(f"{carrying / 100:g} % is what the pods of the new version carry" + (" again" if back else ""))
+
+
+def reasserts(turn: Turn) -> bool:
+    """Put back what somebody else has made of a traffic object, where that is the rollout's policy and its limit allows it."""
+    plan, seen = turn.spec.plan, turn.observation
+    of_routes = {route.drift for route in seen.routes.values()} - {""}
+    if plan.on_drift is not OnDrift.REASSERT or not seen.current or seen.drift not in of_routes:
+        return False
+    if _count_reasserted(turn) >= plan.reassert_limit:
+        return False
+    reassert = turn.strategy.reassert(turn.spec, turn.at, seen)
+    if reassert is not None:
+        turn.story.append(seen.drift)
+        turn.order(reassert)
+    return reassert is not None
+
+
+def _count_reasserted(turn: Turn) -> int:
+    return sum(name.startswith(REASSERT) for name in turn.at.begun)
 
 
 def is_unhealthy(turn: Turn) -> bool:
     """Undo at once when nothing is left that could serve the canary's share, and later when it stays short of pods."""
     seen = turn.observation
-    if not seen.current or turn.at.state not in SERVING_STATES or max(turn.at.weight, turn.at.served) == 0:
+    if not seen.current or turn.at.state not in SERVING_STATES or not turn.at.sends_to_canary:
         if turn.clear_timer(TimerName.HEALTH):
             turn.story.append("it is not watched any more whether the new version is short of pods")
         return False
@@ -41,7 +65,7 @@ def is_unhealthy(turn: Turn) -> bool:
         if not workload.canary_exists or workload.canary_available < workload.canary_desired
     }
     gone = [name for name, workload in short.items() if workload.canary_available == 0]
-    if gone and turn.at.served > 0:
+    if gone and (turn.at.served > 0 or turn.at.shape):
         turn.fail(f"no pod of the new version of {', '.join(gone)} is available while it serves traffic")
         return True
     if not short or _is_resizing(turn):
@@ -76,15 +100,22 @@ def _is_resizing(turn: Turn) -> bool:
 def is_held(turn: Turn) -> bool:
     if turn.observation.current:
         _hold_on_drift(turn)
+        if turn.moved:
+            return True
         _hold_without_stable(turn)
     return bool(turn.at.held)
 
 
 def _hold_on_drift(turn: Turn) -> None:
     drift = turn.observation.drift or turn.strategy.drift(turn.spec, turn.at, turn.observation)
-    if drift and not turn.at.held:
-        turn.at = replace(turn.at, held=f"drift: {drift}")
-        turn.story.append(f"held: {drift}")
+    if not drift or turn.at.held:
+        return
+    if turn.spec.plan.on_drift is OnDrift.ABORT:
+        turn.fail(f"drift: {drift}")
+    elif count := _count_reasserted(turn):
+        turn.hold(f"drift: {drift}. It was put back {count} times and changed again: somebody fights for it, stop them first")
+    else:
+        turn.hold(f"drift: {drift}")
 
 
 def _hold_without_stable(turn: Turn) -> None:
@@ -112,5 +143,7 @@ def _was_let_go(turn: Turn, workload: str) -> bool:
 
 
 def describe_trouble(turn: Turn) -> str:
-    trouble = [text for workload in turn.observation.workloads.values() for text in workload.trouble]
+    seen = turn.observation
+    trouble = [route.waits_for for route in seen.routes.values() if route.waits_for]
+    trouble += [text for workload in seen.workloads.values() for text in workload.trouble]
     return f" ({'; '.join(trouble[:3])})" if trouble else ""

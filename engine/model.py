@@ -15,8 +15,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-FULL_WEIGHT = 10_000
-"""All traffic, in basis points: weights are integers 0..10000, so 0.01 % is representable."""
+from engine.traffic import RoutePlan, SetHeaderRoute, SetMirror, SetWeight
 
 PLAN_VERSION = 1
 """The format of `TargetPlan`. Raised when stored plans need an upcaster to be understood."""
@@ -90,11 +89,6 @@ FINAL_STATUSES = frozenset(
 
 
 # --- steps: what the user asked for ------------------------------------------------------------------------------------
-
-
-class SetWeight(Struct, frozen=True, tag="setWeight"):
-    weight: int
-    """The canary's share of traffic in basis points, 0..10000."""
 
 
 class Pause(Struct, frozen=True, tag="pause"):
@@ -211,10 +205,12 @@ class Parallel(Struct, frozen=True, tag="parallel"):
     steps: tuple[GateStep, ...]
 
 
-Step: TypeAlias = SetWeight | GateStep | Parallel
+Step: TypeAlias = SetWeight | SetHeaderRoute | SetMirror | GateStep | Parallel
 
 STATE_OF_STEP: dict[type, State] = {
     SetWeight: State.SHIFTING,
+    SetHeaderRoute: State.SHIFTING,
+    SetMirror: State.SHIFTING,
     Pause: State.PAUSING,
     Approval: State.APPROVING,
     Analysis: State.ANALYSING,
@@ -227,60 +223,6 @@ STATE_OF_STEP: dict[type, State] = {
 
 
 # --- the plan of one target --------------------------------------------------------------------------------------------
-
-
-class RouterKind(StrEnum):
-    SMI = "smi"
-    ISTIO = "istio"
-    """A list of destinations in the user's own VirtualService, which is edited and put back."""
-    POD_RATIO = "podRatio"
-    SERVICE = "service"
-    """The selector of a Service (blue/green): all traffic or none."""
-
-
-class IstioProtocol(StrEnum):
-    """Which of a VirtualService's three lists of routes; also the name of its field."""
-
-    HTTP = "http"
-    TLS = "tls"
-    TCP = "tcp"
-
-
-class IstioRoute(Struct, frozen=True):
-    """Where in a VirtualService the weights stand, and what tells the versions apart there."""
-
-    virtual_service: str
-    protocol: IstioProtocol = IstioProtocol.HTTP
-    http_route: str = ""
-    """The name of an http route; empty for the only one."""
-    port: int = 0
-    """What a tls or tcp route matches; 0 for any."""
-    sni_hosts: tuple[str, ...] = ()
-    """What a tls route matches."""
-    destination_rule: str = ""
-    """Empty: the versions are told apart by `RoutePlan.stable_service` and `canary_service`."""
-    active_subset: str = ""
-    """Empty: the only one."""
-    canary_subset: str = ""
-
-
-class RoutePlan(Struct, frozen=True):
-    """One traffic object that expresses the weight for one workload."""
-
-    name: str
-    """Unique within the plan; the key of its observation."""
-    kind: RouterKind
-    workload: str
-    root_service: str = ""
-    """The Service that clients call; in blue/green the active one."""
-    stable_service: str = ""
-    canary_service: str = ""
-    """The Service that shows the new version only; in blue/green the preview, and empty where there is none."""
-    split: str = ""
-    adopts_canary_service: bool = False
-    """The canary Service was named by the user: it is theirs, so it is edited and put back, never deleted."""
-    istio: IstioRoute | None = None
-    """Set for `RouterKind.ISTIO` and for no other."""
 
 
 class ExpectedVersion(Struct, frozen=True):
@@ -334,6 +276,40 @@ class OnFailure(StrEnum):
     """The version before is brought back."""
 
 
+class OnDrift(StrEnum):
+    """What follows when somebody else edits a traffic object in the middle of a rollout."""
+
+    HOLD = "hold"
+    """A person decides."""
+    REASSERT = "reassert"
+    """It is put back, a few times; then somebody fights for it, and a person decides."""
+    ABORT = "abort"
+
+
+class OnTimeout(StrEnum):
+    FAIL = "fail"
+    PROCEED = "proceed"
+    """Undoing goes on whatever else fails: a stable side that does not come back must not keep the bad version serving."""
+
+
+class Effect(Struct, frozen=True):
+    """How it is checked, after each weight, that the traffic has really moved: a weight that nobody obeys has no effect."""
+
+    route: str
+    canary: Query
+    """The number of requests that the canary has answered in the window."""
+    stable: Query
+    tolerance: int = 500
+    """How far the served share may be from the asked one, in basis points, beside what chance explains."""
+    least_requests: int = 100
+    """With fewer in the window there is nothing to judge by."""
+    interval_seconds: float = 10.0
+    timeout_seconds: float = 120.0
+    without_traffic: OnTimeout = OnTimeout.FAIL
+    """What follows where there were too few requests until the end."""
+    context: dict[str, str] = {}
+
+
 class TargetPlan(Struct, frozen=True):
     """All that one rollout needs to know, compiled from the deploy file and never changed afterwards."""
 
@@ -358,6 +334,10 @@ class TargetPlan(Struct, frozen=True):
     after: tuple[GateStep, ...] = ()
     """Conditions before this target counts as done; all at the same time."""
     on_failure: OnFailure = OnFailure.LEAVE
+    on_drift: OnDrift = OnDrift.HOLD
+    reassert_limit: int = 3
+    """How often traffic objects are put back in all, under `OnDrift.REASSERT`."""
+    effects: tuple[Effect, ...] = ()
     background: tuple[Analysis, ...] = ()
     """Measured from the first step until the new version has taken over, beside everything else."""
 
@@ -415,6 +395,11 @@ class ActionKind(StrEnum):
     ENSURE_CANARY_SERVICE = "ensureCanaryService"
     ENSURE_ROUTE = "ensureRoute"
     SET_WEIGHT = "setWeight"
+    """The weight, and the shape beside it: one write."""
+    REASSERT_ROUTE = "reassertRoute"
+    """Weight and shape as they were ordered, over what somebody else has made of them."""
+    CHECK_EFFECT = "checkEffect"
+    """Compare what was served with what was asked for; fails as long as they differ."""
     SCALE_CANARY = "scaleCanary"
     SCALE_STABLE = "scaleStable"
     RELEASE_HISTORY = "releaseHistory"
@@ -449,6 +434,8 @@ class Condition(StrEnum):
 
     FROZEN = "frozen"
     CANARY_AVAILABLE = "canaryAvailable"
+    CAN_CARRY = "canCarry"
+    """The canary's available pods are enough for a weight (`engine.observation.capacity`)."""
     CANARY_AT = "canaryAt"
     CANARY_GONE = "canaryGone"
     STABLE_AVAILABLE = "stableAvailable"
@@ -458,18 +445,14 @@ class Condition(StrEnum):
     WEIGHT = "weight"
     NO_WEIGHT = "noWeight"
     """The route sends nothing to the canary, or is not there (it may never have been made)."""
+    ACKNOWLEDGED = "acknowledged"
+    """Whoever carries the route out has taken up what was written last, as far as it says so."""
     ADOPTABLE = "adoptable"
     ADOPTED = "adopted"
     WORKLOAD_AVAILABLE = "workloadAvailable"
     WORKLOAD_GONE = "workloadGone"
     OBJECT_SETTLED = "objectSettled"
     """A supporting object has come to what it asks for, or never will."""
-
-
-class OnTimeout(StrEnum):
-    FAIL = "fail"
-    PROCEED = "proceed"
-    """Undoing goes on whatever else fails: a stable side that does not come back must not keep the bad version serving."""
 
 
 class Act(Struct, frozen=True, tag="act"):
@@ -480,6 +463,10 @@ class Act(Struct, frozen=True, tag="act"):
     args: Facts = {}
     only_helps: bool = False
     """Undoing is better with it than without, and does not depend on it: after a few refusals it is left out."""
+    patience_seconds: float | None = None
+    """How long it is tried again; None for as long as it takes."""
+    on_undecided: OnTimeout = OnTimeout.FAIL
+    """What follows at the end of the patience where the last attempts could not tell."""
 
 
 class Await(Struct, frozen=True, tag="await"):
@@ -491,6 +478,8 @@ class Await(Struct, frozen=True, tag="await"):
     value: int = 0
     timeout_seconds: float | None = None
     on_timeout: OnTimeout = OnTimeout.FAIL
+    shape: str = ""
+    """Of a weight: what has to be read back beside it (`engine.traffic.write_shape`)."""
 
 
 class Settle(Struct, frozen=True, tag="settle"):
@@ -638,6 +627,10 @@ class Snapshot(Struct, frozen=True):
     facts: Facts = {}
     weight: int = 0
     """The canary's weight that was last ordered, in basis points."""
+    shape: str = ""
+    """What of the traffic was last ordered to be the canary's beside its weight (`engine.traffic.write_shape`)."""
+    carrying: int | None = None
+    """The lower weight that the canary has while it is short of pods; None while it has all that was ordered."""
     served: int = 0
     """The canary's weight that was last read back."""
     held: str = ""
@@ -651,6 +644,16 @@ class Snapshot(Struct, frozen=True):
         """All actions that were ordered and have not ended."""
         of_gates = (gate.action for gate in self.gates)
         return tuple(action for action in (self.action, *of_gates) if action is not None)
+
+    @property
+    def expected(self) -> int:
+        """The weight that a route has to show, as far as we know."""
+        return self.weight if self.carrying is None else self.carrying
+
+    @property
+    def sends_to_canary(self) -> bool:
+        """Whether the canary may have any traffic at all."""
+        return bool(self.weight or self.served or self.shape)
 
     @property
     def is_between_routes(self) -> bool:

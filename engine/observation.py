@@ -11,6 +11,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from engine.model import ActionKind, Await, Condition
+from engine.traffic import FULL_WEIGHT
 
 
 class Template(StrEnum):
@@ -60,6 +61,10 @@ class RouteObservation(Struct, frozen=True):
     """What the route stands on, was made, and is not there any more: the actions that make it again."""
     reached: int | None = None
     """What the object can only say in the place of `weight`, where it is too coarse for it."""
+    shape: str = ""
+    """What was read back beside the weight, as `Snapshot.shape` has it where it is just that; something else otherwise."""
+    waits_for: str = ""
+    """Why a weight that was written does not count yet, in one sentence: what a controller says, or does not say."""
 
 
 class ObjectObservation(Struct, frozen=True):
@@ -88,9 +93,11 @@ def holds(wait: Await, observation: Observation) -> bool:
         return observation.objects.get(wait.subject, ObjectObservation()).settled
     route = observation.routes.get(wait.subject, RouteObservation())
     if wait.condition is Condition.WEIGHT:
-        return route.weight == wait.value
+        return route.weight == wait.value and route.shape == wait.shape
     if wait.condition is Condition.NO_WEIGHT:
-        return not route.exists or route.weight == 0
+        return not route.exists or (route.weight == 0 and not route.shape)
+    if wait.condition is Condition.ACKNOWLEDGED:
+        return not route.waits_for
     return _workload_holds(wait, observation.workloads.get(wait.subject, WorkloadObservation()))
 
 
@@ -101,6 +108,8 @@ def _workload_holds(wait: Await, seen: WorkloadObservation) -> bool:
         case Condition.CANARY_AVAILABLE:
             wanted = wait.value or seen.canary_desired
             return seen.canary_exists and seen.canary_desired >= wait.value and seen.canary_available >= wanted
+        case Condition.CAN_CARRY:
+            return seen.canary_exists and capacity(seen) >= wait.value
         case Condition.CANARY_AT:
             return seen.canary_desired == wait.value and seen.canary_replicas == wait.value
         case Condition.CANARY_GONE:
@@ -122,8 +131,20 @@ def _workload_holds(wait: Await, seen: WorkloadObservation) -> bool:
             return seen.exists and seen.rolled_out
         case Condition.WORKLOAD_GONE:
             return not seen.exists
-        case Condition.WEIGHT | Condition.NO_WEIGHT | Condition.OBJECT_SETTLED:
+        case Condition.WEIGHT | Condition.NO_WEIGHT | Condition.ACKNOWLEDGED | Condition.OBJECT_SETTLED:
             raise AssertionError(f"{wait.condition} is no condition of a workload")
+
+
+def capacity(seen: WorkloadObservation) -> int:
+    """The share of traffic that the canary's available pods can carry, in basis points.
+
+    Measured against the pods that carry it all today: while an autoscaler brings up more of both versions, neither is short only
+    because the other one was quicker.
+    """
+    if not seen.canary_available:
+        return 0
+    all_of_it = min(seen.desired, max(seen.stable_available, seen.canary_available))
+    return min(FULL_WEIGHT, FULL_WEIGHT * seen.canary_available // all_of_it) if all_of_it > 0 else FULL_WEIGHT
 
 
 def is_adoptable(seen: WorkloadObservation) -> bool:

@@ -26,6 +26,10 @@ class Strategy(Protocol):
     def mend(self, spec: RolloutSpec, snapshot: Snapshot, observation: Observation) -> Act | None:
         """An action that gives traffic back what it stands on, whatever else is held up: done first, also while held."""
 
+    def reassert(self, spec: RolloutSpec, snapshot: Snapshot, observation: Observation) -> Act | None:
+        """An action that writes a traffic object as it was ordered, over what somebody else has made of it. Its name begins with
+        `engine.guarding.REASSERT` and is another one each time."""
+
     def drift(self, spec: RolloutSpec, snapshot: Snapshot, observation: Observation) -> str:
         """What somebody else changed that makes it unsafe to go forward, in one sentence; empty when nothing."""
 

@@ -8,7 +8,7 @@ the next number.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from zlib import crc32
 
 from msgspec import Struct
@@ -25,7 +25,6 @@ from engine.giving_way import give_way
 from engine.machine import Trigger, fire, is_possible
 from engine.model import (
     FINAL_STATES,
-    FULL_WEIGHT,
     STEP_STATES,
     UNDOING_STATES,
     Act,
@@ -48,6 +47,7 @@ from engine.model import (
 )
 from engine.observation import Observation, holds
 from engine.ports import Strategy
+from engine.traffic import FULL_WEIGHT
 
 RETRY_FIRST_SECONDS = 0.5
 RETRY_MOST_SECONDS = 30.0
@@ -104,10 +104,10 @@ class Turn:
         if (former := gave_way.pop(act.name, None)) is not None:
             failures = former.failures
         changes = replace(self.at, action=action, begun=begun, failures=failures, failure="", gave_way=gave_way)
-        if act.kind is ActionKind.SET_WEIGHT or "weight" in act.args:
-            weight = act.args.get("weight")
-            changes = replace(changes, weight=weight if isinstance(weight, int) else changes.weight)
-        self.at = changes
+        if act.patience_seconds is not None:
+            until = self.now + timedelta(seconds=act.patience_seconds)
+            changes = replace(changes, timers={**changes.timers, TimerName.WAIT: until})
+        self.at = _with_weight(changes, act)
 
     def open(self, ids: Iterable[str]) -> None:
         self.at = replace(self.at, gates=(*self.at.gates, *gates.open_gates(self.spec.plan, ids, self.now)))
@@ -142,7 +142,7 @@ class Turn:
             # Also where there was nothing to shift, as with a first deployment.
             self.at = replace(self.at, weight=FULL_WEIGHT, served=FULL_WEIGHT)
         elif state is State.ROLLED_BACK:
-            self.at = replace(self.at, weight=0, served=0)
+            self.at = replace(self.at, weight=0, served=0, shape="", carrying=None)
         self.moved = True
         self.story.append(text)
 
@@ -189,6 +189,10 @@ class Turn:
         if former is not None:
             gave_way = {name: one for name, one in self.at.gave_way.items() if name != operation.name}
             self.at = replace(self.at, gave_way=gave_way, timers={**self.at.timers, TimerName.WAIT: former.at})
+
+    def hold(self, reason: str) -> None:
+        self.at = replace(self.at, held=reason)
+        self.story.append(f"held: {reason.removeprefix('drift: ')}")
 
     def fail(self, reason: str) -> None:
         """Undo the rollout: cancelled when it has not begun, rejected when it has only looked, aborted otherwise."""
@@ -257,6 +261,18 @@ class Turn:
             detail={**self.detail, "weight": snapshot.weight, "served": snapshot.served},
         )
         return Decision(snapshot, entry)
+
+
+def _with_weight(at: Snapshot, act: Act) -> Snapshot:
+    """What was ordered of the traffic by now. Pods that are scaled may be a weight, too."""
+    weight = act.args.get("weight")
+    if not isinstance(weight, int) or act.kind in (ActionKind.REASSERT_ROUTE, ActionKind.CHECK_EFFECT):
+        return at
+    if "carry" in act.args:
+        return replace(at, carrying=weight)
+    if act.kind is not ActionKind.SET_WEIGHT:
+        return replace(at, weight=weight)
+    return replace(at, weight=weight, shape=str(act.args.get("shape") or ""), carrying=None)
 
 
 def park(spec: RolloutSpec, snapshot: Snapshot, error: str, now: datetime) -> Decision | None:

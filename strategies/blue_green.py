@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from engine.model import FULL_WEIGHT, GateStep, Parallel, RoutePlan, RouterKind, SetWeight, Step
+from engine.model import GateStep, Parallel, Step
+from engine.traffic import FULL_WEIGHT, RoutePlan, RouterKind, SetWeight
 from strategies.deployfile_models import DeployFile
 from strategies.step_models import BlueGreen
 from strategies.traffic_matching import DeploymentFacts, NoMatch, ServiceFacts, find_workload

@@ -17,11 +17,11 @@ from engine.model import (
     Query,
     RunCommand,
     RunJob,
-    SetWeight,
     Step,
     Webhook,
     WebhookHeader,
 )
+from engine.traffic import SetWeight
 from strategies.deployfile_models import DeployFile, QueryDefinition, WebhookDefinition
 from strategies.durations import to_seconds
 from strategies.field_types import Duration

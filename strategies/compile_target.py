@@ -6,22 +6,12 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from engine.model import (
-    PLAN_VERSION,
-    Analysis,
-    Freeze,
-    ManifestPlan,
-    OnFailure,
-    RoutePlan,
-    RouterKind,
-    Step,
-    TargetPlan,
-    WorkloadPlan,
-)
+from engine.model import PLAN_VERSION, Analysis, Freeze, ManifestPlan, OnFailure, Step, TargetPlan, WorkloadPlan
+from engine.traffic import RoutePlan, RouterKind
 from strategies.blue_green import blue_green_of, compile_service_routes, compile_switch, pairs_of
 from strategies.compile_steps import compile_background, compile_conditions, compile_steps, seconds_of
 from strategies.config_snapshots import snapshot_config
-from strategies.deployfile_models import DeployFile, Smi
+from strategies.deployfile_models import DeployFile
 from strategies.istio_matching import find_istio_workload
 from strategies.istio_routes import compile_istio_routes
 from strategies.job_manifests import JobManifests
@@ -30,6 +20,7 @@ from strategies.manifest_checks import deployment_facts, deployments_of, service
 from strategies.manifest_objects import ManifestObject
 from strategies.target_objects import TargetObjects
 from strategies.traffic_matching import NoMatch, find_workload
+from strategies.traffic_models import Smi
 
 READY_SECONDS = 1_800.0
 SETTLE_SECONDS = 5.0

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from engine.model import FULL_WEIGHT, Act, ActionKind, Await, Condition, Facts, Operation, RoutePlan, Settle
+from engine.model import Act, ActionKind, Await, Condition, Facts, Operation, Settle
+from engine.traffic import FULL_WEIGHT, RoutePlan
 
 
 def prepare_istio(routes: Sequence[RoutePlan]) -> Iterator[Operation]:

@@ -7,9 +7,10 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
-from engine.model import IstioProtocol, IstioRoute, RoutePlan, RouterKind
-from strategies.deployfile_models import DeployFile, Istio
+from engine.traffic import IstioProtocol, IstioRoute, RoutePlan, RouterKind
+from strategies.deployfile_models import DeployFile
 from strategies.traffic_matching import NoMatch
+from strategies.traffic_models import Istio
 
 CANARY_SUBSET = "canary"
 

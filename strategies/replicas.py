@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from engine.model import FULL_WEIGHT
+from engine.traffic import FULL_WEIGHT
 
 
 @dataclass(frozen=True, slots=True)

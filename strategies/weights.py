@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
 
-from engine.model import FULL_WEIGHT
+from engine.traffic import FULL_WEIGHT
 from strategies.suggestions import quote
 
 _HUNDRED = Decimal(100)

@@ -14,22 +14,19 @@ from engine.model import (
     ConcurrencyPolicy,
     Freeze,
     GateStep,
-    IstioRoute,
     ManifestPlan,
     NoDataPolicy,
     OnFailure,
     Query,
     ReleasePlan,
     RolloutSpec,
-    RoutePlan,
-    RouterKind,
-    SetWeight,
     Snapshot,
     State,
     Step,
     TargetPlan,
     WorkloadPlan,
 )
+from engine.traffic import IstioRoute, RoutePlan, RouterKind, SetWeight
 from tests.clocks import START
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import anyio
 
 from engine.machine import EDGES
-from engine.model import FINAL_STATES, JournalEntry, RolloutSpec, SetWeight, Snapshot, State
+from engine.model import FINAL_STATES, JournalEntry, RolloutSpec, Snapshot, State
 from engine.ports import Commit
+from engine.traffic import SetWeight
 
 
 class Violation(AssertionError):

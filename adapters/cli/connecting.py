@@ -46,7 +46,8 @@ from engine.bus import Bus
 from engine.clock import Clock
 from engine.errors import ClusterUnreachable
 from engine.events import ActionSucceeded, Measurements
-from engine.model import Action, ActionKind, Analysis, RolloutSpec, RouterKind, Snapshot
+from engine.model import Action, ActionKind, Analysis, RolloutSpec, Snapshot
+from engine.traffic import RouterKind
 
 log = structlog.get_logger()
 

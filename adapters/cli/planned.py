@@ -27,14 +27,12 @@ from engine.model import (
     Operation,
     ReleasePlan,
     RolloutSpec,
-    RoutePlan,
-    RouterKind,
     Settle,
-    SetWeight,
     Snapshot,
     State,
     TargetPlan,
 )
+from engine.traffic import RoutePlan, RouterKind, SetWeight, TrafficStep
 from strategies.canary import CanaryStrategy
 from strategies.durations import in_words
 from strategies.replicas import split
@@ -114,7 +112,7 @@ class _Forecast:
             reached = f", which {self._reached(step)}" if isinstance(step, SetWeight) and self._reached(step) else ""
             title = f"step {index + 1} of {len(self._plan.steps)}: {kind} {text}{reached}"
             self._at = replace(self._at, step=index)
-            if isinstance(step, SetWeight):
+            if isinstance(step, TrafficStep):
                 yield self._stage(title, State.SHIFTING)
             else:
                 yield Stage(title, self._at.weight, ())

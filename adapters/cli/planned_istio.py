@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from adapters.cli.changes import Change, Verb
 from adapters.http.views import percent
-from engine.model import FULL_WEIGHT, Act, ActionKind, IstioRoute, RoutePlan
+from engine.model import Act, ActionKind
+from engine.traffic import FULL_WEIGHT, IstioRoute, RoutePlan
 
 
 def describe_istio(act: Act, route: RoutePlan) -> Change:

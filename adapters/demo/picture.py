@@ -6,16 +6,8 @@ from dataclasses import dataclass, field
 
 from adapters.dataplane.live_view import DemoState, JournalLine, Outcome, Progress, StepLine, VersionLine
 from adapters.dataplane.traffic import Traffic
-from engine.model import (
-    FULL_WEIGHT,
-    Analysis,
-    JournalEntry,
-    SetWeight,
-    Snapshot,
-    State,
-    TargetPlan,
-    Webhook,
-)
+from engine.model import Analysis, JournalEntry, Snapshot, State, TargetPlan, Webhook
+from engine.traffic import FULL_WEIGHT, SetWeight
 
 OLD, NEW = "1.0", "1.1"
 ERROR_LIMIT = 0.01

@@ -19,7 +19,8 @@ from adapters.kubernetes.templates import JsonObject
 from adapters.routers.istio_objects import GROUP, destination_rules, place_of, served_version, virtual_services
 from adapters.routers.istio_places import destinations_at, find_index, service_of, side_of, words_for
 from adapters.routers.istio_subsets import subset_called, subsets_of
-from engine.model import RoutePlan, TargetPlan
+from engine.model import TargetPlan
+from engine.traffic import RoutePlan
 
 NAMESPACES = ResourceRef("", "v1", "namespaces", "Namespace", False)
 INJECTION, REVISION, MODE = "istio-injection", "istio.io/rev", "istio.io/dataplane-mode"

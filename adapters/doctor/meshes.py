@@ -13,7 +13,8 @@ from adapters.kubernetes.errors import ApiError, Forbidden
 from adapters.kubernetes.paths import DEPLOYMENTS, PODS, SERVICES, ResourceRef
 from adapters.kubernetes.templates import JsonObject, selects
 from adapters.routers.smi import GROUP, VERSIONS, split_resource
-from engine.model import RoutePlan, TargetPlan
+from engine.model import TargetPlan
+from engine.traffic import RoutePlan
 
 PROXIES = {
     "linkerd-proxy": "Linkerd",

@@ -13,7 +13,8 @@ from adapters.kubernetes.errors import ApiError, Forbidden, NotServed
 from adapters.kubernetes.paths import DEPLOYMENTS, SERVICES, ResourceRef
 from adapters.kubernetes.routing import Routers
 from adapters.kubernetes.templates import JsonObject, selects
-from engine.model import RoutePlan, RouterKind, TargetPlan, WorkloadPlan
+from engine.model import TargetPlan, WorkloadPlan
+from engine.traffic import RoutePlan, RouterKind
 
 NAMESPACES = ResourceRef("", "v1", "namespaces", "Namespace", False)
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from adapters.embedded.istio_definitions import ISTIO_GROUP, ISTIO_VERSIONS
 from adapters.embedded.json_objects import JsonObject
-from engine.model import IstioProtocol, IstioRoute, RoutePlan, TargetPlan
+from engine.model import TargetPlan
+from engine.traffic import IstioProtocol, IstioRoute, RoutePlan
 
 ACTIVE = "active"
 """The name of a subset that the file leaves to be found."""

@@ -24,7 +24,6 @@ from engine import gates
 from engine.events import CommandKind
 from engine.model import (
     FINAL_STATES,
-    FULL_WEIGHT,
     STEP_STATES,
     Action,
     Analysis,
@@ -40,7 +39,6 @@ from engine.model import (
     RunCommand,
     RunJob,
     Settle,
-    SetWeight,
     Snapshot,
     State,
     Step,
@@ -50,6 +48,7 @@ from engine.model import (
 )
 from engine.orders import awaits_answer, roles_asked
 from engine.ports import StoredRollout
+from engine.traffic import FULL_WEIGHT, SetHeaderRoute, SetMirror, SetWeight, describe_header_route
 from strategies.durations import in_words
 
 
@@ -189,6 +188,12 @@ def describe_step(step: Step) -> tuple[str, str]:
     match step:
         case SetWeight():
             return "setWeight", f"{percent(step.weight):g} %"
+        case SetHeaderRoute():
+            return "setHeaderRoute", describe_header_route(step)
+        case SetMirror(0):
+            return "setMirror", "off"
+        case SetMirror():
+            return "setMirror", f"{percent(step.share):g} % of requests"
         case Pause():
             return "pause", in_words(step.seconds)
         case Approval():

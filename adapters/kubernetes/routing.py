@@ -10,8 +10,9 @@ from adapters.kubernetes.permissions import Needs, Permission
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import JsonObject
 from engine.errors import Rejected
-from engine.model import ActionKind, Facts, RolloutSpec, RoutePlan, RouterKind, Snapshot
+from engine.model import ActionKind, Facts, RolloutSpec, Snapshot
 from engine.observation import RouteObservation
+from engine.traffic import RoutePlan, RouterKind
 
 Handler: TypeAlias = Callable[[Task], Awaitable[Done]]
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from adapters.kubernetes.cluster import Cluster
 from adapters.kubernetes.templates import ROLLOUT_ANNOTATION, JsonObject
-from engine.model import UNDOING_STATES, Action, Facts, ManifestPlan, RolloutSpec, RoutePlan, Snapshot, WorkloadPlan
+from engine.model import UNDOING_STATES, Action, Facts, ManifestPlan, RolloutSpec, Snapshot, WorkloadPlan
+from engine.traffic import RoutePlan
 
 
 @dataclass(frozen=True, slots=True)

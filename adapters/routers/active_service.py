@@ -20,8 +20,9 @@ from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import HASH_LABEL, MANAGER, JsonObject, returned_fields, selects
 from adapters.routers.services import root_service, serving_versions
 from engine.errors import Rejected, Retryable
-from engine.model import FULL_WEIGHT, UNDOING_STATES, ActionKind, Facts, RolloutSpec, RoutePlan, Snapshot, State
+from engine.model import UNDOING_STATES, ActionKind, Facts, RolloutSpec, Snapshot, State
 from engine.observation import RouteObservation
+from engine.traffic import FULL_WEIGHT, RoutePlan
 
 
 class ActiveServiceRouter:
@@ -48,6 +49,7 @@ class ActiveServiceRouter:
             ActionKind.FOLLOW_STABLE: _follow_stable,
             ActionKind.ENSURE_ROUTE: _ensure_route,
             ActionKind.SET_WEIGHT: _set_weight,
+            ActionKind.REASSERT_ROUTE: _set_weight,
             ActionKind.REMOVE_ROUTE: _remove_route,
             ActionKind.ENSURE_CANARY_SERVICE: _show_preview,
             ActionKind.REMOVE_CANARY_SERVICE: _give_preview_back,
@@ -113,8 +115,8 @@ def _drift(
         return ""
     if service is None:
         return f"the active Service {route.root_service} was removed by somebody else; put it back and resume, or abort"
-    if weight != snapshot.weight:
-        version = "canary" if snapshot.weight == FULL_WEIGHT else "stable"
+    if weight != snapshot.expected:
+        version = "canary" if snapshot.expected == FULL_WEIGHT else "stable"
         return _edited(route.root_service, str(snapshot.facts.get(f"{route.workload}.{version}_hash")))
     if f"ensure-canary-service:{route.name}" in snapshot.begun:
         preview = cluster.cached_object(SERVICES, spec.plan.namespace, route.canary_service)

@@ -41,8 +41,9 @@ from adapters.routers.istio_sides import Look, Sides
 from adapters.routers.istio_subsets import SubsetSides
 from adapters.routers.istio_weights import Division, find_division, shares_in_words
 from engine.errors import Rejected, Retryable
-from engine.model import UNDOING_STATES, ActionKind, Facts, RolloutSpec, RoutePlan, Snapshot, State
+from engine.model import UNDOING_STATES, ActionKind, Facts, RolloutSpec, Snapshot, State
 from engine.observation import RouteObservation
+from engine.traffic import RoutePlan
 
 _SUBSETS, _HOSTS = SubsetSides(), HostSides()
 
@@ -82,6 +83,7 @@ class IstioRouter:
             ActionKind.REMOVE_CANARY_SERVICE: lambda task: _sides(task.route).hide(task),
             ActionKind.ENSURE_ROUTE: lambda task: _divide(task, task.number("initial")),
             ActionKind.SET_WEIGHT: lambda task: _divide(task, task.number("weight")),
+            ActionKind.REASSERT_ROUTE: lambda task: _divide(task, task.number("weight")),
             ActionKind.REMOVE_ROUTE: _put_back,
         }
 
@@ -107,9 +109,9 @@ class IstioRouter:
             drift = _drift(route, snapshot, division, found, now)
             if not drift and f"free-stable:{route.name}" not in snapshot.begun:
                 drift = _sides(route).drift(cluster, spec, route, snapshot)
-        if now is not None and now == division.at(snapshot.weight):
+        if now is not None and now == division.at(snapshot.expected):
             # Where whole percents are all that can be said, this is as near as it gets.
-            return RouteObservation(True, snapshot.weight, drift, reached=read if read != snapshot.weight else None)
+            return RouteObservation(True, snapshot.expected, drift, reached=read if read != snapshot.expected else None)
         return RouteObservation(read is not None, read, drift)
 
 
@@ -199,7 +201,8 @@ async def _divide(task: Task, weight: int) -> Done:
     if found is None or now is None:
         return gone(task, f"the {where}" if found is not None else f"VirtualService {place.virtual_service}")
     begins = task.action.kind is ActionKind.ENSURE_ROUTE and now == list(division.found)
-    if not begins and not division.is_intact(now):
+    reasserts = task.action.kind is ActionKind.REASSERT_ROUTE
+    if not begins and not reasserts and not division.is_intact(now):
         if not task.is_undoing:
             raise Rejected(f"the destinations of the {where} were edited by somebody else during the rollout")
         wanted = division.without_canary(now)
@@ -246,13 +249,13 @@ def _drift(
     place = place_of(route)
     if found is None:
         return f"VirtualService {place.virtual_service} was removed by somebody else; put it back and resume, or abort"
-    where, wanted = words_for(place), division.at(snapshot.weight)
+    where, wanted = words_for(place), division.at(snapshot.expected)
     if now is None:
         return f"the {where} was taken out by somebody else; put it back and resume, or abort"
     if now == wanted:
         return ""
     advice = f"put back {shares_in_words(wanted)} and resume, or abort"
     read = division.read(now)
-    if division.is_intact(now) and read is not None and read != snapshot.weight:
-        return f"somebody else set the {where} to {read / 100:g} % instead of {snapshot.weight / 100:g} %; {advice}"
+    if division.is_intact(now) and read is not None and read != snapshot.expected:
+        return f"somebody else set the {where} to {read / 100:g} % instead of {snapshot.expected / 100:g} %; {advice}"
     return f"the destinations of the {where} were edited by somebody else; {advice}"

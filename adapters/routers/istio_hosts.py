@@ -17,7 +17,8 @@ from adapters.routers.istio_objects import Read, absent, change_of, gone, put_ba
 from adapters.routers.istio_places import Side
 from adapters.routers.istio_sides import Look
 from engine.errors import Rejected
-from engine.model import Facts, RolloutSpec, RoutePlan, Snapshot
+from engine.model import Facts, RolloutSpec, Snapshot
+from engine.traffic import RoutePlan
 
 
 class HostSides:

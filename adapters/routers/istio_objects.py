@@ -17,7 +17,7 @@ from adapters.kubernetes.paths import ResourceRef
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import JsonObject
 from engine.errors import Rejected
-from engine.model import IstioRoute, RoutePlan
+from engine.traffic import IstioRoute, RoutePlan
 
 GROUP = "networking.istio.io"
 VERSIONS = ("v1", "v1beta1", "v1alpha3")

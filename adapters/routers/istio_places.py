@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from adapters.kubernetes.templates import JsonObject
 from engine.errors import Rejected
-from engine.model import IstioProtocol, IstioRoute
+from engine.traffic import IstioProtocol, IstioRoute
 
 
 @dataclass(frozen=True, slots=True)

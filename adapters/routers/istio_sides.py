@@ -11,7 +11,8 @@ from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import JsonObject
 from adapters.routers.istio_objects import Read
 from adapters.routers.istio_places import Side
-from engine.model import Facts, RolloutSpec, RoutePlan, Snapshot
+from engine.model import Facts, RolloutSpec, Snapshot
+from engine.traffic import RoutePlan
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,8 @@ from adapters.routers.istio_objects import (
 from adapters.routers.istio_places import Side, service_of
 from adapters.routers.istio_sides import Look
 from engine.errors import Rejected
-from engine.model import RolloutSpec, RoutePlan, Snapshot
+from engine.model import RolloutSpec, Snapshot
+from engine.traffic import RoutePlan
 
 Subsets: TypeAlias = list[JsonObject]
 Edit: TypeAlias = Callable[[Subsets], Subsets]

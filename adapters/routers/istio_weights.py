@@ -19,7 +19,7 @@ from math import gcd
 from adapters.kubernetes.templates import JsonObject
 from adapters.routers.istio_places import Side, is_same, sibling, side_of
 from adapters.routers.weights import basis_points
-from engine.model import FULL_WEIGHT
+from engine.traffic import FULL_WEIGHT
 
 ALONE = 100
 """The weight of an only destination that says none."""

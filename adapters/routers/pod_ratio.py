@@ -15,8 +15,9 @@ from adapters.kubernetes.permissions import Needs, Permission, Verb
 from adapters.kubernetes.routing import Handler
 from adapters.kubernetes.task import Task
 from adapters.kubernetes.templates import JsonObject
-from engine.model import FULL_WEIGHT, ActionKind, Facts, RolloutSpec, RoutePlan, Snapshot
+from engine.model import ActionKind, Facts, RolloutSpec, Snapshot
 from engine.observation import RouteObservation
+from engine.traffic import FULL_WEIGHT, RoutePlan
 
 
 class PodRatioRouter:

@@ -16,7 +16,8 @@ from adapters.kubernetes.permissions import Needs, Permission, Verb
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import HASH_LABEL, MANAGED_BY_LABEL, MANAGER, ROLLOUT_ANNOTATION, JsonObject, selects
 from engine.errors import Rejected, Retryable
-from engine.model import UNDOING_STATES, ActionKind, Facts, RolloutSpec, RoutePlan, Snapshot, State
+from engine.model import UNDOING_STATES, ActionKind, Facts, RolloutSpec, Snapshot, State
+from engine.traffic import RoutePlan
 
 _PORT_FIELDS = ("name", "port", "protocol", "targetPort", "appProtocol")
 

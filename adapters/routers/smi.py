@@ -20,8 +20,9 @@ from adapters.kubernetes.templates import MANAGED_BY_LABEL, MANAGER, ROLLOUT_ANN
 from adapters.routers import services
 from adapters.routers.weights import basis_points, parse_weight, relative_weights
 from engine.errors import Rejected
-from engine.model import UNDOING_STATES, ActionKind, Facts, RolloutSpec, RoutePlan, Snapshot, State
+from engine.model import UNDOING_STATES, ActionKind, Facts, RolloutSpec, Snapshot, State
 from engine.observation import RouteObservation
+from engine.traffic import RoutePlan
 
 GROUP = "split.smi-spec.io"
 VERSIONS = ("v1alpha4", "v1alpha3", "v1alpha2", "v1alpha1")
@@ -69,6 +70,7 @@ class SmiRouter:
             ActionKind.REMOVE_CANARY_SERVICE: services.remove_canary_service,
             ActionKind.ENSURE_ROUTE: _ensure_route,
             ActionKind.SET_WEIGHT: _set_weight,
+            ActionKind.REASSERT_ROUTE: _reassert,
             ActionKind.REMOVE_ROUTE: _remove_route,
         }
 
@@ -122,6 +124,16 @@ async def _set_weight(task: Task) -> Done:
         change = {"op": "add", "path": path, "value": value}
         await task.cluster.patch(_resource(task), found, [change])
     return Done(f"TrafficSplit {route.split}: {_words(weight)}")
+
+
+async def _reassert(task: Task) -> Done:
+    """Made again where it was removed, and written over where it was edited."""
+    weight = task.number("weight")
+    found = await _find(task, ours_only=False)
+    if found is None:
+        await task.cluster.create(_resource(task), _split(task, weight))
+        return Done(f"TrafficSplit {task.route.split} is made again: {_words(weight)}")
+    return await _set_weight(task)
 
 
 async def _remove_route(task: Task) -> Done:
@@ -210,8 +222,8 @@ def _drift(route: RoutePlan, snapshot: Snapshot, split: JsonObject | None, weigh
     names = {backend.get("service") for backend in _spec(split).get("backends") or []}
     if weight is None or names != {route.stable_service, route.canary_service}:
         return f"the backends of TrafficSplit {route.split} were edited by somebody else; {advice}"
-    if weight != snapshot.weight:
-        instead = f"{weight / 100:g} % instead of {_words(snapshot.weight)}"
+    if weight != snapshot.expected:
+        instead = f"{weight / 100:g} % instead of {_words(snapshot.expected)}"
         return f"somebody else set TrafficSplit {route.split} to {instead}; {advice}"
     return ""
 

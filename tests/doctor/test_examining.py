@@ -22,7 +22,8 @@ from adapters.kubernetes.transport import open_transport
 from engine.bus import Bus
 from engine.clock import SystemClock
 from engine.errors import ClusterUnreachable
-from engine.model import RoutePlan, TargetPlan
+from engine.model import TargetPlan
+from engine.traffic import RoutePlan
 from tests.builders import deployment, pod_ratio_route, service, smi_route, target_plan
 from tests.e2e.controlplane.definitions import service_profile_definition
 

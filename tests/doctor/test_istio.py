@@ -10,7 +10,8 @@ import pytest
 from adapters.doctor.findings import Level
 from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.resources import NAMESPACES
-from engine.model import RoutePlan, TargetPlan
+from engine.model import TargetPlan
+from engine.traffic import RoutePlan
 from tests.builders import istio_route, target_plan
 from tests.doctor.test_examining import Patient, patient
 from tests.rollouts.istio_objects import FULL_NAME, destination, destination_rule, http_route, virtual_service

@@ -14,8 +14,9 @@ import anyio
 from engine.errors import Rejected, Retryable
 from engine.events import ActionSucceeded, Measured, Measurements, MeasureOutcome
 from engine.gates import step_of
-from engine.model import Action, ActionKind, Analysis, RolloutSpec, RouterKind, Snapshot
+from engine.model import Action, ActionKind, Analysis, RolloutSpec, Snapshot
 from engine.observation import Observation, RouteObservation, Template, WorkloadObservation
+from engine.traffic import RouterKind
 from tests.invariants import Journal, Violation
 
 

@@ -29,12 +29,12 @@ from engine.model import (
     Pause,
     Query,
     ReleasePlan,
-    RoutePlan,
     RunCommand,
     Step,
     TargetPlan,
     Webhook,
 )
+from engine.traffic import RoutePlan
 from strategies.blue_green import compile_switch
 from tests.builders import (
     istio_route,

@@ -15,20 +15,10 @@ import msgspec
 from engine.daemon import AdmissionRules
 from engine.errors import Doubtful, Rejected, Retryable, StoreError
 from engine.events import ActionSucceeded, Measured, Measurements, MeasureOutcome
-from engine.model import (
-    FINAL_STATES,
-    FULL_WEIGHT,
-    UNDOING_STATES,
-    Action,
-    ActionKind,
-    JournalEntry,
-    RolloutSpec,
-    RouterKind,
-    Snapshot,
-    State,
-)
+from engine.model import FINAL_STATES, UNDOING_STATES, Action, ActionKind, JournalEntry, RolloutSpec, Snapshot, State
 from engine.observation import Observation, Template
 from engine.ports import Commit
+from engine.traffic import FULL_WEIGHT, RouterKind
 from tests.engine.memory_store import MemoryStore
 from tests.engine.model_world import ModelWorld, Place, key_of, subject_of
 from tests.engine.random_stories import Dice

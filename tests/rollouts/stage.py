@@ -48,11 +48,11 @@ from engine.model import (
     ReleasePlan,
     ReleaseStatus,
     RolloutSpec,
-    RouterKind,
     Snapshot,
     State,
 )
 from engine.ports import Commit, Store
+from engine.traffic import RouterKind
 from store.sqlite import open_store
 from strategies.canary import CanaryStrategy
 from tests.builders import Names, deployment, service

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from engine.events import Command, CommandKind
-from engine.model import Approval, Pause, ReleaseStatus, RoutePlan, State
+from engine.model import Approval, Pause, ReleaseStatus, State
+from engine.traffic import RoutePlan
 from tests.builders import error_rate, percent, pod_ratio_route, release_plan, smi_route, target_plan
 from tests.rollouts.stage import stage
 

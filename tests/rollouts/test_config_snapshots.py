@@ -13,7 +13,8 @@ from adapters.embedded.faults import Match
 from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.resources import CONFIG_MAPS, DEPLOYMENTS, SECRETS
 from engine.events import Command, CommandKind
-from engine.model import Approval, ManifestPlan, ReleasePlan, ReleaseStatus, RoutePlan, State, Step, TargetPlan, WorkloadPlan
+from engine.model import Approval, ManifestPlan, ReleasePlan, ReleaseStatus, State, Step, TargetPlan, WorkloadPlan
+from engine.traffic import RoutePlan
 from strategies.config_snapshots import snapshot_config
 from strategies.rollback import StoredRelease, compile_rollback
 from tests.builders import deployment, manifest_plan, percent, pod_ratio_route, release_plan, smi_route, target_plan

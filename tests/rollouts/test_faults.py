@@ -10,7 +10,8 @@ from adapters.embedded.errors import Conflict, Forbidden, InternalError, Service
 from adapters.embedded.faults import Match
 from engine import absorbing
 from engine.events import Command, CommandKind
-from engine.model import Approval, ReleaseStatus, RoutePlan, State
+from engine.model import Approval, ReleaseStatus, State
+from engine.traffic import RoutePlan
 from tests.builders import error_rate, percent, pod_ratio_route, release_plan, smi_route, target_plan
 from tests.rollouts.stage import Stage, stage
 

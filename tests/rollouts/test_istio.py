@@ -10,17 +10,8 @@ from msgspec.structs import replace
 from adapters.embedded.faults import Match
 from adapters.embedded.resources import NAMESPACES, SERVICES
 from engine.events import Command, CommandKind
-from engine.model import (
-    Approval,
-    IstioProtocol,
-    IstioRoute,
-    ReleaseStatus,
-    RoutePlan,
-    RouterKind,
-    Snapshot,
-    State,
-    Step,
-)
+from engine.model import Approval, ReleaseStatus, Snapshot, State, Step
+from engine.traffic import IstioProtocol, IstioRoute, RoutePlan, RouterKind
 from tests.builders import error_rate, istio_route, percent, release_plan, service, target_plan
 from tests.rollouts.istio_objects import (
     FULL_NAME,

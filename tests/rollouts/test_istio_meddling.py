@@ -14,7 +14,8 @@ from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.resources import DEPLOYMENTS, SERVICES
 from engine.errors import CommandRefused
 from engine.events import CommandKind
-from engine.model import IstioRoute, ReleaseStatus, RoutePlan, RouterKind, State
+from engine.model import ReleaseStatus, State
+from engine.traffic import IstioRoute, RoutePlan, RouterKind
 from tests.builders import istio_route, percent, release_plan, service, target_plan
 from tests.rollouts.istio_objects import Meshed, destination, destination_rule, http_route, meshed, virtual_service
 from tests.rollouts.stage import stage

@@ -8,7 +8,8 @@ import pytest
 
 from adapters.embedded.faults import Match
 from engine.events import Command, CommandKind
-from engine.model import Freeze, ReleaseStatus, RoutePlan
+from engine.model import Freeze, ReleaseStatus
+from engine.traffic import RoutePlan
 from tests.builders import percent, pod_ratio_route, release_plan, target_plan
 from tests.rollouts.stage import stage
 

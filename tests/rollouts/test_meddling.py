@@ -11,7 +11,8 @@ import pytest
 from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.resources import DEPLOYMENTS, NAMESPACES, REPLICA_SETS, SERVICES
 from engine.events import Command, CommandKind
-from engine.model import Approval, ReleaseStatus, RoutePlan, Snapshot, State, Step
+from engine.model import Approval, ReleaseStatus, Snapshot, State, Step
+from engine.traffic import RoutePlan
 from tests.builders import percent, pod_ratio_route, release_plan, target_plan
 from tests.rollouts.stage import Stage, stage
 

@@ -9,7 +9,8 @@ import pytest
 from adapters.kubernetes.cluster import WatchScope
 from adapters.kubernetes.permissions import Permission, Verb
 from engine.events import Command, CommandKind
-from engine.model import Approval, ReleaseStatus, RoutePlan, State
+from engine.model import Approval, ReleaseStatus, State
+from engine.traffic import RoutePlan
 from tests.builders import percent, pod_ratio_route, release_plan, service, smi_route, target_plan
 from tests.rollouts.stage import Stage, stage
 

@@ -20,7 +20,8 @@ from adapters.embedded.resources import (
 from adapters.kubernetes.templates import REVISION_ANNOTATION
 from engine.errors import RollbackRefused
 from engine.events import Command, CommandKind
-from engine.model import ReleasePlan, ReleaseStatus, RoutePlan, State
+from engine.model import ReleasePlan, ReleaseStatus, State
+from engine.traffic import RoutePlan
 from strategies.rollback import StoredRelease, check_not_overtaken, compile_rollback
 from tests.builders import percent, pod_ratio_route, release_plan, service, smi_route, target_plan
 from tests.rollouts.stage import Stage, stage

@@ -10,7 +10,8 @@ from adapters.embedded.errors import Forbidden, ServiceUnavailable
 from adapters.embedded.faults import Match
 from adapters.embedded.json_objects import JsonObject
 from engine.events import Command, CommandKind
-from engine.model import Approval, Freeze, ReleaseStatus, RoutePlan, State, Step, TargetPlan
+from engine.model import Approval, Freeze, ReleaseStatus, State, Step, TargetPlan
+from engine.traffic import RoutePlan
 from tests.builders import (
     error_rate,
     percent,

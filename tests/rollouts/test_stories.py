@@ -24,7 +24,8 @@ from adapters.embedded.resources import (
 from adapters.kubernetes.cluster import WatchScope
 from engine.errors import CommandRefused
 from engine.events import Command, CommandKind
-from engine.model import Approval, Freeze, Pause, ReleaseStatus, RoutePlan, State, Step, WorkloadPlan
+from engine.model import Approval, Freeze, Pause, ReleaseStatus, State, Step, WorkloadPlan
+from engine.traffic import RoutePlan
 from tests.builders import (
     deployment,
     error_rate,

@@ -15,8 +15,6 @@ from engine.model import (
     ConcurrencyPolicy,
     Expose,
     Freeze,
-    IstioProtocol,
-    IstioRoute,
     Lookback,
     ManifestPlan,
     Mode,
@@ -26,15 +24,13 @@ from engine.model import (
     Pause,
     Query,
     ReleasePlan,
-    RoutePlan,
-    RouterKind,
     RunCommand,
     RunJob,
-    SetWeight,
     TargetPlan,
     Webhook,
     WebhookHeader,
 )
+from engine.traffic import IstioProtocol, IstioRoute, RoutePlan, RouterKind, SetWeight
 from strategies.deployfile import LoadedFile, Problems, SourceText, compile_release, parse_deploy_text
 
 DEPLOYMENT = """

@@ -10,7 +10,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from engine.model import Analysis, Approval, Pause, ReleasePlan, RouterKind, SetWeight, Step, Webhook
+from engine.model import Analysis, Approval, Pause, ReleasePlan, Step, Webhook
+from engine.traffic import RouterKind, SetWeight
 from strategies.deployfile import DeployFile, compile_release, load_deploy_file
 from strategies.schema_problems import fields_of, model_at
 

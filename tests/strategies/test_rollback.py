@@ -9,18 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from engine.errors import NotFound, RollbackRefused
-from engine.model import (
-    FULL_WEIGHT,
-    ExpectedVersion,
-    Facts,
-    ManifestPlan,
-    Release,
-    ReleaseStatus,
-    Snapshot,
-    State,
-    TargetPlan,
-)
+from engine.model import ExpectedVersion, Facts, ManifestPlan, Release, ReleaseStatus, Snapshot, State, TargetPlan
 from engine.ports import StoredRollout
+from engine.traffic import FULL_WEIGHT
 from strategies.recorded_objects import JsonObject, as_declared, is_changed_by
 from strategies.rollback import StoredRelease, check_completed, check_not_overtaken, compile_rollback, source_of
 from tests.builders import deployment, manifest_plan, percent, pod_ratio_route, rollout_spec, service, target_plan

@@ -1,0 +1,129 @@
+"""How a deploy file says which traffic objects move traffic, as pydantic models: every field, its type and what it means.
+
+The shape only; what the parts mean together is checked on the tree of the file, by `strategies.traffic_checks`.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from strategies.field_types import ADDITION, DeployModel, KubernetesName, Name, Port, ServiceName
+
+
+class Smi(DeployModel):
+    """A canary by a TrafficSplit of the Service Mesh Interface, for example with Linkerd."""
+
+    root_service_name: ServiceName = Field(
+        description="The Service that clients call. Its selector says which Deployment is meant.", examples=["web"]
+    )
+    canary_service_name: ServiceName | None = Field(
+        default=None,
+        description=(
+            "A Service of yours for the new version: used and put back, never deleted. Without it, "
+            "`<rootServiceName>-canary` is created and removed again."
+        ),
+        examples=["web-canary"],
+    )
+    stable_service_name: ServiceName | None = Field(
+        default=None,
+        description="The name of the Service for the version that serves now. Without it, `<rootServiceName>-stable`.",
+        examples=["web-stable"],
+        json_schema_extra=ADDITION,
+    )
+    traffic_split_name: KubernetesName | None = Field(
+        default=None, description="The name of the TrafficSplit. Without it, `<rootServiceName>`.", examples=["web"]
+    )
+
+
+class TlsRoute(DeployModel):
+    """A tls route of a VirtualService, told by what it matches."""
+
+    port: Port | None = Field(default=None, description="The port that it matches.", examples=[443])
+    sni_hosts: list[Name] | None = Field(
+        default=None, min_length=1, description="All SNI hosts that it matches.", examples=[["web.example.com"]]
+    )
+
+
+class TcpRoute(DeployModel):
+    """A tcp route of a VirtualService, told by what it matches."""
+
+    port: Port = Field(description="The port that it matches.", examples=[5432])
+
+
+class VirtualService(DeployModel):
+    """Your Istio VirtualService. In each named route, the share of the version that serves now is divided; other
+    destinations keep theirs."""
+
+    name: KubernetesName = Field(description="The name of the VirtualService.", examples=["web"])
+    http_route_name: Name | None = Field(
+        default=None,
+        description="The http route to edit. Not needed when there is only one. Without it, and with `tlsRoutes` or "
+        "`tcpRoutes`, no http route is edited.",
+    )
+    tls_routes: list[TlsRoute] | None = Field(
+        default=None, description="The tls routes to edit.", json_schema_extra=ADDITION
+    )
+    tcp_routes: list[TcpRoute] | None = Field(
+        default=None, description="The tcp routes to edit.", json_schema_extra=ADDITION
+    )
+
+
+class DestinationRule(DeployModel):
+    """Your Istio DestinationRule. During a rollout its subsets are pinned on one version each, by
+    `pod-template-hash`."""
+
+    name: KubernetesName = Field(description="The name of the DestinationRule.", examples=["web"])
+    active_subset_name: Name | None = Field(
+        default=None, description="The subset that serves now. Not needed when there is only one."
+    )
+    canary_subset_name: Name | None = Field(
+        default=None, description="The subset for the new version; it need not exist. Without it, `canary`."
+    )
+
+
+class Istio(DeployModel):
+    """A canary by Istio. The versions are told apart by the subsets of a DestinationRule, or by two Services."""
+
+    virtual_service: VirtualService = Field(description="The VirtualService whose weights are edited.")
+    destination_rule: DestinationRule | None = Field(
+        default=None, description="The DestinationRule whose subsets are edited. Needed unless two Services are named."
+    )
+    stable_service_name: ServiceName | None = Field(
+        default=None,
+        description="Instead of `destinationRule`: your Service for the version that serves now, which the "
+        "VirtualService names as a host.",
+        examples=["web-stable"],
+        json_schema_extra=ADDITION,
+    )
+    canary_service_name: ServiceName | None = Field(
+        default=None,
+        description="Instead of `destinationRule`: your Service for the new version.",
+        examples=["web-canary"],
+        json_schema_extra=ADDITION,
+    )
+
+
+class KubernetesServices(DeployModel):
+    """The Services of a blue/green strategy."""
+
+    active_service: ServiceName = Field(description="The Service that clients call.", examples=["web"])
+    preview_service: ServiceName | None = Field(
+        default=None, description="Another Service, which shows the new version only.", examples=["web-preview"]
+    )
+
+
+class TrafficManagement(DeployModel):
+    """How traffic is moved. Targets without any of it move traffic by the number of pods of each version."""
+
+    targets: list[Name] | None = Field(
+        default=None, min_length=1, description="The targets that this is for. Without it, all.", examples=[["prod"]]
+    )
+    smi: list[Smi] | None = Field(
+        default=None, description="TrafficSplits of the Service Mesh Interface, one per Service."
+    )
+    istio: list[Istio] | None = Field(
+        default=None, description="Your Istio VirtualServices, whose weights are edited and put back in the end."
+    )
+    kubernetes: list[KubernetesServices] | None = Field(
+        default=None, description="Services of blue/green strategies; canaries do not use them."
+    )

@@ -21,7 +21,8 @@ from engine.model import (
     Webhook,
     WebhookHeader,
 )
-from engine.traffic import SetWeight
+from engine.traffic import SetMirror, SetWeight
+from strategies.compile_matches import compile_header_route
 from strategies.deployfile_models import DeployFile, QueryDefinition, WebhookDefinition
 from strategies.durations import to_seconds
 from strategies.field_types import Duration
@@ -78,6 +79,10 @@ def webhook_of(document: DeployFile, step: RunWebhookStep) -> WebhookDefinition:
 def _compile_step(document: DeployFile, step: CanaryStep, jobs: JobManifests) -> Step | None:
     if step.set_weight is not None:
         return SetWeight(step.set_weight.weight)
+    if step.set_header_route is not None:
+        return compile_header_route(step.set_header_route)
+    if step.set_mirror is not None:
+        return SetMirror(step.set_mirror.weight)
     return _compile_condition(document, step, jobs)
 
 

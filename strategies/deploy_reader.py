@@ -33,6 +33,7 @@ from strategies.step_checks import check_settings, check_steps
 from strategies.template_checks import check_templates
 from strategies.tolerated import put_right
 from strategies.traffic_checks import check_traffic
+from strategies.traffic_step_checks import check_traffic_steps
 from strategies.yaml_document import Limits, Mark, ScalarNode, compose, decode
 from strategies.yaml_scalars import Dialect
 
@@ -146,7 +147,7 @@ class _Reading:
         if self._is_lambda(root) or self._is_too_large(root):
             return
         self.document = check_schema(root, self._say.error)
-        for check in (check_steps, check_settings, check_references, check_traffic, check_templates):
+        for check in (check_steps, check_traffic_steps, check_settings, check_references, check_traffic, check_templates):
             check(root, self._say)
         find_old_ways(root, self._say)
         self._read_manifests(root)

@@ -42,6 +42,7 @@ _GIVEN_UP_FIELDS = {
     ("bodyTemplate", "path"): 'put the text itself under "inline"',
 }
 """Fields of earlier versions of the format, by the list or object that they stood in, and what holds now."""
+_CANARY_STEPS = frozenset({"setWeight", "setHeaderRoute", "setMirror"})
 
 
 def check_schema(root: Place, say: Say) -> DeployFile | None:
@@ -124,6 +125,8 @@ def _explain_unknown(owner: Place, name: str, path: tuple[int | str, ...]) -> st
     given_up = _GIVEN_UP_FIELDS.get((_last_name(path[:-1]), name))
     if given_up is not None:
         return f"{quote(name)} is no longer a field of {where}; {given_up}"
+    if name in _CANARY_STEPS and "blueGreen" in path:
+        return f"{quote(name)} is a step of canary strategies; a blue/green strategy moves all traffic at once"
     if (parent := _parent_not_indented(owner, name, path)) is not None:
         return f"{quote(name)} belongs to {quote(parent)}, which is empty; indent it further than {quote(parent)}"
     found = _nearest_field(owner, name, path[:-1])

@@ -14,7 +14,8 @@ from strategies.weights import WeightError, to_basis_points, to_percent
 
 CONDITIONS = ("pause", "analysis", "runWebhook", "runJob", "runCommand")
 BLUE_GREEN_CONDITIONS = (*CONDITIONS, "exposeServices")
-CANARY_STEPS = ("setWeight", *BLUE_GREEN_CONDITIONS)
+TRAFFIC_STEPS = ("setWeight", "setHeaderRoute", "setMirror")
+CANARY_STEPS = (*TRAFFIC_STEPS, *BLUE_GREEN_CONDITIONS)
 MINUTE = 60
 DAY = 86_400
 

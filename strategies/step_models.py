@@ -28,6 +28,7 @@ from strategies.field_types import (
     WholeAmount,
     deprecated,
 )
+from strategies.traffic_step_models import SetHeaderRouteStep, SetMirrorStep
 
 _ONE_KEY: dict[str, Any] = {"minProperties": 1, "maxProperties": 1}
 
@@ -246,6 +247,14 @@ class CanaryStep(BlueGreenCondition):
     """One step of a canary: exactly one of these keys."""
 
     set_weight: SetWeightStep | None = Field(default=None, description="Move traffic to the new version.")
+    set_header_route: SetHeaderRouteStep | None = Field(
+        default=None,
+        description="Send requests with a certain header, cookie, path or method to the new version.",
+        json_schema_extra=ADDITION,
+    )
+    set_mirror: SetMirrorStep | None = Field(
+        default=None, description="Send copies of requests to the new version.", json_schema_extra=ADDITION
+    )
 
 
 _BACKGROUND = "What is measured all the time, beside the steps."

@@ -55,6 +55,17 @@ def _put_step_right(step: Place, warn: Warn) -> None:
         if (place := step.get(called)) is not None:
             _put_context_right(place, warn)
     _rename(step.at("exposeServices", "ttl"), "units", "unit", warn)
+    for match in step.items("setHeaderRoute", "match"):
+        for name in ("header", "cookie"):
+            _list_one(match, name)
+
+
+def _list_one(owner: Place, name: str) -> None:
+    """One may stand without a list around it; no mistake, so nothing is said."""
+    found = owner.get(name)
+    if found is not None and isinstance(found.node, MappingNode) and isinstance(owner.node, MappingNode):
+        listed = SequenceNode(found.mark, [found.node], size=found.node.size + 1)
+        owner.node.entries[name] = Entry(found.key_mark, listed)
 
 
 def _rename(owner: Place | None, wrong: str, right: str, warn: Warn) -> None:

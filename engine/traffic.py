@@ -101,6 +101,13 @@ class Shape(Struct, frozen=True):
         return bool(self.header_routes or self.mirror)
 
 
+def describe_shape(shape: Shape) -> str:
+    """What of the traffic is the canary's beside its weight, for people; empty for nothing."""
+    parts = [describe_header_route(one) for one in shape.header_routes]
+    parts += [f"copies of {shape.mirror / 100:g} % of requests"] if shape.mirror else []
+    return "; ".join(parts)
+
+
 def write_shape(shape: Shape) -> str:
     """As actions and snapshots carry it; empty for none, so that two are equal if and only if their texts are."""
     return msgspec.json.encode(shape).decode() if shape else ""

@@ -54,7 +54,7 @@ def compile_target(
         namespace=target.namespace,
         workloads=workloads,
         manifests=manifests,
-        routes=_compile_routes(document, name, chosen),
+        routes=compile_routes(document, name, chosen),
         steps=_steps_of(document, target.strategy, jobs) if workloads else (),
         depends_on=depends_on,
         ready_timeout_seconds=seconds_of(config.timeout if config is not None else None, READY_SECONDS),
@@ -105,7 +105,8 @@ def _compile_manifests(objects: Iterable[ManifestObject], placed: TargetObjects)
 # --- routes -----------------------------------------------------------------------------------------------------------
 
 
-def _compile_routes(document: DeployFile, target: str, objects: Sequence[ManifestObject]) -> tuple[RoutePlan, ...]:
+def compile_routes(document: DeployFile, target: str, objects: Sequence[ManifestObject]) -> tuple[RoutePlan, ...]:
+    """`objects` are the target's own. Routes whose Deployment cannot be told are left out."""
     deployments, services = deployment_facts(objects), service_facts(objects)
     if not deployments:
         return ()

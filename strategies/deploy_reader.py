@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from strategies.capability_checks import check_capabilities
 from strategies.deployfile_models import DeployFile
 from strategies.job_manifests import JobManifests, read_jobs
 from strategies.manifest_checks import check_manifests
@@ -152,6 +153,8 @@ class _Reading:
         find_old_ways(root, self._say)
         self._read_manifests(root)
         check_manifests(root, self.objects, self._say)
+        if self.document is not None:
+            check_capabilities(root, self.document, self.objects, self._say)
         self.jobs = read_jobs(root, self._read_job, self._say)
 
     def _compose(self) -> Place | None:

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator
 from strategies.istio_routes import CANARY_SUBSET
 from strategies.places import Place
 from strategies.problems import FileReport
+from strategies.step_checks import check_duration
 from strategies.suggestions import quote
+from strategies.traffic_step_checks import check_token
 
 
 def check_istio(blocks: Iterable[Place], say: FileReport) -> None:
@@ -16,9 +18,19 @@ def check_istio(blocks: Iterable[Place], say: FileReport) -> None:
     for block in blocks:
         if block.is_mapping:
             _check_sides(block, say)
+            if (sticky := block.get("stickySession")) is not None:
+                check_sticky(sticky, say)
             for route in block.items("virtualService", "tlsRoutes"):
                 if route.is_mapping and route.get("port") is None and route.get("sniHosts") is None:
                     say.error(route.mark, "a tls route is told by what it matches; give its port, its sniHosts, or both")
+
+
+def check_sticky(sticky: Place, say: FileReport) -> None:
+    """The `stickySession` of any router."""
+    if (name := sticky.get("cookieName")) is not None:
+        check_token("cookie", name, say)
+    if (age := sticky.get("maxAge")) is not None:
+        check_duration(age, say, least=1)
 
 
 def _check_sides(block: Place, say: FileReport) -> None:

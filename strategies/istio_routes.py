@@ -7,10 +7,11 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
-from engine.traffic import IstioProtocol, IstioRoute, RoutePlan, RouterKind
+from engine.traffic import IstioProtocol, IstioRoute, RoutePlan, RouterKind, Sticky
 from strategies.deployfile_models import DeployFile
+from strategies.durations import to_seconds
 from strategies.traffic_matching import NoMatch
-from strategies.traffic_models import Istio
+from strategies.traffic_models import Istio, StickySession
 
 CANARY_SUBSET = "canary"
 
@@ -57,7 +58,15 @@ def _route(block: Istio, place: IstioRoute, workload: str) -> RoutePlan:
         stable_service=block.stable_service_name or "",
         canary_service=block.canary_service_name or "",
         istio=place,
+        sticky=compile_sticky(block.sticky_session),
     )
+
+
+def compile_sticky(written: StickySession | None) -> Sticky | None:
+    if written is None:
+        return None
+    age = written.max_age
+    return Sticky(written.cookie_name, to_seconds(age.duration, age.unit)) if age is not None else Sticky(written.cookie_name)
 
 
 def name_of(place: IstioRoute) -> str:

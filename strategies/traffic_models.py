@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from strategies.field_types import ADDITION, DeployModel, KubernetesName, Name, Port, ServiceName
+from strategies.field_types import ADDITION, DeployModel, Duration, KubernetesName, Name, Port, ServiceName
 
 
 class Smi(DeployModel):
@@ -81,6 +81,16 @@ class DestinationRule(DeployModel):
     )
 
 
+class StickySession(DeployModel):
+    """Clients that the new version has answered by its weight stay with it, by a cookie of this rollout. Who comes often is drawn
+    often, so the new version's share of all requests grows beyond its weight as time goes by."""
+
+    cookie_name: Name = Field(description="The name of the cookie.", examples=["web-version"])
+    max_age: Duration | None = Field(
+        default=None, description="How long a client stays after it was drawn; 1 second or more. Without it, a day."
+    )
+
+
 class Istio(DeployModel):
     """A canary by Istio. The versions are told apart by the subsets of a DestinationRule, or by two Services."""
 
@@ -100,6 +110,9 @@ class Istio(DeployModel):
         description="Instead of `destinationRule`: your Service for the new version.",
         examples=["web-canary"],
         json_schema_extra=ADDITION,
+    )
+    sticky_session: StickySession | None = Field(
+        default=None, description="Whether clients stay with the version that has answered them.", json_schema_extra=ADDITION
     )
 
 

@@ -63,7 +63,7 @@ def _check_route(route: Place, say: FileReport) -> None:
         for field in ("header", "cookie"):
             _check_names(field, list(match.items(field)), say)
         if (method := match.get("method")) is not None:
-            _check_token("method", method, say)
+            check_token("method", method, say)
 
 
 def _check_value(field: str, value: Place, say: FileReport) -> None:
@@ -89,7 +89,7 @@ def _check_names(field: str, values: list[Place], say: FileReport) -> None:
         name = value.get("name")
         if name is None or name.text is None:
             continue
-        _check_token(field, name, say)
+        check_token(field, name, say)
         key = name.text.lower() if field == "header" else name.text
         if first.setdefault(key, name) is not name:
             say.error(name.mark, f"the {field} {quote(name.text)} is matched twice in one entry; write one expression for both")
@@ -97,7 +97,8 @@ def _check_names(field: str, values: list[Place], say: FileReport) -> None:
             say.error(name.mark, 'a cookie is one part of this header; write "cookie" with its name instead of "header"')
 
 
-def _check_token(field: str, place: Place, say: FileReport) -> None:
+def check_token(field: str, place: Place, say: FileReport) -> None:
+    """The name of a header or a cookie, or a method."""
     if place.text is None or _TOKEN.fullmatch(place.text) is not None:
         return
     what = "a method" if field == "method" else f"the name of a {field}"
@@ -130,7 +131,8 @@ def _follow_route(route: Place, standing: dict[str, Place], say: FileReport) -> 
     if "match" in route.names:
         standing[name.text] = name
         if route.get("match") is None:
-            say.error(route.mark_of("match"), '"match" is empty; write the requests in it, or remove the key to take the route away')
+            message = '"match" is empty; write the requests in it, or remove the key to take the route away'
+            say.error(route.mark_of("match"), message)
     elif standing.pop(name.text, None) is None:
         advice = f"{suggest(name.text, standing)}, or " if standing else ""
         message = f"no header route {quote(name.text)} stands here that could be taken away; {advice}"

@@ -4,8 +4,9 @@ Nothing is created or deleted: a list of destinations, and what it names, are ed
 the way back. What other people do elsewhere in the same objects in the meantime is kept. A VirtualService's status says
 nothing of proxies, so the weight is confirmed by reading the object back.
 
-`istio_places` finds the list, `istio_weights` does the arithmetic, `istio_subsets` and `istio_hosts` tell the versions apart, and
-`istio_objects` writes; the order of the edits is the strategy's (`strategies.istio_operations`).
+`istio_places` finds the list, `istio_weights` does the arithmetic, `istio_http` puts beside it what else was ordered,
+`istio_subsets` and `istio_hosts` tell the versions apart, and `istio_objects` writes; the order of the edits is the strategy's
+(`strategies.istio_operations`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,17 @@ from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import JsonObject, selects
 from adapters.routers import services
 from adapters.routers.istio_hosts import HostSides
+from adapters.routers.istio_http import (
+    Ordered,
+    arrange,
+    destinations_for,
+    find_obstacle,
+    is_arranged,
+    is_bare,
+    version_of,
+    without_ours,
+)
+from adapters.routers.istio_matches import Unjoinable
 from adapters.routers.istio_objects import (
     GROUP,
     VERSIONS,
@@ -36,14 +48,14 @@ from adapters.routers.istio_objects import (
     served_version,
     virtual_services,
 )
-from adapters.routers.istio_places import Side, destinations_at, find_index, path_of, words_for
+from adapters.routers.istio_places import Side, destinations_at, find_index, http_of, path_of, words_for
 from adapters.routers.istio_sides import Look, Sides
 from adapters.routers.istio_subsets import SubsetSides
 from adapters.routers.istio_weights import Division, find_division, shares_in_words
 from engine.errors import Rejected, Retryable
 from engine.model import UNDOING_STATES, ActionKind, Facts, RolloutSpec, Snapshot, State
 from engine.observation import RouteObservation
-from engine.traffic import RoutePlan
+from engine.traffic import IstioProtocol, IstioRoute, RoutePlan, describe_shape, read_shape
 
 _SUBSETS, _HOSTS = SubsetSides(), HostSides()
 
@@ -104,15 +116,20 @@ class IstioRouter:
         found = cluster.cached_object(virtual_services(version), spec.plan.namespace, place_of(route).virtual_service)
         now = destinations_at(found, place_of(route)) if found is not None else None
         read = division.read(now) if now is not None else None
+        ordered = Ordered(snapshot.expected, read_shape(snapshot.shape), route.sticky, version_of(spec.id))
+        shape = _shape_shown(route, snapshot, division, found, ordered)
         drift = ""
         if _is_settled(snapshot, f"ensure-route:{route.name}", f"remove-route:{route.name}"):
-            drift = _drift(route, snapshot, division, found, now)
+            drift = _drift(route, division, found, now, ordered, is_shaped=shape == snapshot.shape)
             if not drift and f"free-stable:{route.name}" not in snapshot.begun:
                 drift = _sides(route).drift(cluster, spec, route, snapshot)
-        if now is not None and now == division.at(snapshot.expected):
+        if now is not None and now == destinations_for(division, ordered):
             # Where whole percents are all that can be said, this is as near as it gets.
-            return RouteObservation(True, snapshot.expected, drift, reached=read if read != snapshot.expected else None)
-        return RouteObservation(read is not None, read, drift)
+            reached = read if read != snapshot.expected else None
+            return RouteObservation(True, snapshot.expected, drift, reached=reached, shape=shape)
+        # The weight alone does not count yet where those who are sent to the new version do not get their cookie.
+        lacks_cookie = ordered.keeps_clients and read == snapshot.expected
+        return RouteObservation(read is not None, None if lacks_cookie else read, drift, shape=shape)
 
 
 def _sides(route: RoutePlan) -> Sides:
@@ -139,6 +156,9 @@ async def _look(task: Task, route: RoutePlan, version: str, read: Read) -> tuple
     division = find_division(destinations, look.stable, look.canary, task.namespace, exact=version == VERSIONS[0])
     if isinstance(division, str):
         raise Rejected(f"route {route.name}: the {where} {division}")
+    is_http = place.protocol is IstioProtocol.HTTP
+    if is_http and (obstacle := find_obstacle(http_of(found), place, index, division, task.spec.plan, route.sticky)):
+        raise Rejected(f"route {route.name}: the {where} {obstacle}")
     before = {"division": asdict(division), "managedFields": found["metadata"].get("managedFields") or []}
     return look, {f"{route.name}.found": json.dumps(before)}
 
@@ -195,7 +215,9 @@ async def _find(task: Task) -> tuple[JsonObject | None, list[JsonObject] | None]
 
 
 async def _divide(task: Task, weight: int) -> Done:
+    """Weight and shape in one write."""
     place, division = place_of(task.route), _division(task)
+    ordered = Ordered(weight, read_shape(str(task.action.args.get("shape") or "")), task.route.sticky, version_of(task.rollout))
     where = words_for(place)
     found, now = await _find(task)
     if found is None or now is None:
@@ -205,12 +227,47 @@ async def _divide(task: Task, weight: int) -> Done:
     if not begins and not reasserts and not division.is_intact(now):
         if not task.is_undoing:
             raise Rejected(f"the destinations of the {where} were edited by somebody else during the rollout")
-        wanted = division.without_canary(now)
+        change = _change_back(found, place, division)
     else:
-        wanted = division.at(weight)
-    if change := change_of(path_of(found, place), now, wanted):
+        change = _change_to(found, place, division, ordered)
+    if change:
         await task.cluster.patch(_resource(task), found, change)
-    return Done(f"{where}: {_words(division, weight)}")
+    beside = f", beside it {describe_shape(ordered.shape)}" if ordered.shape else ""
+    return Done(f"{where}: {_words(division, weight)}{beside}")
+
+
+def _change_to(found: JsonObject, place: IstioRoute, division: Division, ordered: Ordered) -> list[JsonObject]:
+    index = _index_in(found, place)
+    if index is None:
+        return change_of(path_of(found, place), destinations_at(found, place), division.at(ordered.weight))
+    try:
+        wanted = arrange(http_of(found), place, index, division, ordered)
+    except Unjoinable as error:
+        raise Rejected(f"the {words_for(place)} was edited by somebody else during the rollout: it {error}") from error
+    return _change_of_http(found, place, index, wanted)
+
+
+def _change_back(found: JsonObject, place: IstioRoute, division: Division) -> list[JsonObject]:
+    index = _index_in(found, place)
+    if index is None:
+        now = destinations_at(found, place) or []
+        return change_of(path_of(found, place), now, division.without_canary(now))
+    return _change_of_http(found, place, index, without_ours(http_of(found), place, index, division))
+
+
+def _index_in(found: JsonObject, place: IstioRoute) -> int | None:
+    """Where in its list an http route stands, beside which there may be more of ours than a weight."""
+    index = find_index(found, place)
+    return index if place.protocol is IstioProtocol.HTTP and isinstance(index, int) else None
+
+
+def _change_of_http(found: JsonObject, place: IstioRoute, index: int, wanted: list[JsonObject]) -> list[JsonObject]:
+    """Of no more than one list of destinations, where that is all that changes."""
+    now = http_of(found)
+    destinations = wanted[index].get("route") if index < len(wanted) else None
+    if wanted == [*now[:index], {**now[index], "route": destinations}, *now[index + 1 :]]:
+        return change_of(path_of(found, place), now[index].get("route"), destinations)
+    return change_of("/spec/http", now, wanted)
 
 
 async def _put_back(task: Task) -> Done:
@@ -218,10 +275,10 @@ async def _put_back(task: Task) -> Done:
     found, now = await _find(task)
     if found is None or now is None:
         return Done(f"the {words_for(place)} is gone; there is nothing to put back")
-    wanted = division.without_canary(now)
     before = task.json_fact(task.route.name, "found")["managedFields"]
-    await put_back(task, _resource(task), found, change_of(path_of(found, place), now, wanted), before)
-    note = "is as it was found" if wanted == list(division.found) else "keeps what somebody else has put into it"
+    await put_back(task, _resource(task), found, _change_back(found, place, division), before)
+    is_as_found = division.without_canary(now) == list(division.found)
+    note = "is as it was found" if is_as_found else "keeps what somebody else has put into it"
     return Done(f"the {words_for(place)} {note}")
 
 
@@ -243,19 +300,48 @@ def _is_settled(snapshot: Snapshot, made: str, removed: str) -> bool:
     return made in snapshot.begun and removed not in snapshot.begun
 
 
+def _shape_shown(
+    route: RoutePlan, snapshot: Snapshot, division: Division, found: JsonObject | None, ordered: Ordered
+) -> str:
+    """What was ordered beside the weight, where just that stands there; anything else otherwise."""
+    place = place_of(route)
+    index = _index_in(found, place) if found is not None else None
+    if found is None or index is None:
+        return ""
+    if is_arranged(http_of(found), place, index, division, ordered):
+        return snapshot.shape
+    return "" if snapshot.shape and is_bare(http_of(found), place, index, division) else "another"
+
+
 def _drift(
-    route: RoutePlan, snapshot: Snapshot, division: Division, found: JsonObject | None, now: list[JsonObject] | None
+    route: RoutePlan,
+    division: Division,
+    found: JsonObject | None,
+    now: list[JsonObject] | None,
+    ordered: Ordered,
+    *,
+    is_shaped: bool,
 ) -> str:
     place = place_of(route)
     if found is None:
         return f"VirtualService {place.virtual_service} was removed by somebody else; put it back and resume, or abort"
-    where, wanted = words_for(place), division.at(snapshot.expected)
+    where, wanted = words_for(place), destinations_for(division, ordered)
     if now is None:
         return f"the {where} was taken out by somebody else; put it back and resume, or abort"
     if now == wanted:
-        return ""
+        edited = f"what stands beside the weights of the {where} was edited by somebody else; {_advice(ordered)}"
+        return "" if is_shaped else edited
     advice = f"put back {shares_in_words(wanted)} and resume, or abort"
     read = division.read(now)
-    if division.is_intact(now) and read is not None and read != snapshot.expected:
-        return f"somebody else set the {where} to {read / 100:g} % instead of {snapshot.expected / 100:g} %; {advice}"
+    if division.is_intact(now) and read is not None and read != ordered.weight:
+        return f"somebody else set the {where} to {read / 100:g} % instead of {ordered.weight / 100:g} %; {advice}"
     return f"the destinations of the {where} were edited by somebody else; {advice}"
+
+
+def _advice(ordered: Ordered) -> str:
+    wanted = [describe_shape(ordered.shape)] if ordered.shape else []
+    if ordered.keeps_clients and ordered.sticky is not None:
+        wanted.append(f"the route for the cookie {ordered.sticky.cookie}")
+    if not wanted:
+        return "take it out and resume, or abort"
+    return f"put back {', and '.join(wanted)} in front of it as it was and resume, or abort"

@@ -13,6 +13,9 @@ from adapters.kubernetes.templates import JsonObject
 from engine.errors import Rejected
 from engine.traffic import IstioProtocol, IstioRoute
 
+_OURS = "headgate/"
+"""How the names of http routes begin that were put into a list for a rollout."""
+
 
 @dataclass(frozen=True, slots=True)
 class Side:
@@ -57,11 +60,23 @@ def is_same(one: Side, other: Side, namespace: str) -> bool:
     return hosts[0] == hosts[1] and one.subset == other.subset
 
 
+def ours_before(place: IstioRoute) -> str:
+    """How the names begin of the http routes that stand in front of this one for its rollout. A slash in its own name is written
+    as in JSON pointers, so that no two routes have a beginning in common."""
+    own = place.http_route.replace("~", "~0").replace("/", "~1")
+    return f"{_OURS}{own}/"
+
+
+def is_ours(route: JsonObject, place: IstioRoute) -> bool:
+    return str(route.get("name") or "").startswith(ours_before(place))
+
+
 def find_index(virtual_service: JsonObject, place: IstioRoute) -> int | str:
     """Which route of its list is meant; or, in words that follow the route's, why none is."""
     routes = (virtual_service.get("spec") or {}).get(place.protocol.value) or []
     if place.protocol is IstioProtocol.HTTP and not place.http_route:
-        return 0 if len(routes) == 1 else f"cannot be told: there are {len(routes)}; name it with httpRouteName"
+        theirs = [index for index, route in enumerate(routes) if not str(route.get("name") or "").startswith(_OURS)]
+        return theirs[0] if len(theirs) == 1 else f"cannot be told: there are {len(theirs)}; name it with httpRouteName"
     found = [index for index, route in enumerate(routes) if _is_meant(route, place)]
     if len(found) == 1:
         return found[0]
@@ -69,7 +84,7 @@ def find_index(virtual_service: JsonObject, place: IstioRoute) -> int | str:
 
 
 def _others(routes: Iterable[JsonObject], place: IstioRoute) -> str:
-    names = [str(route["name"]) for route in routes if route.get("name")]
+    names = [str(route["name"]) for route in routes if route.get("name") and not str(route["name"]).startswith(_OURS)]
     return f"; the names that there are: {', '.join(names)}" if place.http_route and names else ""
 
 
@@ -90,6 +105,12 @@ def destinations_at(virtual_service: JsonObject, place: IstioRoute) -> list[Json
     if isinstance(index, str):
         return None
     found: list[JsonObject] | None = virtual_service["spec"][place.protocol.value][index].get("route")
+    return found
+
+
+def http_of(virtual_service: JsonObject) -> list[JsonObject]:
+    """All its http routes, in the order in which they are asked."""
+    found: list[JsonObject] = (virtual_service.get("spec") or {}).get("http") or []
     return found
 
 

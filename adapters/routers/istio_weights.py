@@ -59,6 +59,11 @@ class Division:
         whole = (self.share * weight + FULL_WEIGHT // 2) // FULL_WEIGHT
         return whole if weight == FULL_WEIGHT else min(whole, self.share - 1)
 
+    def fresh_alone(self) -> JsonObject:
+        """The new version's destination as the only one of a list, which needs no weight."""
+        given = _named(self.found[self.stable], self.fresh) if self.canary is None else self.found[self.canary]
+        return {key: value for key, value in given.items() if key != "weight"}
+
     def reached(self, weight: int) -> int:
         """What is really set for a weight that was asked for, in basis points."""
         return self.read(self.at(weight)) or 0

@@ -26,12 +26,31 @@ from engine.model import (
     TargetPlan,
     WorkloadPlan,
 )
-from engine.traffic import IstioRoute, RoutePlan, RouterKind, SetWeight
+from engine.traffic import (
+    IstioRoute,
+    MatchKind,
+    NamedMatch,
+    RequestMatch,
+    RoutePlan,
+    RouterKind,
+    SetHeaderRoute,
+    SetWeight,
+    ValueMatch,
+)
 from tests.clocks import START
 
 
 def percent(weight: float) -> SetWeight:
     return SetWeight(round(weight * 100))
+
+
+def header_match(name: str, value: str, kind: MatchKind = MatchKind.EXACT) -> RequestMatch:
+    return RequestMatch(headers=(NamedMatch(name, ValueMatch(kind, value)),))
+
+
+def header_route(name: str = "beta", *matches: RequestMatch) -> SetHeaderRoute:
+    """For requests with `x-user: anna`, if nothing else is said."""
+    return SetHeaderRoute(name, matches or (header_match("x-user", "anna"),))
 
 
 def error_rate(limit: float = 0.01, *, runs: int = 2, interval: float = 10.0, **options: object) -> Analysis:

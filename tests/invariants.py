@@ -5,9 +5,9 @@ from __future__ import annotations
 import anyio
 
 from engine.machine import EDGES
-from engine.model import FINAL_STATES, JournalEntry, RolloutSpec, Snapshot, State
+from engine.model import FINAL_STATES, STEP_STATES, UNDOING_STATES, JournalEntry, RolloutSpec, Snapshot, State
 from engine.ports import Commit
-from engine.traffic import SetWeight
+from engine.traffic import FULL_WEIGHT, SetHeaderRoute, SetMirror, SetWeight, Shape, write_shape
 
 
 class Violation(AssertionError):
@@ -24,6 +24,37 @@ def allowed_weight(spec: RolloutSpec, snapshot: Snapshot) -> int:
         return 10_000 if snapshot.step >= len(spec.plan.steps) else 0
     steps = spec.plan.steps[: snapshot.step + 1]
     return max((step.weight for step in steps if isinstance(step, SetWeight)), default=0)
+
+
+def shape_of_steps(spec: RolloutSpec, snapshot: Snapshot) -> str:
+    """What the steps have singled out where the rollout stands, but for those that a promotion has left out."""
+    last = snapshot.step if snapshot.promoted_at is None else min(snapshot.step, snapshot.promoted_at)
+    routes: dict[str, SetHeaderRoute] = {}
+    mirror = 0
+    for index, step in enumerate(spec.plan.steps[: snapshot.step + 1]):
+        if isinstance(step, SetWeight) and step.weight == FULL_WEIGHT:
+            routes, mirror = {}, 0
+        elif isinstance(step, SetHeaderRoute) and index <= last:
+            routes.pop(step.name, None)
+            routes |= {step.name: step} if step.matches else {}
+        elif isinstance(step, SetMirror) and index <= last:
+            mirror = step.share
+    return write_shape(Shape(tuple(routes.values()), mirror))
+
+
+def check_shape(spec: RolloutSpec, before: Snapshot | None, snapshot: Snapshot) -> None:
+    """Requests are singled out by the steps and by nothing else, stay so while they wait, and never again on the way back."""
+    shape, former = snapshot.shape, before.shape if before is not None else ""
+    if shape not in ("", former, shape_of_steps(spec, snapshot)):
+        raise Violation(f"{spec.id}: {shape} at step {snapshot.step}, which no step asked for")
+    if shape and (shape != former or snapshot.weight) and snapshot.state in FINAL_STATES:
+        raise Violation(f"{spec.id}: ended with {shape}")
+    if shape != former and shape and snapshot.state in UNDOING_STATES:
+        raise Violation(f"{spec.id}: {shape} is ordered on the way back")
+    waits = snapshot.state in STEP_STATES - {State.SHIFTING}
+    routed = any(name.startswith("ensure-route:") for name in snapshot.begun)
+    if waits and routed and shape != shape_of_steps(spec, snapshot):
+        raise Violation(f"{spec.id}: {shape or 'nothing'} is singled out at step {snapshot.step}, not what the steps say")
 
 
 class Journal:
@@ -58,6 +89,7 @@ class Journal:
             raise Violation(f"{rollout}: weight {snapshot.weight} in {snapshot.state} at step {snapshot.step}")
         if snapshot.state in FINAL_STATES and snapshot.pending:
             raise Violation(f"{rollout}: ended with {snapshot.pending} pending")
+        check_shape(commit.spec, self.snapshots.get(rollout), snapshot)
         self.ordered.setdefault(rollout, set()).update(action.number for action in snapshot.pending)
         story.append(entry)
         self.snapshots[rollout] = snapshot

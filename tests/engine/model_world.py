@@ -37,6 +37,7 @@ class Place:
     canary_owned: bool = False
     route_exists: bool = False
     weight: int = 0
+    shape: str = ""
     services: set[str] = field(default_factory=set)
     manifests: set[str] = field(default_factory=set)
 
@@ -112,7 +113,9 @@ class ModelWorld:
         return Observation(True, workloads, routes, self.drift)
 
     def _see_route(self, place: Place) -> RouteObservation:
-        return RouteObservation(place.route_exists, place.weight if place.route_exists else None)
+        if not place.route_exists:
+            return RouteObservation()
+        return RouteObservation(True, place.weight, shape=place.shape)
 
     def _see(self, place: Place) -> WorkloadObservation:
         return WorkloadObservation(
@@ -196,11 +199,11 @@ class ModelWorld:
             case ActionKind.REMOVE_CANARY_SERVICE:
                 place.services.discard(ActionKind.ENSURE_CANARY_SERVICE.value)
             case ActionKind.ENSURE_ROUTE if not (place.route_exists and _is_split(spec, action)):
-                place.route_exists, place.weight = True, int(action.args["initial"] or 0)
+                place.route_exists, place.weight, place.shape = True, int(action.args["initial"] or 0), ""
             case ActionKind.SET_WEIGHT if place.route_exists:
-                place.weight = int(action.args["weight"] or 0)
+                place.weight, place.shape = int(action.args["weight"] or 0), str(action.args.get("shape") or "")
             case ActionKind.REMOVE_ROUTE:
-                place.route_exists = False
+                place.route_exists, place.shape = False, ""
             case _:
                 self._apply_to_pods(spec.id, place, action)
         self._later(spec.id, key)
@@ -270,6 +273,8 @@ class ModelWorld:
         place = self.places[key_of(spec, subject_of(spec, action))]
         if place.route_exists and place.weight > 0 and place.canary_available == 0 and self.canary_starts:
             raise Violation(f"{action.name}: {place.weight} bp to a version without pods")
+        if place.shape and not place.canary_exists:
+            raise Violation(f"{action.name}: {place.shape} to a version that is not there")
         if action.kind is ActionKind.REMOVE_CANARY and snapshot.served > 0 and place.route_exists:
             raise Violation(f"{action.name}: pods removed while {snapshot.served} bp was the last weight read back")
 

@@ -34,9 +34,10 @@ from engine.model import (
     TargetPlan,
     Webhook,
 )
-from engine.traffic import RoutePlan
+from engine.traffic import RoutePlan, SetHeaderRoute, SetMirror
 from strategies.blue_green import compile_switch
 from tests.builders import (
+    header_match,
     istio_route,
     percent,
     pod_ratio_route,
@@ -132,13 +133,23 @@ def _draw_steps(random: Random, kind: str) -> tuple[Step, ...]:
         return compile_switch(_draw_gates(random, 0.8), _draw_gates(random, 0.5))
     steps: list[Step] = []
     for _ in range(random.randint(0, 5)):
-        if random.random() < 0.45:
+        if kind in ("smi", "istio") and random.random() < 0.25:
+            steps.append(_draw_singling_out(random))
+        elif random.random() < 0.45:
             steps.append(percent(random.choice([1, 10, 25, 50, 75, 100])))
         elif random.random() < 0.3:
             steps.append(Parallel(tuple(_draw_gate(random) for _ in range(random.randint(2, 3)))))
         else:
             steps.append(_draw_gate(random))
     return tuple(steps)
+
+
+def _draw_singling_out(random: Random) -> Step:
+    """The engine asks no router what it can do: that is asked before a file is accepted."""
+    if random.random() < 0.3:
+        return SetMirror(random.choice([0, 100, 10_000]))
+    match = random.choice([header_match("x-user", "anna"), header_match("x-user", "ben")])
+    return SetHeaderRoute(random.choice(["beta", "gamma"]), random.choice([(match,), (match,), ()]))
 
 
 def _draw_gates(random: Random, chance: float) -> list[GateStep]:

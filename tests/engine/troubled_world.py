@@ -192,9 +192,12 @@ class TroubledWorld(ModelWorld):
     async def _perform_well(self, spec: RolloutSpec, snapshot: Snapshot, action: Action) -> ActionSucceeded | Measurements:
         place = self.places[key_of(spec, subject_of(spec, action))]
         before = place.weight if place.route_exists else FULL_WEIGHT
+        shape = place.shape
         outcome = await super().perform(spec, snapshot, action)
         if snapshot.state in UNDOING_STATES and place.route_exists and place.weight > before:
             raise Violation(f"{spec.id}: {action.name} gives the new version traffic on the way back")
+        if snapshot.state in UNDOING_STATES and place.shape and not shape:
+            raise Violation(f"{spec.id}: {action.name} singles out requests on the way back")
         return outcome
 
     def _draw_fault(self, action: Action) -> Exception:
@@ -301,15 +304,16 @@ class TroubledWorld(ModelWorld):
                 raise Violation(f"{spec.id}: {action.name} at {place.weight} bp")
             case ActionKind.REMOVE_ROUTE if undoing and place.route_exists and place.weight:
                 raise Violation(f"{spec.id}: {action.name} at {place.weight} bp")
-            case ActionKind.REMOVE_CANARY if place.route_exists and place.weight:
-                raise Violation(f"{spec.id}: {action.name} at {place.weight} bp")
+            case ActionKind.REMOVE_CANARY if place.route_exists and (place.weight or place.shape):
+                raise Violation(f"{spec.id}: {action.name} at {place.weight} bp, {place.shape}")
             case _:
                 pass
 
     def _check(self, spec: RolloutSpec, snapshot: Snapshot, action: Action) -> None:
         """The invariants of the model but for pods that die by themselves."""
         place = self.places[key_of(spec, subject_of(spec, action))]
-        raises = action.kind is ActionKind.SET_WEIGHT and int(action.args.get("weight") or 0) > snapshot.served
+        is_write = action.kind is ActionKind.SET_WEIGHT
+        raises = is_write and (int(action.args.get("weight") or 0) > snapshot.served or bool(action.args.get("shape")))
         if raises and not place.canary_exists:
             raise Violation(f"{spec.id}: {action.name}: a weight for a version that is not there")
         if action.kind is ActionKind.REMOVE_CANARY and snapshot.served > 0 and place.route_exists:

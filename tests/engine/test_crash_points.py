@@ -14,9 +14,11 @@ from engine.events import CommandKind
 from engine.model import Action, Approval, Freeze, OnFailure, Pause, ReleaseStatus, RolloutSpec, State, Step, TargetPlan
 from engine.orders import awaits_answer
 from engine.ports import Commit
+from engine.traffic import SetHeaderRoute, SetMirror
 from strategies.blue_green import compile_switch
 from tests.builders import (
     error_rate,
+    header_route,
     istio_route,
     percent,
     pod_ratio_route,
@@ -39,6 +41,9 @@ def plan_of(kind: str) -> TargetPlan:
     if "switch" in kind:
         switch = compile_switch([Approval(), Pause(5.0)], [Pause(20.0), error_rate()])
         return target_plan(switch, route=service_route("web", "next"))
+    if "singling out" in kind:
+        steps: list[Step] = [header_route(), Pause(20.0), percent(25), SetMirror(1_000), header_route("gamma"), error_rate()]
+        return target_plan([*steps, SetHeaderRoute("beta"), percent(50), SetMirror(0), Approval()], route=istio_route())
     if "conditions" in kind:
         return target_plan(
             [percent(25), Pause(20.0), percent(50)],
@@ -49,7 +54,7 @@ def plan_of(kind: str) -> TargetPlan:
         )
     route = pod_ratio_route() if kind.startswith("pod ratio") else istio_route() if "istio" in kind else None
     freeze = Freeze.AT_HAND_OVER if "late freeze" in kind else Freeze.FROM_START
-    steps: list[Step] = [percent(25), Pause(20.0), error_rate(), percent(50), Approval()]
+    steps = [percent(25), Pause(20.0), error_rate(), percent(50), Approval()]
     plan = target_plan(steps, route=route, freeze=freeze)
     if "and" not in kind:
         return plan
@@ -171,6 +176,9 @@ KINDS = (
     "istio, good",
     "istio, bad",
     "istio, late abort",
+    "singling out, good",
+    "singling out, bad",
+    "singling out, late abort",
     "pod ratio, good",
     "pod ratio, bad",
     "pod ratio, late abort",

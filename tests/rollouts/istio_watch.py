@@ -25,7 +25,7 @@ class IstioWatch:
         self._storage = storage
         self._journal = journal
         self._kinds = {one.kind: one for one in storage.registry.kinds() if one.plural in plurals}
-        self._rollout = rollout
+        self.rollout = rollout
         self.ignores: set[str] = set()
         """Hosts that a story is not about."""
         self.violations: list[str] = []
@@ -36,7 +36,13 @@ class IstioWatch:
             for virtual_service in self._storage.iterate(self._kinds["VirtualService"]):
                 for routes in ROUTE_LISTS:
                     for route in virtual_service["spec"].get(routes) or ():
-                        self._check(f"after {event.type} {event.resource.kind}", route.get("route") or [])
+                        when = f"after {event.type} {event.resource.kind}"
+                        if str(route.get("name", "")).startswith("headgate/"):
+                            self._check_singled_out(when, route)
+                        else:
+                            self._check(when, route.get("route") or [])
+                        if route.get("mirror") and not self._pods(route["mirror"]):
+                            self.violations.append(f"{when}: {route['mirror']} gets copies and has no ready pod")
 
     def _check(self, when: str, destinations: list[JsonObject]) -> None:
         new = total = 0.0
@@ -49,10 +55,17 @@ class IstioWatch:
             total += weight
             images = [pod["spec"]["containers"][0]["image"] for pod in pods]
             new += weight * images.count("web:2") / len(images) if images else 0
-        snapshot = self._journal.snapshots.get(self._rollout)
+        snapshot = self._journal.snapshots.get(self.rollout)
         most = max(snapshot.weight, snapshot.served) / 10_000 if snapshot is not None else 0
         if total and new / total > most + 1e-9:
             self.violations.append(f"{when}: the new version gets {new / total:.2%}, ordered were {most:.2%}: {destinations}")
+
+    def _check_singled_out(self, when: str, route: JsonObject) -> None:
+        """Some requests, never all of them, and to the new version alone."""
+        (one,) = route["route"]
+        images = {pod["spec"]["containers"][0]["image"] for pod in self._pods(one["destination"])}
+        if not route.get("match") or images != {"web:2"}:
+            self.violations.append(f"{when}: {route} leads to {images or 'no pod'}")
 
     def _pods(self, destination: JsonObject) -> list[JsonObject]:
         name = destination["host"].partition(".")[0]

@@ -6,7 +6,7 @@ from __future__ import annotations
 from adapters.cli.changes import Change, Verb
 from adapters.http.views import percent
 from engine.model import Act, ActionKind
-from engine.traffic import FULL_WEIGHT, IstioRoute, RoutePlan
+from engine.traffic import FULL_WEIGHT, IstioRoute, RoutePlan, describe_shape, read_shape
 
 
 def describe_istio(act: Act, route: RoutePlan) -> Change:
@@ -26,7 +26,8 @@ def describe_istio(act: Act, route: RoutePlan) -> Change:
         case ActionKind.ENSURE_ROUTE:
             return Change(Verb.CHANGE, service, _shares(place, stable, canary, int(act.args.get("initial") or 0)))
         case ActionKind.SET_WEIGHT:
-            return Change(Verb.CHANGE, service, _shares(place, stable, canary, int(act.args.get("weight") or 0)))
+            weight = int(act.args.get("weight") or 0)
+            return Change(Verb.CHANGE, service, _shares(place, stable, canary, weight) + _beside(act, route, weight))
         case ActionKind.REMOVE_ROUTE:
             return Change(Verb.CHANGE, service, f"{_list(place)} as it was found")
         case ActionKind.REMOVE_STABLE_SERVICE:
@@ -35,6 +36,14 @@ def describe_istio(act: Act, route: RoutePlan) -> Change:
             return Change(Verb.CHANGE, new, f"{of_new}as it was found")
         case _:
             return Change(Verb.CHANGE, service, act.name)
+
+
+def _beside(act: Act, route: RoutePlan, weight: int) -> str:
+    shape = describe_shape(read_shape(str(act.args.get("shape") or "")))
+    told = [shape] if shape else []
+    if route.sticky is not None and 0 < weight < FULL_WEIGHT:
+        told.append(f"clients stay by the cookie {route.sticky.cookie}")
+    return f"; beside it {'; '.join(told)}" if told else ""
 
 
 def _sides(route: RoutePlan, place: IstioRoute) -> tuple[str, str]:

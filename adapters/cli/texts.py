@@ -72,6 +72,8 @@ def _rollout_lines(rollout: RolloutBody, now: datetime) -> Iterator[str]:
     yield f"{rollout.target} ({rollout.account}/{rollout.namespace}): {rollout.state} since {moment(rollout.since)}"
     asked, served = rollout.weight.asked, rollout.weight.served
     yield f"  traffic to the new version: {served:g} %" + (f", asked for {asked:g} %" if asked != served else "")
+    if rollout.beside:
+        yield f"  beside the weight: {rollout.beside}"
     for label, text in _facts(rollout, now):
         yield f"  {label}: {text}"
     rows = [

@@ -276,6 +276,8 @@ class RolloutBody(Body, frozen=True):
     orders: tuple[CommandKind, ...]
     """What the caller could order where it stands: what it would take, and what their rights and roles allow."""
     workloads: tuple[WorkloadBody, ...]
+    beside: str = ""
+    """What of the traffic is the new version's beside its weight, in words; empty for nothing."""
 
 
 class ReleaseDetail(Body, frozen=True):

@@ -48,7 +48,7 @@ from engine.model import (
 )
 from engine.orders import awaits_answer, roles_asked
 from engine.ports import StoredRollout
-from engine.traffic import FULL_WEIGHT, SetHeaderRoute, SetMirror, SetWeight, describe_header_route
+from engine.traffic import FULL_WEIGHT, SetHeaderRoute, SetMirror, SetWeight, describe_header_route, describe_shape, read_shape
 from strategies.durations import in_words
 
 
@@ -115,6 +115,7 @@ def rollout_body(
         seq=snapshot.seq,
         orders=orders,
         workloads=tuple(_workload(workload, snapshot) for workload in plan.workloads),
+        beside=describe_shape(read_shape(snapshot.shape)),
     )
 
 

@@ -22,6 +22,7 @@ export class RolloutCard {
     this.asks = new Notice("Who may answer");
     this.reason = new Notice("Why", "bad");
     this.weight = new WeightBar();
+    this.beside = element("p", "doing");
     this.steps = rollout.steps.map(() => new StepRow());
     this.orders = new Orders(api, caller, rollout.target);
     const after = rollout.dependsOn.length ? `after ${rollout.dependsOn.join(", ")}` : "";
@@ -54,6 +55,7 @@ export class RolloutCard {
           this.reason.root,
           this.asks.root,
           this.weight.root,
+          this.beside,
           this.orders.root,
         ),
         this.steps.length > 0 ? element("ol", "steps", { "aria-label": "Steps" }, ...this.steps.map((row) => row.root)) : null,
@@ -76,6 +78,7 @@ export class RolloutCard {
     this.reason.tell(rollout.reason);
     this.asks.tell(rollout.awaitsAnswer && isLoneStep(rollout.gates) ? rollout.roles.join(" or ") : "");
     this.weight.update(rollout.weight);
+    setNote(this.beside, rollout.beside && `And to the new version whatever the weight: ${rollout.beside}`);
     rollout.steps.forEach((step, index) => this.steps[index].update(step));
     this.orders.update({
       release: this.release.id,

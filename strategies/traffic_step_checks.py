@@ -99,12 +99,16 @@ def _check_names(field: str, values: list[Place], say: FileReport) -> None:
 
 def check_token(field: str, place: Place, say: FileReport) -> None:
     """The name of a header or a cookie, or a method."""
-    if place.text is None or _TOKEN.fullmatch(place.text) is not None:
+    if place.text is None or is_token(place.text):
         return
     what = "a method" if field == "method" else f"the name of a {field}"
     instead = " (the host is no header of a match)" if place.text.startswith(":") else ""
     message = f"{place.label} is {quote(place.text)}, which cannot be {what}{instead}; expected letters, digits and dashes"
     say.error(place.mark, message)
+
+
+def is_token(text: str) -> bool:
+    return _TOKEN.fullmatch(text) is not None
 
 
 # --- the order ---------------------------------------------------------------------------------------------------------

@@ -57,8 +57,8 @@ def import_rollout(item: InputObject, file: InputFile, draft: Draft) -> Manifest
         check_pair(rollout, blue_green, manifests, pods, draft)
         _warn_of_pinned(rollout, blue_green)
     elif canary is not None:
-        read_canary(rollout, canary, file, item, draft)
         read_traffic(rollout, canary, item, manifests, pods, draft)
+        read_canary(rollout, canary, file, item, draft)
         _warn_of_pinned(rollout, canary)
     elif strategy is not None and "canary" in strategy.names:
         rollout.note(strategy, "has no steps: the new version takes over at once; add steps to go slower")

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from strategies.importing.argo_analysis import read_analysis
-from strategies.importing.draft import Draft, Step, analyses, approval, background, pause, set_weight
+from strategies.importing.draft import Draft, Part, Step, analyses, approval, background, pause, set_weight
 from strategies.importing.input_file import InputFile, InputObject
+from strategies.importing.requests import end_header_route, read_matches, set_header_route, set_mirror, without_idle
 from strategies.importing.subjects import Lost, Subject, full_path
 from strategies.places import Place
 
 _BY_HAND = "there is no such step; leave it out, or do it by a webhook (runWebhook)"
+_WITHOUT_ISTIO = "only an http route of Istio tells requests apart here; test the new version through its canary Service"
 _STEPS_LOST: Lost = {
     "setCanaryScale": (
         "set the number of the new version's pods apart from its share of the traffic",
         "Headgate sizes the new version itself: in full with a mesh, by the share without one",
     ),
-    "setHeaderRoute": (
-        "sent requests with a certain header to the new version",
-        "traffic is divided by weight only; test the new version through its canary Service",
-    ),
-    "setMirrorRoute": ("sent a copy of requests to the new version", "use the mesh's own mirroring, or leave it out"),
+    "setHeaderRoute": ("sent requests with a certain header to the new version", _WITHOUT_ISTIO),
+    "setMirrorRoute": ("sent a copy of requests to the new version", _WITHOUT_ISTIO),
     "experiment": ("ran other ReplicaSets beside the rollout for a while", _BY_HAND),
     "plugin": ("ran a plugin of Argo", _BY_HAND),
 }
@@ -69,6 +68,10 @@ def read_canary(rollout: Subject, canary: Place, file: InputFile, item: InputObj
             first = draft.steps[before]
             first.above = (*draft.last_words, *first.above)
             draft.last_words.clear()
+    draft.steps, idle = without_idle(draft.steps)
+    places = list(canary.items("steps"))
+    for one in idle:
+        rollout.changed(places[one.origin], "singled out requests, and nothing waited meanwhile", "it is left out")
     beside = canary.get("analysis")
     if beside is not None:
         _read_background(rollout, beside, file, item, draft)
@@ -93,11 +96,48 @@ def _read_step(rollout: Subject, step: Place, index: int, most: float, file: Inp
         _read_pause(rollout, step, index, draft)
     elif (measuring := step.get("analysis")) is not None:
         _read_analysis_step(rollout, measuring, index, file, item, draft)
+    elif "istio" in draft.traffic and (singled := _read_singling_out(rollout, step, draft)) is not None:
+        draft.steps.append(Step(singled, index))
     else:
         lost = [kind for kind in kinds if kind in _STEPS_LOST]
         rollout.lose(step, _STEPS_LOST)
         line = f"not carried over: {full_path(step)} ({', '.join(lost) or 'not known'})"
         draft.last_words.append(line)
+
+
+def _read_singling_out(rollout: Subject, step: Place, draft: Draft) -> Part | None:
+    """A header route or a mirror; None where it is another step, or one that cannot be carried over."""
+    if (route := step.get("setHeaderRoute")) is not None:
+        return _read_header_route(rollout, route)
+    mirror = step.get("setMirrorRoute")
+    if mirror is None:
+        return None
+    matches, share = list(mirror.items("match")), mirror.get("percentage")
+    if not matches and "match" not in mirror.names:
+        rollout.finish(mirror)
+        return set_mirror(0)
+    whole = [match for match in matches if match.names == ("path",) and match.at("path", "prefix") is not None]
+    percent = share.number if share is not None else 100
+    if len(whole) != len(matches) or any(match.at("path", "prefix").text != "/" for match in whole):  # type: ignore[union-attr]
+        return None
+    if percent is None or not 0 <= percent <= 100:
+        return None
+    rollout.finish(mirror)
+    return set_mirror(percent)
+
+
+def _read_header_route(rollout: Subject, route: Place) -> Part | None:
+    name, entries = route.get("name"), list(route.items("match"))
+    if name is None or name.text is None or not name.text.isprintable() or len(name.text) > 253:
+        return None
+    if not entries:
+        rollout.finish(route)
+        return end_header_route(name.text)
+    matches = read_matches(entries)
+    if isinstance(matches, str):
+        return None
+    rollout.finish(route)
+    return set_header_route(name.text, matches)
 
 
 def _read_pause(rollout: Subject, step: Place, index: int, draft: Draft) -> None:

@@ -22,7 +22,6 @@ _ROUTERS_LOST: Lost = {
     "appMesh": ("divided the traffic by App Mesh", _BY_PODS),
     "apisix": ("divided the traffic by an ApisixRoute", _BY_PODS),
     "plugins": ("divided the traffic by a plugin of Argo", _BY_PODS),
-    "managedRoutes": ("named the routes that Argo makes for headers and mirrors", "there are none"),
 }
 
 
@@ -42,6 +41,9 @@ def read_traffic(
     if "maxTrafficWeight" in routing.names and (most := routing.get("maxTrafficWeight")) is not None:
         rollout.changed(most, "was the weight of all traffic", "weights are percentages here, and were converted")
     rollout.lose(routing, _ROUTERS_LOST)
+    if (managed := routing.get("managedRoutes")) is not None:
+        rollout.finish(managed)
+        rollout.note(managed, "gave the order of header routes and mirrors", "here what was set earlier comes first")
     if "smi" in routing.names:
         smi = routing.get("smi")
         _read_smi(rollout, canary, smi, stable, new, manifests, pods, draft)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from strategies.importing.draft import Draft, Measured, Step, analysis, approval, pause, run_webhook, set_weight
+from strategies.importing.flagger_clients import read_affinity, read_mirror
 from strategies.importing.flagger_metrics import read_metrics
 from strategies.importing.flagger_traffic import Mesh, read_provider, read_service
 from strategies.importing.flagger_webhooks import Hooks, read_webhooks
 from strategies.importing.go_durations import duration
 from strategies.importing.input_file import InputFile, InputObject
 from strategies.importing.manifests import Manifests, gather
+from strategies.importing.requests import read_matches, set_header_route, set_mirror, without_idle
 from strategies.importing.subjects import Lost, Subject
 from strategies.places import Place
 from strategies.suggestions import quote
@@ -24,14 +26,15 @@ _LOST: Lost = {
     "suspend": ("held the Canary", "hold a rollout with: headgate pause APPLICATION"),
     **_ROUTE_SOURCES,
 }
+_WITHOUT_ISTIO = "only a canary by Istio can do that here; use the mesh's own means, or leave it out"
 _ANALYSIS_LOST: Lost = {
     "stepWeightPromotion": (
         "gave the traffic back to the primary pods in steps",
         "there is no way back: the tested pods are the ones that serve",
     ),
-    "mirror": ("sent a copy of requests to the new version", "use the mesh's own mirroring, or leave it out"),
-    "mirrorWeight": ("was the share of copied requests", "use the mesh's own mirroring, or leave it out"),
-    "sessionAffinity": ("kept a client with the version that it met first", "traffic is divided by weight only"),
+    "mirror": ("sent a copy of requests to the new version", _WITHOUT_ISTIO),
+    "mirrorWeight": ("was the share of copied requests", _WITHOUT_ISTIO),
+    "sessionAffinity": ("kept a client with the version that it met first", _WITHOUT_ISTIO),
     "primaryReadyThreshold": ("let some of the pods be not ready", "all pods have to be ready here"),
     "canaryReadyThreshold": ("let some of the pods be not ready", "all pods have to be ready here"),
     "alerts": ("sent messages to a chat", "follow the daemon's API, or call a webhook as a step"),
@@ -57,6 +60,8 @@ def import_canary(item: InputObject, file: InputFile, draft: Draft) -> Manifests
     if analysed is None:
         canary.error(spec, 'has no "analysis"')
         return manifests
+    copied = read_mirror(canary, analysed, draft) if not canary.boolean(spec, "skipAnalysis") else None
+    read_affinity(canary, analysed, draft)
     inner = _Analysis(canary, analysed, iterations, matched)
     metrics = read_metrics(canary, analysed, file, item, target, apex, mesh, spec, draft)
     hooks = read_webhooks(canary, analysed, item, draft)
@@ -70,7 +75,10 @@ def import_canary(item: InputObject, file: InputFile, draft: Draft) -> Manifests
     elif draft.is_blue_green:
         _write_blue_green(inner, metrics, hooks, draft)
     else:
+        if copied is not None and matched is None:
+            draft.steps += [Step(set_mirror(copied)), _check(inner, metrics, 1), Step(set_mirror(0))]
         _write_canary(inner, metrics, hooks, draft)
+    draft.steps, _ = without_idle(draft.steps)
     return manifests
 
 
@@ -128,7 +136,7 @@ class _Analysis:
         if written is not None and written < _LEAST_INTERVAL and (interval := place.get("interval")) is not None:
             canary.note(interval, "was read as 10 seconds by Flagger, which is its least; so it is here")
         self.threshold = canary.integer(place, "threshold") or 1
-        canary.lose(place, _ANALYSIS_LOST)
+        canary.lose(place, {key: lost for key, lost in _ANALYSIS_LOST.items() if not canary.is_finished(place, key)})
 
     def mark(self) -> None:
         """What is not needed, because nothing is analysed."""
@@ -205,17 +213,26 @@ def _check(inner: _Analysis, metrics: list[Measured], runs: int) -> Step:
 
 def _write_matched(inner: _Analysis, metrics: list[Measured], hooks: Hooks, draft: Draft) -> None:
     assert inner.matched is not None
-    inner.canary.fill_in(
-        inner.matched,
-        "sent requests with certain headers or cookies to the new version, and no others",
-        f"traffic is divided by weight only: choose a share in the place of {_PLACEHOLDER_WEIGHT:g} %, or keep Flagger here",
-    )
+    matches = read_matches(list(inner.matched.items())) if "istio" in draft.traffic else ""
+    if not isinstance(matches, str):
+        inner.canary.finish(inner.matched)
+        draft.steps.append(Step(set_header_route("flagger", matches)))
+    else:
+        _ask_for_a_share(inner, inner.matched, draft)
     inner.mark()
-    draft.steps.append(Step(set_weight(_PLACEHOLDER_WEIGHT), beside="FILL IN: headers chose the requests before"))
     draft.steps.append(_check(inner, metrics, max(inner.iterations, 1)))
     draft.steps.extend(Step(run_webhook(name)) for name in hooks.during)
     if hooks.confirms_promotion:
         draft.steps.append(Step(approval(), beside="confirm-promotion"))
+
+
+def _ask_for_a_share(inner: _Analysis, matched: Place, draft: Draft) -> None:
+    inner.canary.fill_in(
+        matched,
+        "sent requests with certain headers or cookies to the new version, and no others",
+        f"they cannot be told apart here: choose a share in the place of {_PLACEHOLDER_WEIGHT:g} %, or keep Flagger here",
+    )
+    draft.steps.append(Step(set_weight(_PLACEHOLDER_WEIGHT), beside="FILL IN: headers chose the requests before"))
 
 
 def _write_blue_green(inner: _Analysis, metrics: list[Measured], hooks: Hooks, draft: Draft) -> None:

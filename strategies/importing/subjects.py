@@ -100,6 +100,9 @@ class Subject:
         """All of a field is dealt with, whatever is in it."""
         self._dealt_with.add(place.path)
 
+    def is_finished(self, owner: Place, key: str) -> bool:
+        return (*owner.path, key) in self._dealt_with
+
     # --- remarks -------------------------------------------------------------------------------------------------------
 
     def error(self, place: Place, message: str) -> None:

@@ -95,6 +95,10 @@ def steps_of(made: Imported) -> list[dict[str, Any]]:
     return [step.model_dump(mode="json", exclude_unset=True, by_alias=True) for step in strategy.canary.steps]
 
 
+def kinds_of(steps: list[dict[str, Any]]) -> list[str]:
+    return [next(iter(step)) for step in steps]
+
+
 def conditions_of(made: Imported) -> dict[str, Any]:
     (strategy,) = (document_of(made).strategies or {}).values()
     assert strategy.blue_green is not None

@@ -82,6 +82,21 @@ ANALYSES = st.builds(
     st.lists(st.sampled_from(["checks", "more", "absent"]), max_size=3),
     ARGUMENTS,
 )
+HEADERS = st.sampled_from(["x", "X", "cookie"])
+VALUES = st.one_of(
+    st.dictionaries(st.sampled_from(["exact", "prefix", "regex", "suffix"]), st.sampled_from(["a", "(?=x)", "", "a(", "/"])),
+    st.just("text"),
+)
+HEADER_MATCHES = st.lists(
+    st.builds(lambda name, value: {"headerName": name, "headerValue": value}, st.sampled_from(["x", "a b", "Cookie"]), VALUES),
+    max_size=2,
+)
+MIRROR_MATCHES = st.lists(some(path=VALUES, method=VALUES, headers=st.dictionaries(st.just("x"), VALUES)), max_size=2)
+SINGLING_OUT = st.one_of(
+    st.builds(lambda route: {"setHeaderRoute": route}, some(name=st.sampled_from(["a", "b", ""]), match=HEADER_MATCHES)),
+    st.builds(lambda mirror: {"setMirrorRoute": mirror}, some(name=NAMES, match=MIRROR_MATCHES, percentage=st.integers(-1, 101))),
+    st.just({"setMirrorRoute": {"name": "m"}}),
+)
 STEPS = st.lists(
     st.one_of(
         st.builds(lambda weight: {"setWeight": weight}, st.integers(0, 100)),
@@ -89,6 +104,7 @@ STEPS = st.lists(
         st.just({"pause": {}}),
         st.builds(lambda analysis: {"analysis": analysis}, ANALYSES),
         st.just({"setCanaryScale": {"replicas": 3}}),
+        SINGLING_OUT,
         st.builds(lambda body: {"plugin": body}, SMALL),
     ),
     max_size=6,
@@ -209,10 +225,15 @@ ANALYSES_OF_FLAGGER = some(
     maxWeight=st.integers(0, 100),
     stepWeights=st.lists(st.integers(0, 100), max_size=4),
     iterations=st.integers(0, 30_000),
-    match=st.just([{"headers": {"x": {"exact": "y"}}}]),
+    match=st.one_of(
+        st.just([{"headers": {"x": {"exact": "y"}}}]),
+        st.lists(some(headers=st.dictionaries(HEADERS, VALUES), uri=VALUES, method=VALUES, port=SMALL), max_size=2),
+    ),
     metrics=METRICS_OF_FLAGGER,
     webhooks=HOOKS,
     mirror=st.booleans(),
+    mirrorWeight=st.integers(-1, 101),
+    sessionAffinity=some(cookieName=st.sampled_from(["version", "a b"]), maxAge=st.integers(-1, 10**9), secure=st.booleans()),
     novelty=SMALL,
 )
 SPECS_OF_FLAGGER = some(

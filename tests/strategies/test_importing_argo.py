@@ -16,6 +16,7 @@ from tests.strategies.importing_stage import (
     deployment,
     document_of,
     import_whole,
+    kinds_of,
     prometheus,
     refused,
     rollout,
@@ -61,6 +62,58 @@ def test_a_lost_step_leaves_a_comment_where_it_stood_and_a_remark_at_its_place()
     before, _, after = made.deploy_file.partition("# not carried over: spec.strategy.canary.steps[1]")
     assert "setWeight" in before
     assert "pause" in after
+
+
+ISTIO = {"istio": {"virtualService": {"name": "web"}, "destinationRule": {"name": "web"}}}
+
+
+def header(name: str, **value: str) -> dict[str, Any]:
+    return {"headerName": name, "headerValue": value}
+
+
+def test_requests_that_istio_singled_out_stay_singled_out() -> None:
+    everything = [{"path": {"prefix": "/"}}]
+    steps = (
+        {"setHeaderRoute": {"name": "testers", "match": [header("x-tester", exact="yes"), header("agent", regex="curl.*")]}},
+        {"setMirrorRoute": {"name": "copies", "percentage": 35, "match": everything}},
+        {"pause": {}},
+        {"setMirrorRoute": {"name": "copies"}},
+        {"setHeaderRoute": {"name": "testers"}},
+        {"setWeight": 50},
+    )
+    made = import_whole(Origin.ARGO, as_text(of_steps(*steps, trafficRouting=ISTIO | {"managedRoutes": [{"name": "testers"}]})))
+    matches = [{"header": [{"name": "x-tester", "exact": "yes"}]}, {"header": [{"name": "agent", "regex": "curl.*"}]}]
+    assert steps_of(made) == [
+        {"setHeaderRoute": {"name": "testers", "match": matches}},
+        {"setMirror": {"weight": 3500}},
+        {"pause": {"untilApproved": True}},
+        {"setMirror": {"weight": 0}},
+        {"setHeaderRoute": {"name": "testers"}},
+        {"setWeight": {"weight": 5000}},
+    ]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"setHeaderRoute": {"name": "a", "match": [header("x", regex="(?=a)")]}},
+        {"setHeaderRoute": {"name": "a", "match": [header("a b", exact="1")]}},
+        {"setMirrorRoute": {"name": "a", "match": [{"method": {"exact": "GET"}, "path": {"prefix": "/"}}]}},
+        {"setMirrorRoute": {"name": "a", "match": [{"path": {"prefix": "/only"}}]}},
+    ],
+)
+def test_requests_that_cannot_be_singled_out_just_so_are_lost(step: dict[str, Any]) -> None:
+    made = import_whole(Origin.ARGO, as_text(of_steps(step, {"pause": {}}, trafficRouting=ISTIO)))
+    assert kinds_of(steps_of(made)) == ["pause"]
+    (kind,) = step
+    assert f"spec.strategy.canary.steps[0].{kind}" in said(made, RemarkKind.LOST)
+
+
+def test_what_is_singled_out_while_nothing_waits_is_left_out_and_that_is_said() -> None:
+    route = {"setHeaderRoute": {"name": "a", "match": [header("x", exact="1")]}}
+    made = import_whole(Origin.ARGO, as_text(of_steps({"setWeight": 5}, route, {"setWeight": 100}, trafficRouting=ISTIO)))
+    assert kinds_of(steps_of(made)) == ["setWeight", "setWeight"]
+    assert "spec.strategy.canary.steps[1]" in said(made, RemarkKind.CHANGED)
 
 
 @pytest.mark.parametrize(

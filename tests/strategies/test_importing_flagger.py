@@ -16,6 +16,7 @@ from tests.strategies.importing_stage import (
     deployment,
     document_of,
     import_whole,
+    kinds_of,
     refused,
     said,
     service,
@@ -28,10 +29,6 @@ RISING = {"interval": "1m", "threshold": 1, "stepWeight": 20, "maxWeight": 50, "
 
 def hook(kind: str, name: str = "hook", **more: Any) -> dict[str, Any]:
     return {"name": name, "type": kind, "url": "https://ci.example.com/hook", **more}
-
-
-def kinds_of(steps: list[dict[str, Any]]) -> list[str]:
-    return [next(iter(step)) for step in steps]
 
 
 @pytest.mark.parametrize(
@@ -137,6 +134,35 @@ def test_requests_that_headers_chose_become_a_share_to_be_filled_in() -> None:
     assert kinds_of(steps_of(made)) == ["setWeight", "analysis"]
     assert "spec.analysis.match" in said(made, RemarkKind.FILL_IN)
     assert "FILL IN: headers" in made.deploy_file
+
+
+def test_requests_that_istio_chose_stay_chosen() -> None:
+    match = [
+        {"headers": {"x-canary": {"exact": "insider"}}, "method": {"exact": "GET"}},
+        {"headers": {"cookie": {"regex": "^(.*?;)?(canary=always)(;.*)?$"}}},
+        {"headers": {"user-agent": {"suffix": "v1.2"}}, "uri": {"prefix": "/shop"}},
+    ]
+    analysis = {"interval": "1m", "iterations": 3, "match": match, "metrics": [METRIC]}
+    made = import_whole(Origin.FLAGGER, as_text(canary(analysis, "istio"), deployment()))
+    first, second = steps_of(made)
+    assert first["setHeaderRoute"]["match"] == [
+        {"header": [{"name": "x-canary", "exact": "insider"}], "method": "GET"},
+        {"cookie": [{"name": "canary", "exact": "always"}]},
+        {"header": [{"name": "user-agent", "regex": ".*v1\\.2"}], "path": {"prefix": "/shop"}},
+    ]
+    assert second["analysis"]["numberOfJudgmentRuns"] == 3
+    assert "spec.analysis.match" not in said(made, RemarkKind.FILL_IN)
+
+
+def test_copies_come_before_the_weights_and_clients_stay() -> None:
+    affinity = {"cookieName": "version", "maxAge": 3600, "secure": True}
+    analysis = {**RISING, "mirror": True, "mirrorWeight": 30, "sessionAffinity": affinity}
+    made = import_whole(Origin.FLAGGER, as_text(canary(analysis, "istio"), deployment()))
+    assert kinds_of(steps_of(made))[:4] == ["setMirror", "analysis", "setMirror", "setWeight"]
+    assert [one["setMirror"] for one in (steps_of(made)[0], steps_of(made)[2])] == [{"weight": 3_000}, {"weight": 0}]
+    (block,) = (document_of(made).traffic_management or [])[0].istio or []
+    assert block.sticky_session is not None and block.sticky_session.cookie_name == "version"
+    assert "spec.analysis.sessionAffinity.secure" in said(made, RemarkKind.LOST)
 
 
 def test_webhooks_go_where_flagger_called_them() -> None:

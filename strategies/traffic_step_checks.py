@@ -138,9 +138,8 @@ def _follow_route(route: Place, standing: dict[str, Place], say: FileReport) -> 
             message = '"match" is empty; write the requests in it, or remove the key to take the route away'
             say.error(route.mark_of("match"), message)
     elif standing.pop(name.text, None) is None:
-        advice = f"{suggest(name.text, standing)}, or " if standing else ""
-        message = f"no header route {quote(name.text)} stands here that could be taken away; {advice}"
-        say.error(name.mark, message + 'write "match" to set one')
+        advice = f"; {suggest(name.text, standing)}" if standing else '; write "match" to set one'
+        say.error(name.mark, f"no header route {quote(name.text)} stands here that could be taken away{advice}")
 
 
 def _check_lasts(place: Place, what: str, later: list[Place], say: FileReport) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
-from strategies.field_types import ADDITION, DeployModel, Name, Text, Weight
+from strategies.field_types import DeployModel, Name, Text, Weight
 
 _EXACT = "All of the value, with its case."
 _PREFIX = "What the value begins with."
@@ -19,7 +19,6 @@ _REGEX = "A regular expression that all of the value has to match, as the router
 
 def _one_or_several(schema: dict[str, Any]) -> None:
     """In the file one may stand without a list around it."""
-    schema.update(ADDITION)
     listed = next(option for option in schema.pop("anyOf") if option.get("type") == "array")
     schema["anyOf"] = [listed["items"], listed, {"type": "null"}]
 
@@ -59,13 +58,12 @@ class RequestMatch(DeployModel):
         json_schema_extra=_one_or_several,
     )
     path: PathMatch | None = Field(
-        default=None, description="The path.", examples=[{"prefix": "/v2/"}], json_schema_extra=ADDITION
+        default=None, description="The path.", examples=[{"prefix": "/v2/"}]
     )
     method: Name | None = Field(
         default=None,
         description="The HTTP method, in capitals. With gRPC, the name of the method.",
         examples=["GET"],
-        json_schema_extra=ADDITION,
     )
 
 

@@ -13,6 +13,7 @@ import pytest
 from adapters.http.client_errors import DaemonRefused
 from engine.model import ReleaseStatus, State
 from tests.published.stage import BEFORE, KEY, Stage, published
+from tests.rollouts.istio_requests import Request, follow, shares
 
 FILES = Path(__file__).parent.parent / "strategies" / "published"
 NEW = "2.4.1"
@@ -111,6 +112,53 @@ async def test_istio(tmp_path: Path) -> None:
         assert [(one["destination"]["subset"], one["weight"]) for one in route["route"]] == [("active", 90), ("canary", 10)]
         assert await told.until_ended() is ReleaseStatus.SUCCEEDED
         assert [told.objects("prod", kind)["fleet"]["spec"] for kind in kinds] == before
+        assert told.images("prod") == {NEW}
+
+
+async def test_by_header(tmp_path: Path) -> None:
+    async with published(FILES / "by-header.yaml", tmp_path) as told:
+        before = told.objects("prod", "VirtualService")["fleet"]["spec"]
+        await told.begin()
+        await told.until_asked("prod")
+        beside = (await told.rollout("prod")).beside
+        assert beside.startswith("testers: header x-crew = bridge and header x-ship beginning with HMS ")
+        new, old = {"canary": 100}, {"active": 100}
+        crew = {"x-crew": "bridge", "x-ship": "HMS Beagle"}
+        asked = {
+            Request("/", {**crew, "cookie": "a=1; rank=mate"}): new,
+            Request("/", {**crew, "cookie": "rank=cook"}): old,
+            Request("/", {"cookie": "rank=mate"}): old,
+            Request("/chart"): new,
+            Request("/chart", method="POST"): old,
+            Request("/v2/tides"): new,
+            Request("/ports/17"): new,
+            Request("/ports/east"): old,
+        }
+
+        def all_go_where(expected: dict[Request, dict[str, int]]) -> bool:
+            found = told.objects("prod", "VirtualService")["fleet"]
+            return {request: shares(found, request) for request in expected} == expected
+
+        assert all_go_where(asked)
+        await told.approve("prod")
+        await told.until_state("prod", State.PAUSING)
+        (main,) = [one for one in told.objects("prod", "VirtualService")["fleet"]["spec"]["http"] if one["name"] == "main"]
+        assert (main["mirror"], main["mirrorPercentage"]) == ({"host": "fleet", "subset": "canary"}, {"value": 12.5})
+        await told.until_asked("prod")
+        tenth = {"active": 90, "canary": 10}
+        assert all_go_where({request: new if to == new else tenth for request, to in asked.items()})
+        found = told.objects("prod", "VirtualService")["fleet"]
+        route = follow(found, Request("/"))
+        assert route is not None and "mirror" not in route
+        pair, age, *_ = route["route"][1]["headers"]["response"]["add"]["set-cookie"].split("; ")
+        assert (pair.partition("=")[0], age) == ("fleet-version", "Max-Age=7200")
+        assert shares(found, Request("/", {"cookie": pair})) == new
+        await told.approve("prod")
+        await told.until_asked("prod")
+        assert all_go_where(dict.fromkeys(asked, tenth))
+        await told.approve("prod")
+        assert await told.until_ended() is ReleaseStatus.SUCCEEDED
+        assert told.objects("prod", "VirtualService")["fleet"]["spec"] == before
         assert told.images("prod") == {NEW}
 
 

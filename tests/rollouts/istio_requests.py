@@ -7,6 +7,7 @@ RE2 and to Python.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from adapters.embedded.json_objects import JsonObject
@@ -15,7 +16,7 @@ from adapters.embedded.json_objects import JsonObject
 @dataclass(frozen=True)
 class Request:
     path: str = "/"
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, hash=False)
     method: str = "GET"
 
 

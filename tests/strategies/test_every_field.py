@@ -24,6 +24,8 @@ CANARY = "tests/rollouts/test_canary.py::test_"
 BLUE_GREEN = "tests/rollouts/test_blue_green.py::test_"
 STORIES = "tests/rollouts/test_stories.py::test_"
 ISTIO = "tests/rollouts/test_istio.py::test_"
+SHAPES = "tests/rollouts/test_istio_shapes.py::test_"
+MATCHES = "tests/routers/test_istio_matches.py::test_"
 JOBS = "tests/rollouts/test_jobs.py::test_"
 SNAPSHOTS = "tests/rollouts/test_config_snapshots.py::test_"
 ROLLOUTS = "tests/engine/test_rollouts.py::test_"
@@ -48,6 +50,7 @@ MANUAL = (
 )
 RUNS = JUDGING + "each_query_is_measured_as_often_as_the_step_says_one_interval_apart"
 CALL = HOOKS + "the_call_carries_what_the_file_asks_for"
+BY_HEADER = FILES + "by_header"
 FOUR, SWITCH, OURS = FILES + "four_environments", FILES + "blue_green", FILES + "our_additions"
 
 SHOWN: dict[str, dict[str, tuple[str, ...]]] = {
@@ -178,7 +181,22 @@ SHOWN: dict[str, dict[str, tuple[str, ...]]] = {
         "runJob": (OURS,),
         "runCommand": (OURS,),
         "exposeServices": (FOUR,),
+        "setHeaderRoute": (BY_HEADER, SHAPES + "a_test_by_header_and_then_by_weights"),
+        "setMirror": (BY_HEADER, SHAPES + "copies_of_requests_go_to_the_new_version_until_they_are_ended"),
     },
+    "SetHeaderRouteStep": {
+        "name": (SHAPES + "a_test_by_header_and_then_by_weights",),
+        "match": (BY_HEADER, SHAPES + "a_test_by_header_and_then_by_weights"),
+    },
+    "RequestMatch": {
+        "header": (BY_HEADER,),
+        "cookie": (BY_HEADER, MATCHES + "a_cookie_is_found_among_others_and_ends_where_it_ends"),
+        "path": (BY_HEADER, SHAPES + "each_of_several_routes_gets_the_header_routes_that_concern_it"),
+        "method": (BY_HEADER,),
+    },
+    "HeaderOrCookie": {"name": (BY_HEADER,), "exact": (BY_HEADER,), "prefix": (BY_HEADER,), "regex": (BY_HEADER,)},
+    "PathMatch": {"exact": (BY_HEADER,), "prefix": (BY_HEADER,), "regex": (BY_HEADER,)},
+    "SetMirrorStep": {"weight": (BY_HEADER, SHAPES + "copies_of_requests_go_to_the_new_version_until_they_are_ended")},
     "SetWeightStep": {"weight": (OURS, ISTIO + "nothing_of_a_percent_is_lost_where_istio_takes_any_weights")},
     "BlueGreen": {
         "redirectTrafficAfter": (
@@ -252,6 +270,11 @@ SHOWN: dict[str, dict[str, tuple[str, ...]]] = {
         "destinationRule": (FILES + "istio",),
         "stableServiceName": (OURS, ISTIO + "two_services_may_tell_the_versions_apart"),
         "canaryServiceName": (OURS, ISTIO + "two_services_may_tell_the_versions_apart"),
+        "stickySession": (BY_HEADER, SHAPES + "a_client_that_was_drawn_once_stays"),
+    },
+    "StickySession": {
+        "cookieName": (BY_HEADER, SHAPES + "a_client_that_was_drawn_once_stays"),
+        "maxAge": (BY_HEADER, SHAPES + "a_client_that_was_drawn_once_stays"),
     },
     "VirtualService": {
         "name": (FILES + "istio",),

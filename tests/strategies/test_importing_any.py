@@ -82,16 +82,16 @@ ANALYSES = st.builds(
     st.lists(st.sampled_from(["checks", "more", "absent"]), max_size=3),
     ARGUMENTS,
 )
-HEADERS = st.sampled_from(["x", "X", "cookie"])
-VALUES = st.one_of(
+NAMED = st.sampled_from(["x", "X", "cookie"])
+ASKED: st.SearchStrategy[Any] = st.one_of(
     st.dictionaries(st.sampled_from(["exact", "prefix", "regex", "suffix"]), st.sampled_from(["a", "(?=x)", "", "a(", "/"])),
     st.just("text"),
 )
 HEADER_MATCHES = st.lists(
-    st.builds(lambda name, value: {"headerName": name, "headerValue": value}, st.sampled_from(["x", "a b", "Cookie"]), VALUES),
+    st.builds(lambda name, value: {"headerName": name, "headerValue": value}, st.sampled_from(["x", "a b", "Cookie"]), ASKED),
     max_size=2,
 )
-MIRROR_MATCHES = st.lists(some(path=VALUES, method=VALUES, headers=st.dictionaries(st.just("x"), VALUES)), max_size=2)
+MIRROR_MATCHES = st.lists(some(path=ASKED, method=ASKED, headers=st.dictionaries(st.just("x"), ASKED)), max_size=2)
 SINGLING_OUT = st.one_of(
     st.builds(lambda route: {"setHeaderRoute": route}, some(name=st.sampled_from(["a", "b", ""]), match=HEADER_MATCHES)),
     st.builds(lambda mirror: {"setMirrorRoute": mirror}, some(name=NAMES, match=MIRROR_MATCHES, percentage=st.integers(-1, 101))),
@@ -227,7 +227,7 @@ ANALYSES_OF_FLAGGER = some(
     iterations=st.integers(0, 30_000),
     match=st.one_of(
         st.just([{"headers": {"x": {"exact": "y"}}}]),
-        st.lists(some(headers=st.dictionaries(HEADERS, VALUES), uri=VALUES, method=VALUES, port=SMALL), max_size=2),
+        st.lists(some(headers=st.dictionaries(NAMED, ASKED), uri=ASKED, method=ASKED, port=SMALL), max_size=2),
     ),
     metrics=METRICS_OF_FLAGGER,
     webhooks=HOOKS,

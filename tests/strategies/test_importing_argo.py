@@ -73,7 +73,7 @@ def header(name: str, **value: str) -> dict[str, Any]:
 
 def test_requests_that_istio_singled_out_stay_singled_out() -> None:
     everything = [{"path": {"prefix": "/"}}]
-    steps = (
+    steps: tuple[dict[str, Any], ...] = (
         {"setHeaderRoute": {"name": "testers", "match": [header("x-tester", exact="yes"), header("agent", regex="curl.*")]}},
         {"setMirrorRoute": {"name": "copies", "percentage": 35, "match": everything}},
         {"pause": {}},

@@ -32,7 +32,7 @@ def check_capabilities(root: Place, document: DeployFile, objects: Sequence[Mani
             continue
         chosen = [item for item in objects if target in item.targets]
         for route in compile_routes(document, target, chosen):
-            asked = _Asked(f"{capabilities_of(route).called} (target {quote(target)})", capabilities_of(route))
+            asked = Asked(f"{capabilities_of(route).called} (target {quote(target)})", capabilities_of(route))
             for at, message in (*asked.of_steps(steps, route), *asked.of_sticky(_sticky_blocks(root, target), route)):
                 if (at.path, route.kind) not in said:
                     said.add((at.path, route.kind))
@@ -51,7 +51,7 @@ def _sticky_blocks(root: Place, target: str) -> list[Place]:
     return [sticky for block in blocks if (sticky := block.get("stickySession")) is not None]
 
 
-class _Asked:
+class Asked:
     """What is asked of one router: each complaint with its place."""
 
     def __init__(self, who: str, known: Capabilities) -> None:

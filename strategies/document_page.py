@@ -43,6 +43,9 @@ Marks in the tables:
   divides; other destinations of the route keep their part of the traffic. Both objects are edited and, in the end, put
   back as they were found. They may be among the manifests, which are applied first. Where a target has several
   Deployments, the one behind a block is told by its Service, which then has to be among the manifests.
+- `setHeaderRoute` and `setMirror` single out requests beside the weight, and stay until they are taken away or all traffic is the
+  new version's. Which routers can do what is asked when the file is read. By Istio, a header route is a copy of your http route,
+  right in front of it, for those of its requests that match; so its timeouts, retries and own matches hold for it too.
 - A weight is kept in basis points (0.01 %). After the last step the weight goes to 100 % by itself.
 - `{{armory.name}}` and `{{context.name}}` are variables of queries and webhooks. Those of `armory` are
   `applicationName`, `deploymentId`, `environmentName` (the target), `replicaSetName` (the new version), `accountName`

@@ -203,7 +203,10 @@ def _retry_later(turn: Turn, action: Action, event: ActionFailed) -> None:
     wait = turn.wait_after(action, failures, event)
     timers = {**turn.at.timers, TimerName.RETRY: turn.now + timedelta(seconds=wait)}
     turn.at = replace(turn.at, failures=failures, failure=event.message, timers=timers)
-    turn.tell_retry(action.name, failures, wait, event.message)
+    if event.undecided:
+        turn.story.append(f"{action.name}: {event.message}; again in {wait:.1f} s")
+    else:
+        turn.tell_retry(action.name, failures, wait, event.message)
 
 
 def _absorb_measurements(turn: Turn, event: Measurements) -> None:

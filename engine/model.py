@@ -298,7 +298,8 @@ class Effect(Struct, frozen=True):
     route: str
     canary: Query
     """The number of requests that the canary has answered in the window."""
-    stable: Query
+    everybody: Query
+    """The number of requests that both versions have answered in the window."""
     tolerance: int = 500
     """How far the served share may be from the asked one, in basis points, beside what chance explains."""
     least_requests: int = 100

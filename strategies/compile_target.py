@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from engine.model import PLAN_VERSION, Analysis, Freeze, ManifestPlan, OnFailure, Step, TargetPlan, WorkloadPlan
+from engine.model import PLAN_VERSION, Analysis, Freeze, ManifestPlan, OnDrift, OnFailure, Step, TargetPlan, WorkloadPlan
 from engine.traffic import RoutePlan, RouterKind
 from strategies.blue_green import blue_green_of, compile_service_routes, compile_switch, pairs_of
 from strategies.compile_steps import compile_background, compile_conditions, compile_steps, seconds_of
 from strategies.config_snapshots import snapshot_config
 from strategies.deployfile_models import DeployFile
+from strategies.effect_checks import compile_effects
 from strategies.istio_matching import find_istio_workload
 from strategies.istio_routes import compile_istio_routes
 from strategies.job_manifests import JobManifests
@@ -24,6 +25,7 @@ from strategies.traffic_models import Smi
 
 READY_SECONDS = 1_800.0
 SETTLE_SECONDS = 5.0
+REASSERT_LIMIT = 3
 
 JsonObject = dict[str, Any]
 
@@ -47,6 +49,7 @@ def compile_target(
     manifests = _compile_manifests(chosen, placed)
     if config is not None and config.snapshot_config:
         workloads, manifests = snapshot_config(workloads, manifests)
+    routes = compile_routes(document, name, chosen)
     return TargetPlan(
         version=PLAN_VERSION,
         target=name,
@@ -54,7 +57,7 @@ def compile_target(
         namespace=target.namespace,
         workloads=workloads,
         manifests=manifests,
-        routes=compile_routes(document, name, chosen),
+        routes=routes,
         steps=_steps_of(document, target.strategy, jobs) if workloads else (),
         depends_on=depends_on,
         ready_timeout_seconds=seconds_of(config.timeout if config is not None else None, READY_SECONDS),
@@ -64,6 +67,9 @@ def compile_target(
         before=compile_conditions(document, constraints.before_deployment if constraints is not None else None, jobs),
         after=compile_conditions(document, constraints.after_deployment if constraints is not None else None, jobs),
         on_failure=OnFailure(constraints.on_failure) if constraints is not None else OnFailure.LEAVE,
+        on_drift=OnDrift(config.on_drift) if config is not None else OnDrift.HOLD,
+        reassert_limit=config.reassert_limit if config is not None else REASSERT_LIMIT,
+        effects=compile_effects(document, name, routes),
         background=_background_of(document, target.strategy) if workloads else (),
     )
 

@@ -30,6 +30,8 @@ from strategies.field_types import (
     NetworkModeWord,
     NoData,
     NoDataWord,
+    OnDriftChoice,
+    OnDriftWord,
     OnFailureChoice,
     OnFailureWord,
     Text,
@@ -86,6 +88,23 @@ class DeploymentConfig(DeployModel):
             "version takes over, so that a rollout that is undone has not touched the Deployment at all; if somebody "
             "edits it in the meantime, its controller acts on that. Without a mesh it is always `fromStart`."
         ),
+        json_schema_extra=ADDITION,
+    )
+    on_drift: OnDriftWord = Field(
+        default=OnDriftChoice.HOLD,
+        description=(
+            "What follows when somebody else edits or removes a traffic object in the middle of a rollout. `hold`: it stands "
+            "still, says what to put back, and a person decides. `reassert`: it is put back as it was ordered, `reassertLimit` "
+            "times in all; then somebody fights for it, and it is held. `abort`: the rollout is undone. An edit of the "
+            "Deployment, which Headgate does not write over, is held under the first two."
+        ),
+        json_schema_extra=ADDITION,
+    )
+    reassert_limit: int = Field(
+        default=3,
+        ge=1,
+        le=100,
+        description="Only with `onDrift: reassert`: how often traffic objects are put back in one rollout.",
         json_schema_extra=ADDITION,
     )
     snapshot_config: bool | None = Field(

@@ -221,6 +221,17 @@ class OnFailureChoice(StrEnum):
     ROLLBACK = "rollback"
 
 
+class OnDriftChoice(StrEnum):
+    HOLD = "hold"
+    REASSERT = "reassert"
+    ABORT = "abort"
+
+
+class WithoutTraffic(StrEnum):
+    FAIL = "fail"
+    PASS = "pass"
+
+
 class FreezeMoment(StrEnum):
     FROM_START = "fromStart"
     AT_HAND_OVER = "atHandOver"
@@ -249,6 +260,10 @@ OnFailureWord: TypeAlias = Annotated[
     OnFailureChoice, BeforeValidator(_reader(OnFailureChoice)), _choice_schema(OnFailureChoice)
 ]
 FreezeWord: TypeAlias = Annotated[FreezeMoment, BeforeValidator(_reader(FreezeMoment)), _choice_schema(FreezeMoment)]
+OnDriftWord: TypeAlias = Annotated[OnDriftChoice, BeforeValidator(_reader(OnDriftChoice)), _choice_schema(OnDriftChoice)]
+WithoutTrafficWord: TypeAlias = Annotated[
+    WithoutTraffic, BeforeValidator(_reader(WithoutTraffic)), _choice_schema(WithoutTraffic)
+]
 MethodWord: TypeAlias = Annotated[Method, BeforeValidator(_reader(Method)), _choice_schema(Method)]
 
 

@@ -43,6 +43,9 @@ def check_templates(root: Place, say: FileReport) -> None:
     exposed = previews_of(item.text or "" for step, _ in all_steps(root) for item in step.items("exposeServices", "services"))
     for query in root.items("analysis", "queries"):
         _check(query.get("queryTemplate"), (*IN_QUERIES, *exposed), say)
+    for entry in root.items("trafficManagement"):
+        for field in ("canaryRequests", "allRequests"):
+            _check(entry.at("effect", field), (*IN_QUERIES, *exposed), say)
     for webhook in root.items("webhooks"):
         for template in _webhook_templates(webhook):
             _check(template, (*IN_WEBHOOKS, *exposed), say)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from strategies.effect_checks import check_effect
 from strategies.istio_checks import check_istio, check_istio_of_target
 from strategies.places import Place
 from strategies.problems import FileReport
@@ -16,6 +17,7 @@ def check_traffic(root: Place, say: FileReport) -> None:
     for index, entry in enumerate(root.items("trafficManagement")):
         if entry.is_mapping and not {"smi", "istio", "kubernetes"} & set(entry.names):
             say.error(entry.mark, f'trafficManagement[{index}] moves no traffic; add "smi", "istio" or "kubernetes"')
+        check_effect(entry, root, say)
         for block in entry.items("smi"):
             _check_smi(block, say)
         check_istio(entry.items("istio"), say)

@@ -7,7 +7,19 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from strategies.field_types import ADDITION, DeployModel, Duration, KubernetesName, Name, Port, ServiceName
+from strategies.field_types import (
+    ADDITION,
+    DeployModel,
+    Duration,
+    KubernetesName,
+    Name,
+    Port,
+    ServiceName,
+    Text,
+    Weight,
+    WithoutTraffic,
+    WithoutTrafficWord,
+)
 
 
 class Smi(DeployModel):
@@ -125,6 +137,53 @@ class KubernetesServices(DeployModel):
     )
 
 
+class EffectCheck(DeployModel):
+    """Measures, after each weight, what clients really get: a weight that nobody obeys (no proxy beside the callers, a
+    controller that is missing) stops the rollout."""
+
+    canary_requests: Text = Field(
+        description="A query for the number of requests that the new version has answered in the window, with the variables of "
+        "`queryTemplate`.",
+        examples=['increase(requests_total{replicaset="{{armory.replicaSetName}}"})'],
+    )
+    all_requests: Text = Field(
+        description="A query for the number of requests that both versions have answered in the window.",
+        examples=["increase(requests_total)"],
+    )
+    metric_provider_name: Name | None = Field(
+        default=None,
+        description="The metric provider of both queries. Without it, `analysis.defaultMetricProviderName`.",
+        examples=["prometheus"],
+    )
+    tolerance: Weight = Field(
+        default=500,
+        description=(
+            "How far the new version's share may be from the asked one, in percentage points as `setWeight` takes them, beside "
+            "what chance explains (three standard errors of so many requests). Without it, 5."
+        ),
+        examples=[2],
+    )
+    least_requests: int = Field(
+        default=100, ge=1, description="With fewer requests in the window there is nothing to judge by.", examples=[100]
+    )
+    interval: Duration | None = Field(
+        default=None, description="The window: the last so many seconds since the weight was set. Without it, 10 seconds."
+    )
+    timeout: Duration | None = Field(
+        default=None,
+        description=(
+            "How long the share may take to come within the tolerance, before the rollout is undone. Without it, 2 minutes."
+        ),
+    )
+    without_traffic: WithoutTrafficWord = Field(
+        default=WithoutTraffic.FAIL,
+        description=(
+            "What follows where there were too few requests, or no answer of the provider, until the end: `fail` undoes the "
+            "rollout, `pass` goes on."
+        ),
+    )
+
+
 class TrafficManagement(DeployModel):
     """How traffic is moved. Targets without any of it move traffic by the number of pods of each version."""
 
@@ -136,6 +195,11 @@ class TrafficManagement(DeployModel):
     )
     istio: list[Istio] | None = Field(
         default=None, description="Your Istio VirtualServices, whose weights are edited and put back in the end."
+    )
+    effect: EffectCheck | None = Field(
+        default=None,
+        description="Measures after each weight whether the traffic has really moved. For an entry of one traffic object.",
+        json_schema_extra=ADDITION,
     )
     kubernetes: list[KubernetesServices] | None = Field(
         default=None, description="Services of blue/green strategies; canaries do not use them."

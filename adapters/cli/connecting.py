@@ -32,6 +32,7 @@ from adapters.kubernetes.templates import JsonObject
 from adapters.kubernetes.transport import open_transport
 from adapters.kubernetes.world import KubernetesWorld
 from adapters.metrics.configured import access_of, build_provider
+from adapters.metrics.effects import EffectChecker
 from adapters.metrics.endpoint import Endpoint
 from adapters.metrics.measuring import Measurer, QueryNotRendered
 from adapters.metrics.outcome import MetricProvider
@@ -58,15 +59,18 @@ REHEARSAL_SCRAPE_SECONDS = 0.5
 class _Actuator:
     """Implements `engine.ports.Actuator`: measurements for the providers, everything else for the clusters."""
 
-    def __init__(self, clusters: KubernetesActuator, measurer: Measurer) -> None:
+    def __init__(self, clusters: KubernetesActuator, measurer: Measurer, clock: Clock) -> None:
         self._clusters = clusters
         self._measurer = measurer
+        self._effects = EffectChecker(measurer, clock)
 
     async def perform(self, spec: RolloutSpec, snapshot: Snapshot, action: Action) -> ActionSucceeded | Measurements:
         if action.kind is ActionKind.MEASURE:
             return await self._measurer.measure(spec, snapshot, action)
         if action.kind is ActionKind.PREPARE_METRICS:
             return await self._measurer.prepare(spec, snapshot, action)
+        if action.kind is ActionKind.CHECK_EFFECT:
+            return await self._effects.perform(spec, snapshot, action)
         return await self._clusters.perform(spec, snapshot, action)
 
 
@@ -133,7 +137,7 @@ def _join(
 ) -> Connected:
     known = routers()
     kubernetes = KubernetesActuator(clusters, known, AccessReviews(clock), accounts, public_url=public_url)
-    actuator = _Actuator(kubernetes, Measurer(providers, _render))
+    actuator = _Actuator(kubernetes, Measurer(providers, _render), clock)
     return Connected(KubernetesWorld(clusters, known, bus), actuator, ServiceProxies(clusters))
 
 

@@ -94,6 +94,9 @@ def _find_unknown(body: SubmitBody, plan: ReleasePlan, caller: Caller, known: Kn
     for name, provider in asked.items():
         if sentence := _unless_known("metric provider", provider, known.providers, of=f" of the query {quote(name)}"):
             yield Problem(body.name, *_mark_of_query(root, name), sentence)
+    for provider in dict.fromkeys(effect.canary.provider for target in plan.targets for effect in target.effects):
+        if sentence := _unless_known("metric provider", provider, known.providers, of=" of an effect"):
+            yield Problem(body.name, *_mark(root, "trafficManagement"), sentence)
     for command in dict.fromkeys(step.name for step in conditions if isinstance(step, RunCommand)):
         if sentence := _unless_known("command", command, known.commands):
             yield Problem(body.name, *_mark_of_command(root, command), sentence)

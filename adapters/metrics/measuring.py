@@ -61,6 +61,11 @@ class Measurer:
         start = next((gate.started_at for gate in snapshot.gates if gate.id == action.args["gate"]), snapshot.entered_at)
         runs = step.runs or _KEPT_INTERVALS
         longest = timedelta(seconds=step.interval_seconds * runs + step.patience_seconds)
+        self.announce(spec, snapshot, step, start, longest)
+        return ActionSucceeded(action.number, note=f"measuring {', '.join(query.name for query in step.queries)}")
+
+    def announce(self, spec: RolloutSpec, snapshot: Snapshot, step: Analysis, start: datetime, longest: timedelta) -> None:
+        """Let providers that have to know beforehand hear what will be asked, and how far back."""
         for query in step.queries:
             provider = self._providers.get(query.provider)
             if isinstance(provider, PreparingProvider):
@@ -69,11 +74,16 @@ class Measurer:
                 except QueryNotRendered:
                     continue  # Said when it is measured, where there is an answer to say it in.
                 provider.prepare([text], longest)
-        return ActionSucceeded(action.number, note=f"measuring {', '.join(query.name for query in step.queries)}")
 
     async def measure(self, spec: RolloutSpec, snapshot: Snapshot, action: Action) -> Measurements:
         step = _analysis(spec, action)
         start, end = (datetime.fromisoformat(str(action.args[name])) for name in ("start", "end"))
+        return Measurements(action.number, await self.ask_all(spec, snapshot, step, start, end))
+
+    async def ask_all(
+        self, spec: RolloutSpec, snapshot: Snapshot, step: Analysis, start: datetime, end: datetime
+    ) -> tuple[Measured, ...]:
+        """The answers to the queries of an analysis, in their order."""
         results: dict[str, Measured] = {}
 
         async def ask(query: Query) -> None:
@@ -83,7 +93,7 @@ class Measurer:
         async with anyio.create_task_group() as tasks:
             for query in step.queries:
                 tasks.start_soon(ask, query, name=f"query {query.name}")
-        return Measurements(action.number, tuple(results[query.name] for query in step.queries))
+        return tuple(results[query.name] for query in step.queries)
 
     async def _ask(
         self, query: Query, spec: RolloutSpec, snapshot: Snapshot, step: Analysis, start: datetime, end: datetime

@@ -204,6 +204,8 @@ class ModelWorld:
                 place.weight, place.shape = int(action.args["weight"] or 0), str(action.args.get("shape") or "")
             case ActionKind.REMOVE_ROUTE:
                 place.route_exists, place.shape = False, ""
+            case ActionKind.CHECK_EFFECT:
+                pass
             case _:
                 self._apply_to_pods(spec.id, place, action)
         self._later(spec.id, key)

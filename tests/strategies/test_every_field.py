@@ -39,6 +39,10 @@ CALLBACKS = "tests/http/test_callbacks.py::test_"
 ROLES = "tests/http/test_orders_at_once.py::test_"
 MESSAGES = "tests/strategies/test_deployfile_messages.py::test_"
 
+DRIFT = "tests/rollouts/test_drift_policies.py::test_"
+EFFECTS = "tests/engine/test_effects.py::test_"
+EFFECT_WINDOW = "tests/metrics/test_effects.py::test_the_window_begins_after_the_weight_was_read_back_and_is_the_last_interval"
+
 BACKGROUND = FIELDS + "the_background_asks_its_own_provider_with_its_own_context_over_its_own_window"
 BUDGET = FIELDS + "a_switch_is_taken_back_when_the_background_has_spent_its_budget"
 CONTEXTS = FIELDS + "of_several_contexts_the_nearest_wins_and_the_deprecated_one_wins_over_its_successor"
@@ -80,6 +84,11 @@ SHOWN: dict[str, dict[str, tuple[str, ...]]] = {
         "ifDeploymentInProgress": (QUEUE + "a_release_waits_for_the_one_that_runs",),
         "settle": (OURS,),
         "freeze": (STORIES + "a_late_freeze_leaves_the_deployment_untouched_until_the_hand_over",),
+        "onDrift": (
+            DRIFT + "an_edit_is_put_back_and_the_rollout_goes_on",
+            DRIFT + "an_edit_ends_the_rollout_where_the_file_says_so",
+        ),
+        "reassertLimit": (DRIFT + "two_managers_in_a_fight_end_in_a_hold",),
         "snapshotConfig": (SNAPSHOTS + "a_change_of_the_configuration_alone_is_a_rollout_in_which_each_version_reads_its_own",),
     },
     "IfDeploymentInProgress": {
@@ -253,7 +262,18 @@ SHOWN: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "Header": {"key": (CALL, FOUR), "value": (CALL, FOUR)},
     "BodyTemplate": {"inline": (CALL, FOUR)},
+    "EffectCheck": {
+        "canaryRequests": (EFFECT_WINDOW,),
+        "allRequests": (EFFECT_WINDOW,),
+        "metricProviderName": (EFFECT_WINDOW,),
+        "tolerance": ("tests/metrics/test_effects.py::test_a_share_beyond_it_is_not",),
+        "leastRequests": ("tests/metrics/test_effects.py::test_what_cannot_be_told_is_undecided",),
+        "interval": (EFFECT_WINDOW,),
+        "timeout": (EFFECTS + "a_weight_without_an_effect_is_undone_with_that_reason_when_its_time_is_over",),
+        "withoutTraffic": (EFFECTS + "without_traffic_the_file_says_whether_to_go_on",),
+    },
     "TrafficManagement": {
+        "effect": (EFFECTS + "a_step_ends_when_its_effect_was_seen_and_so_does_the_promotion",),
         "targets": (FOUR, OURS),
         "smi": (FOUR,),
         "istio": (FILES + "istio", OURS),

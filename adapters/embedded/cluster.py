@@ -12,6 +12,12 @@ from adapters.embedded.control_plane import ControlPlane, run_control_plane
 from adapters.embedded.istio_definitions import ISTIO_VERSIONS, istio_definitions
 from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.known_crds import traffic_split_definition
+from adapters.embedded.linkerd_definitions import (
+    ROUTE_GROUP_VERSIONS,
+    http_route_group_definition,
+    service_profile_definition,
+)
+from adapters.embedded.linkerd_smi import LinkerdSmi
 from adapters.embedded.pods import PodRuntime
 from adapters.embedded.resources import CUSTOM_RESOURCE_DEFINITIONS
 from adapters.embedded.server import ApiServer
@@ -23,6 +29,8 @@ from engine.clock import Clock
 class EmbeddedCluster:
     plane: ControlPlane
     server: ApiServer
+    linkerd: LinkerdSmi | None = None
+    """Linkerd's SMI extension, where it was asked for."""
 
     @property
     def storage(self) -> Storage:
@@ -45,14 +53,25 @@ async def run_embedded_cluster(
     pods: PodRuntime | None = None,
     split_versions: Sequence[str] = ("v1alpha2", "v1alpha4"),
     istio_versions: Sequence[str] = ISTIO_VERSIONS,
+    linkerd: bool = False,
     history: int = 10_000,
 ) -> AsyncIterator[EmbeddedCluster]:
     """A cluster that serves until the block ends. `split_versions`, `istio_versions`: those of TrafficSplit and of Istio's
-    kinds that are served, maybe none."""
-    async with run_control_plane(clock, new_uid, pods=pods, history=history) as plane:
+    kinds that are served, maybe none; `linkerd`: with ServiceProfiles, and what makes them of splits."""
+    installed: list[LinkerdSmi] = []
+
+    def install_linkerd(storage: Storage) -> list[LinkerdSmi]:
+        installed.extend([LinkerdSmi(storage, clock)] if linkerd else [])
+        return installed
+
+    async with run_control_plane(clock, new_uid, pods=pods, history=history, extend=install_linkerd) as plane:
         if split_versions:
             plane.storage.create(CUSTOM_RESOURCE_DEFINITIONS, traffic_split_definition(split_versions))
+        if set(split_versions) & set(ROUTE_GROUP_VERSIONS):
+            plane.storage.create(CUSTOM_RESOURCE_DEFINITIONS, http_route_group_definition())
+        if linkerd:
+            plane.storage.create(CUSTOM_RESOURCE_DEFINITIONS, service_profile_definition())
         for definition in istio_definitions(istio_versions) if istio_versions else ():
             plane.storage.create(CUSTOM_RESOURCE_DEFINITIONS, definition)
         async with ApiServer(plane.storage) as server:
-            yield EmbeddedCluster(plane, server)
+            yield EmbeddedCluster(plane, server, installed[0] if installed else None)

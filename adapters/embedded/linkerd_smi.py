@@ -67,8 +67,9 @@ class LinkerdSmi:
         return None
 
     def _find(self, group: str, version: str) -> Resource | None:
-        kinds = self._storage.registry.kinds() if not version else self._storage.registry
-        return next((one for one in kinds if one.group == group and version in ("", one.version)), None)
+        registry = self._storage.registry
+        found = (one for one in registry if one.group == group and registry.serves(one))
+        return next((one for one in found if version in ("", one.version)), None)
 
     def _write(self, profiles: Resource, namespace: str, root: str, overrides: list[JsonObject] | None) -> None:
         name = self._full(root, namespace)

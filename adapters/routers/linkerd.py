@@ -125,8 +125,8 @@ async def _check_no_route_is_silenced(task: Task, route: RoutePlan) -> None:
     rivals = await routes_to(task.cluster, task.namespace, route.root_service)
     if rivals:
         raise Rejected(
-            f"route {route.name}: {' and '.join(rivals)} routes Service {route.root_service}, and would be without effect as soon "
-            "as the split makes a ServiceProfile appear; name it in a trafficManagement of gatewayApi instead, or remove it"
+            f"route {route.name}: {' and '.join(rivals)} routes Service {route.root_service}, and would be without effect as "
+            "soon as the split makes a ServiceProfile appear; name it in a trafficManagement of gatewayApi instead, or remove it"
         )
 
 

@@ -1,10 +1,9 @@
 """SMI TrafficSplit: one split per route, in whichever version the cluster serves.
 
 Order (SMI's specification): the split stands at 100/0 before canary pods exist and is deleted after the old ones are gone. The
-object has no status, so the weight is confirmed by reading the object back, and where the cluster serves ServiceProfiles by reading
-what Linkerd has made of it (`adapters.routers.linkerd_confirmation`).
-Clients are found in all of v1alpha1, v1alpha2 and v1alpha4, so the served version is discovered. Weights are whole numbers,
-which mean the same in all of them.
+object has no status, so the weight is confirmed by reading the object back, and where the cluster serves ServiceProfiles by
+reading what Linkerd has made of it (`adapters.routers.linkerd_confirmation`). Clients are found in all of v1alpha1, v1alpha2
+and v1alpha4, so the served version is discovered. Weights are whole numbers, which mean the same in all of them.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from adapters.doctor.examining import Examination
 from adapters.doctor.findings import Level, Section
 from adapters.embedded.cluster import EmbeddedCluster, run_embedded_cluster
 from adapters.embedded.json_objects import JsonObject
+from adapters.embedded.linkerd_definitions import service_profile_definition
 from adapters.embedded.resources import CUSTOM_RESOURCE_DEFINITIONS, DEPLOYMENTS, NAMESPACES, PODS, SERVICES
 from adapters.kubernetes.cluster import Cluster, WatchScope, open_cluster
 from adapters.kubernetes.credentials import load_kubeconfig_content
@@ -25,7 +26,6 @@ from engine.errors import ClusterUnreachable
 from engine.model import TargetPlan
 from engine.traffic import RoutePlan
 from tests.builders import deployment, pod_ratio_route, service, smi_route, target_plan
-from tests.e2e.controlplane.definitions import service_profile_definition
 
 PLAN = target_plan()
 PROFILE = "web.shop.svc.cluster.local"
@@ -234,12 +234,12 @@ async def test_a_profile_that_is_to_be_skipped_makes_a_split_void() -> None:
         assert any(f"ServiceProfile {PROFILE} has the annotation" in text for text in await one.texts(Level.PROBLEM))
 
 
-async def test_overrides_written_by_hand_are_warned_of() -> None:
+async def test_overrides_written_by_hand_stand_in_the_way() -> None:
     async with patient(linkerd=True) as one:
         one.install()
         overrides = [{"authority": PROFILE, "weight": 1}]
         one.create("ServiceProfile", {"metadata": {"name": PROFILE}, "spec": {"dstOverrides": overrides}})
-        assert any("has dstOverrides" in text for text in await one.texts(Level.WARNING))
+        assert any("has dstOverrides" in text for text in await one.texts(Level.PROBLEM))
 
 
 async def test_the_profile_of_another_service_is_none_of_our_business() -> None:

@@ -1,8 +1,8 @@
 """What a ServiceProfile of Linkerd says of a Service's traffic. Pure.
 
 linkerd-smi turns a TrafficSplit into the `dstOverrides` of the root Service's profile, which is what proxies follow. The name of
-a profile ends with the domain of the cluster, which nothing in the API tells, so it is found by how it begins. Source: the adaptor
-of linkerd-smi (what it writes, what it skips, what it leaves behind).
+a profile ends with the domain of the cluster, which nothing in the API tells, so it is found by how it begins. Source: what the
+adaptor of linkerd-smi does (what it writes, what it skips, what it leaves behind).
 """
 
 from __future__ import annotations

@@ -66,10 +66,10 @@ class SmiRouter:
                     f"TrafficSplit {name} splits the root Service {route.root_service} already, and of two splits on one root "
                     "the last writer wins; remove it, or name another root Service"
                 )
-        await smi_matches.check_matches(task, route, version, served)
         facts = await services.record_services(task, route, live, new_template)
         await _check_backends(task, route)
         facts |= await linkerd.record(task, route, live, served)
+        await smi_matches.check_matches(task, route, version, served)
         return {**facts, f"{route.name}.version": version}
 
     def handlers(self) -> Mapping[ActionKind, Handler]:

@@ -24,6 +24,8 @@ from adapters.embedded.server import ApiServer
 from adapters.embedded.storage import Storage
 from engine.clock import Clock
 
+SPLIT_VERSIONS = ("v1alpha2", "v1alpha4")
+
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedCluster:
@@ -51,7 +53,7 @@ async def run_embedded_cluster(
     new_uid: Callable[[], str],
     *,
     pods: PodRuntime | None = None,
-    split_versions: Sequence[str] = ("v1alpha2", "v1alpha4"),
+    split_versions: Sequence[str] = SPLIT_VERSIONS,
     istio_versions: Sequence[str] = ISTIO_VERSIONS,
     linkerd: bool = False,
     history: int = 10_000,

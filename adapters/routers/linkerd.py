@@ -81,7 +81,8 @@ async def record(task: Task, route: RoutePlan, live: JsonObject, served: list[st
     if ADAPTOR_VERSION not in served:
         raise Rejected(
             f"{where}: linkerd-smi watches TrafficSplit {ADAPTOR_VERSION}, and the cluster serves only "
-            f"{', '.join(sorted(served))}, so a split would have no effect; install the definition that comes with the extension (linkerd smi install)"
+            f"{', '.join(sorted(served))}, so a split would have no effect; "
+            "install the definition that comes with the extension (linkerd smi install)"
         )
     if route.match_groups:
         raise Rejected(

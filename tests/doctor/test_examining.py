@@ -248,3 +248,45 @@ async def test_the_profile_of_another_service_is_none_of_our_business() -> None:
         name = "web-api.shop.svc.cluster.local"
         one.create("ServiceProfile", {"metadata": {"name": name, "annotations": {"smi.linkerd.io/skip": "true"}}, "spec": {}})
         assert await one.texts(Level.PROBLEM) == []
+
+
+async def test_an_empty_profile_is_told_of_because_it_outranks_routes() -> None:
+    async with patient(linkerd=True) as one:
+        one.install()
+        one.create("ServiceProfile", {"metadata": {"name": PROFILE}, "spec": {}})
+        assert any(f"ServiceProfile {PROFILE} says nothing" in text for text in await one.texts(Level.NOTE))
+
+
+async def test_linkerd_knows_no_matches() -> None:
+    async with patient(versions=("v1alpha1", "v1alpha4"), linkerd=True) as one:
+        one.install()
+        told = await one.texts(Level.PROBLEM, target_plan(route=smi_route(matches=["beta"])))
+        assert any("knows no matches" in text for text in told)
+
+
+@pytest.mark.parametrize(
+    ("versions", "there", "level", "expected"),
+    [
+        (("v1alpha2",), False, Level.PROBLEM, "matches (beta) need TrafficSplit v1alpha3 or later, and the"),
+        (("v1alpha4",), False, Level.PROBLEM, "there is no HTTPRouteGroup beta in namespace shop"),
+        (("v1alpha4",), True, Level.NOTE, "requests that match none of beta go to Service web, which selects the pods of both"),
+    ],
+    ids=["a version without matches", "no such group", "all is there"],
+)
+async def test_what_limits_a_split_is_looked_for(versions: tuple[str, ...], there: bool, level: Level, expected: str) -> None:
+    async with patient(versions=versions) as one:
+        one.install()
+        if there:
+            one.create("HTTPRouteGroup", {"metadata": {"name": "beta"}, "spec": {"matches": []}})
+        told = await one.texts(level, target_plan(route=smi_route(matches=["beta"])))
+        assert any(expected in text for text in told), told
+
+
+async def test_with_linkerd_the_role_holds_what_its_profiles_need() -> None:
+    async with patient(linkerd=True) as one:
+        (role,) = (await one.examination.roles([PLAN]))["embedded"]
+        profiles = [rule["verbs"] for rule in role["rules"] if rule["resources"] == ["serviceprofiles"]]
+        assert profiles == [["list", "watch", "patch", "delete"]]
+    async with patient() as one:
+        (role,) = (await one.examination.roles([PLAN]))["embedded"]
+        assert "serviceprofiles" not in str(role)

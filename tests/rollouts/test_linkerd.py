@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from adapters.embedded.json_objects import JsonObject
-from adapters.embedded.resources import CUSTOM_RESOURCE_DEFINITIONS, DEPLOYMENTS, SERVICES
+from adapters.embedded.resources import CUSTOM_RESOURCE_DEFINITIONS, DEPLOYMENTS, PODS, SERVICES
 from adapters.kubernetes.permissions import Permission, Verb
 from engine.events import CommandKind
 from engine.model import Approval, OnDrift, ReleaseStatus, State
@@ -364,8 +364,9 @@ async def test_pods_with_a_proxy_are_not_told_of(tmp_path: Path) -> None:
             {"name": "linkerd-proxy", "image": "proxy:1", "restartPolicy": "Always"}
         ]
         mesh.told.storage.update(DEPLOYMENTS, live, manager="kubectl")
-        await mesh.told.until(lambda: mesh.told.status("shop", "web", "updatedReplicas") == 3)
-        await mesh.told.until(lambda: mesh.told.status("shop", "web", "availableReplicas") == 3 and len(mesh.told.pods()) == 3)
+        counts = ("updatedReplicas", "availableReplicas", "replicas")
+        await mesh.told.until(lambda: all(mesh.told.status("shop", "web", count) == 3 for count in counts))
+        await mesh.told.until(lambda: len(mesh.told.storage.list(PODS, "shop")) == 3)
         await mesh.begin()
         await mesh.until_asked()
         assert "warning" not in mesh.story()

@@ -150,4 +150,5 @@ def _smi_route(block: Smi, workload: str) -> RoutePlan:
         canary_service=block.canary_service_name or f"{root}-canary",
         split=block.traffic_split_name or root,
         adopts_canary_service=block.canary_service_name is not None,
+        match_groups=tuple(block.matches or ()),
     )

@@ -39,6 +39,15 @@ Marks in the tables:
 - A target whose manifests hold no Deployment uses no strategy: its objects are applied.
 - With `smi`, the Deployment behind a root Service is the one whose pods the Service's selector matches. When the
   Service is not among the manifests, it is the only Deployment.
+- With `matches`, only requests that fit one of the named HTTPRouteGroups are split. Several groups are joined: a request has to
+  fit one of them. Every other request goes to the root Service as if there were no split, and so to pods of *both* versions
+  while there are both, as the root Service selects both; a group that leaves requests out is for tests by people whom you know,
+  not for keeping everybody else on the old version.
+- Where the cluster serves Linkerd's ServiceProfiles, a weight counts when the ServiceProfile of the root Service says it. In the
+  end the profile is as it was found; one that came with the split and says nothing else is removed, because as long as it
+  exists it outranks every HTTPRoute of the Service. A split is refused before anything is changed when the profile has the
+  annotation `smi.linkerd.io/skip` or `dstOverrides` that no split has made, or when it would silence an HTTPRoute of the root
+  Service.
 - With `istio`, the share that the version that serves now has of a route (its weight, or all) is what a weight
   divides; other destinations of the route keep their part of the traffic. Both objects are edited and, in the end, put
   back as they were found. They may be among the manifests, which are applied first. Where a target has several

@@ -135,6 +135,17 @@ def _check_smi(block: Place, say: FileReport) -> None:
         if first != field:
             place = block.get(field) or block.get(first) or block
             say.error(place.mark, f"{first} and {field} are both {quote(name)}; each has to be a Service of its own")
+    _check_matches(block, say)
+
+
+def _check_matches(block: Place, say: FileReport) -> None:
+    groups: dict[str, Place] = {}
+    for item in block.items("matches"):
+        first = groups.setdefault(item.text or "", item)
+        if item.text is not None and first is not item:
+            at = f"{first.mark.line}:{first.mark.column}"
+            what = f"matches name the HTTPRouteGroup {quote(item.text)}"
+            say.error(item.mark, f"{what} a second time, the first at {at}; remove one")
 
 
 def _check_names_of_target(target: str, blocks: list[Place], say: FileReport) -> None:

@@ -45,6 +45,14 @@ class Smi(DeployModel):
     traffic_split_name: KubernetesName | None = Field(
         default=None, description="The name of the TrafficSplit. Without it, `<rootServiceName>`.", examples=["web"]
     )
+    matches: list[KubernetesName] | None = Field(
+        default=None,
+        min_length=1,
+        description="HTTPRouteGroups (`specs.smi-spec.io`), live or among the manifests: only requests that fit one of them are "
+        "split. All others go to the root Service. Needs a mesh that serves TrafficSplit v1alpha3 or v1alpha4; Linkerd does not.",
+        examples=[["beta-users"]],
+        json_schema_extra=ADDITION,
+    )
 
 
 class TlsRoute(DeployModel):

@@ -116,15 +116,18 @@ def service(name: str = "web", *, namespace: str = "shop", app: str | None = Non
     }
 
 
-def smi_route(root: str = "web") -> RoutePlan:
+def smi_route(root: str = "web", *, matches: Sequence[str] = (), canary: str = "") -> RoutePlan:
+    """`canary`: a Service of the user's for the new version."""
     return RoutePlan(
         name=root,
         kind=RouterKind.SMI,
         workload=root,
         root_service=root,
         stable_service=f"{root}-stable",
-        canary_service=f"{root}-canary",
+        canary_service=canary or f"{root}-canary",
         split=root,
+        adopts_canary_service=bool(canary),
+        match_groups=tuple(matches),
     )
 
 

@@ -51,6 +51,8 @@ class EmbeddedOptions:
 
     plan: ReleasePlan
     """What is rehearsed: its accounts stand for clusters of their own, on which its application is already live."""
+    linkerd: bool = False
+    """Whether there is Linkerd on them, with its SMI extension."""
 
     @property
     def accounts(self) -> frozenset[str]:

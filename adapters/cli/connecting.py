@@ -145,7 +145,7 @@ async def _rehearse(stack: AsyncExitStack, embedded: EmbeddedOptions | None, clo
     if embedded is None:
         return Rehearsal({})
     try:
-        return await stack.enter_async_context(rehearse(embedded.plan, clock, lambda: str(uuid4())))
+        return await stack.enter_async_context(rehearse(embedded.plan, clock, lambda: str(uuid4()), linkerd=embedded.linkerd))
     except RehearsalImpossible as error:
         raise ClusterUnreachable(f"the embedded cluster cannot rehearse this file: {error}") from error
 

@@ -128,7 +128,10 @@ def run(
     cluster: Annotated[
         ClusterKind | None,
         typer.Option(
-            "--cluster", metavar="KIND", help="embedded: a small cluster inside of this process, for all accounts."
+            "--cluster",
+            metavar="KIND",
+            help="embedded: a small cluster inside of this process, for all accounts; embedded-linkerd: one with Linkerd's "
+            "ServiceProfiles, and what makes them of TrafficSplits.",
         ),
     ] = None,
     store: Annotated[
@@ -150,7 +153,8 @@ def run(
     from adapters.cli.surroundings import read_settings
 
     choices = _choices(target, application, variables)
-    options = RunOptions(file, choices, embedded=cluster is ClusterKind.EMBEDDED, store=store)
+    linkerd = cluster is ClusterKind.EMBEDDED_LINKERD
+    options = RunOptions(file, choices, embedded=cluster is not None, linkerd=linkerd, store=store)
     _end(_wait(run_file(options, read_settings(config), _connect(context, patient=False), _printer(output))))
 
 

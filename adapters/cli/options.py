@@ -14,6 +14,7 @@ from adapters.cli.output import OutputFormat
 
 class ClusterKind(StrEnum):
     EMBEDDED = "embedded"
+    EMBEDDED_LINKERD = "embedded-linkerd"
 
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The deploy file.", show_default=False)]

@@ -241,7 +241,8 @@ def _describe_route(act: Act, route: RoutePlan) -> Change:
             return Change(Verb.CREATE, canary, "selects the new version only")
         case ActionKind.ENSURE_ROUTE:
             weight = int(act.args.get("initial") or 0)
-            return Change(Verb.CREATE, split, _shares(route, weight))
+            limited = f", of requests that fit {' or '.join(route.match_groups)}" if route.match_groups else ""
+            return Change(Verb.CREATE, split, _shares(route, weight) + limited)
         case ActionKind.SET_WEIGHT:
             return Change(Verb.CHANGE, split, _shares(route, int(act.args.get("weight") or 0)))
         case ActionKind.REMOVE_ROUTE:

@@ -49,6 +49,8 @@ class RunOptions:
     choices: Choices
     embedded: bool = False
     """Let the embedded cluster stand for every account of the file."""
+    linkerd: bool = False
+    """With Linkerd on it."""
     store: Path | None = None
 
 
@@ -104,7 +106,7 @@ class _Run:
     # --- the run -------------------------------------------------------------------------------------------------------
 
     async def carry_out(self, connect: Connect) -> ExitCode:
-        embedded = EmbeddedOptions(self._plan) if self._options.embedded else None
+        embedded = EmbeddedOptions(self._plan, self._options.linkerd) if self._options.embedded else None
         address = self._settings.listen if self._is_reached_from_outside() else None
         detail: ReleaseDetail | None = None
         with self._beginning:

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from adapters.doctor.findings import Finding, note, ok, problem, warning
 from adapters.kubernetes.cluster import Cluster
-from adapters.kubernetes.errors import ApiError, Forbidden
-from adapters.kubernetes.paths import DEPLOYMENTS, PODS, SERVICES, ResourceRef
+from adapters.kubernetes.errors import Forbidden
+from adapters.kubernetes.paths import DEPLOYMENTS, PODS, SERVICES
 from adapters.kubernetes.templates import JsonObject, selects
-from adapters.routers.smi import GROUP, VERSIONS, split_resource
+from adapters.routers.linkerd import ADAPTOR_VERSION, routes_to
+from adapters.routers.linkerd_profiles import SERVICE_PROFILES, SKIP, is_empty_without_overrides, is_for, is_ours
+from adapters.routers.smi import GROUP, VERSIONS, ports_of, split_resource, splits
+from adapters.routers.smi_matches import MATCHING_VERSIONS, declared_groups, missing_groups
 from engine.model import TargetPlan
 from engine.traffic import RoutePlan
 
@@ -25,12 +28,7 @@ PROXIES = {
 }
 """The names of the containers that meshes add to pods."""
 
-SERVICE_PROFILES = ResourceRef("linkerd.io", "v1alpha2", "serviceprofiles", "ServiceProfile", True)
-SKIP = "smi.linkerd.io/skip"
 ADAPTOR_NAMESPACE, ADAPTOR = "linkerd-smi", "smi-adaptor"
-ADAPTOR_VERSION = "v1alpha1"
-GATEWAY_GROUP = "gateway.networking.k8s.io"
-_ROUTES = ("HTTPRoute", "GRPCRoute")
 
 
 def proxy_of(pod: JsonObject) -> str | None:
@@ -73,12 +71,12 @@ async def examine_claims(cluster: Cluster, plan: TargetPlan, route: RoutePlan) -
     """Who else directs the root Service's traffic."""
     findings = []
     for split in await _splits(cluster, plan.namespace):
-        name, root = split["metadata"]["name"], str(split["spec"].get("service", "")).split(".")[0]
-        if root == route.root_service:
+        if splits(split, route.root_service, plan.namespace):
+            name, root = split["metadata"]["name"], route.root_service
             findings.append(problem(f"TrafficSplit {name} splits {root} already: of two splits on one root the last writer wins"))
     findings += [
         warning(f"{route_name} routes Service {route.root_service} too; beside a split only one of the two counts")
-        for route_name in await _routes_to(cluster, plan.namespace, route.root_service)
+        for route_name in await routes_to(cluster, plan.namespace, route.root_service)
     ]
     return findings
 
@@ -89,22 +87,23 @@ async def _splits(cluster: Cluster, namespace: str) -> list[JsonObject]:
     return await cluster.list_objects(split_resource(version), namespace) if version is not None else []
 
 
-async def _routes_to(cluster: Cluster, namespace: str, service: str) -> list[str]:
-    """Gateway API routes whose parent is the Service."""
-    if "v1" not in await cluster.served_versions(GATEWAY_GROUP):
+async def examine_matches(cluster: Cluster, plan: TargetPlan, route: RoutePlan) -> list[Finding]:
+    """Whether the requests that a split is limited to are described somewhere, and whether it can be limited at all."""
+    if not route.match_groups:
         return []
-    found = []
-    for kind in _ROUTES:
-        resource = ResourceRef(GATEWAY_GROUP, "v1", f"{kind.lower()}s", kind, True)
-        try:
-            routes = await cluster.list_objects(resource, namespace)
-        except ApiError:
-            continue  # Not every right is there, and none of these is needed for a rollout.
-        for one in routes:
-            parents = one["spec"].get("parentRefs") or ()
-            if any(parent.get("kind") == "Service" and parent.get("name") == service for parent in parents):
-                found.append(f"{kind} {one['metadata']['name']}")
-    return found
+    served, names = await cluster.served_versions(GROUP), ", ".join(route.match_groups)
+    if not set(MATCHING_VERSIONS) & set(served):
+        there = ", ".join(served) or "none"
+        return [problem(f"matches ({names}) need TrafficSplit v1alpha3 or later, and the cluster serves {there}; leave them out")]
+    declared = declared_groups([manifest.content for manifest in plan.manifests])
+    if missing := await missing_groups(cluster, plan.namespace, route, declared):
+        return [problem(missing)]
+    return [
+        note(
+            f"requests that match none of {names} go to Service {route.root_service}, which selects the pods of both versions "
+            "while there are both"
+        )
+    ]
 
 
 async def examine_ports(cluster: Cluster, plan: TargetPlan, route: RoutePlan, root: JsonObject) -> list[Finding]:
@@ -114,8 +113,7 @@ async def examine_ports(cluster: Cluster, plan: TargetPlan, route: RoutePlan, ro
     canary = await cluster.find(SERVICES, plan.namespace, route.canary_service)
     if canary is None:
         return []
-    there = {port["port"] for port in canary["spec"].get("ports") or ()}
-    lacking = sorted({port["port"] for port in root["spec"].get("ports") or ()} - there)
+    lacking = sorted(ports_of(root) - ports_of(canary))
     if not lacking:
         return []
     ports = ", ".join(map(str, lacking))
@@ -129,14 +127,16 @@ async def examine_linkerd(cluster: Cluster, plan: TargetPlan, route: RoutePlan) 
     if not await cluster.served_versions(SERVICE_PROFILES.group):
         return []
     return [
-        *await _of_version(cluster),
+        *await _of_version(cluster, route),
         *await _of_adaptor(cluster),
-        *await _of_profiles(cluster, plan.namespace, route.root_service),
+        *await _of_profiles(cluster, plan.namespace, route),
     ]
 
 
-async def _of_version(cluster: Cluster) -> list[Finding]:
+async def _of_version(cluster: Cluster, route: RoutePlan) -> list[Finding]:
     served = await cluster.served_versions(GROUP)
+    if route.match_groups:
+        return [problem(f"Linkerd's SMI extension knows no matches, and the split of {route.root_service} has some")]
     if not served or ADAPTOR_VERSION in served:
         return []
     text = f"Linkerd's SMI extension watches TrafficSplit {ADAPTOR_VERSION}, and the cluster serves only {', '.join(served)}"
@@ -157,22 +157,32 @@ async def _of_adaptor(cluster: Cluster) -> list[Finding]:
     return [ok(f"Linkerd's SMI extension runs ({where})")]
 
 
-async def _of_profiles(cluster: Cluster, namespace: str, root: str) -> list[Finding]:
+async def _of_profiles(cluster: Cluster, namespace: str, route: RoutePlan) -> list[Finding]:
+    root = route.root_service
     try:
         profiles = await cluster.list_objects(SERVICE_PROFILES, namespace)
     except Forbidden:
         return [note(f"the ServiceProfile of {root} could not be looked at: the account may not list serviceprofiles.linkerd.io")]
-    own = [one for one in profiles if str(one["metadata"]["name"]).startswith(f"{root}.{namespace}.svc.")]
-    return [finding for one in own for finding in await _of_profile(cluster, namespace, root, one)]
+    own, rivals = [one for one in profiles if is_for(one, root, namespace)], await routes_to(cluster, namespace, root)
+    if not own:
+        return [
+            problem(f"a split of {root} makes a ServiceProfile appear, which outranks {one}: use trafficManagement of gatewayApi")
+            for one in rivals
+        ]
+    return [finding for one in own for finding in _of_profile(namespace, route, one, rivals)]
 
 
-async def _of_profile(cluster: Cluster, namespace: str, root: str, profile: JsonObject) -> list[Finding]:
-    name, findings = profile["metadata"]["name"], list[Finding]()
+def _of_profile(namespace: str, route: RoutePlan, profile: JsonObject, rivals: list[str]) -> list[Finding]:
+    name, root, findings = profile["metadata"]["name"], route.root_service, list[Finding]()
+    overrides = (profile.get("spec") or {}).get("dstOverrides")
     if SKIP in (profile["metadata"].get("annotations") or {}):
         findings.append(problem(f"ServiceProfile {name} has the annotation {SKIP}: a split of {root} has no effect; remove it"))
-    if profile["spec"].get("dstOverrides"):
-        text = f"ServiceProfile {name} has dstOverrides, which a split of {root} replaces and does not put back"
-        findings.append(warning(text))
-    for route in await _routes_to(cluster, namespace, root):
-        findings.append(warning(f"ServiceProfile {name} outranks {route}, which has no effect as long as the profile exists"))
+    if overrides and not is_ours(route, profile, namespace):
+        text = f"ServiceProfile {name} has dstOverrides, which a split of {root} replaces and does not put back; take them out"
+        findings.append(problem(text))
+    for rival in rivals:
+        findings.append(warning(f"ServiceProfile {name} outranks {rival}, which has no effect as long as the profile exists"))
+    if not overrides and is_empty_without_overrides(profile):
+        text = f"ServiceProfile {name} says nothing, maybe left by a split; as long as it exists it outranks routes of {root}"
+        findings.append(note(text))
     return findings

@@ -92,6 +92,7 @@ async def _of_split(cluster: Cluster, plan: TargetPlan, route: RoutePlan) -> lis
         *await meshes.examine_proxies(cluster, plan, route, live),
         *await meshes.examine_claims(cluster, plan, route),
         *await meshes.examine_ports(cluster, plan, route, root),
+        *await meshes.examine_matches(cluster, plan, route),
         *await meshes.examine_linkerd(cluster, plan, route),
     ]
 

@@ -12,17 +12,27 @@ from adapters.embedded.control_plane import ControlPlane, run_control_plane
 from adapters.embedded.istio_definitions import ISTIO_VERSIONS, istio_definitions
 from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.known_crds import traffic_split_definition
+from adapters.embedded.linkerd_definitions import (
+    ROUTE_GROUP_VERSIONS,
+    http_route_group_definition,
+    service_profile_definition,
+)
+from adapters.embedded.linkerd_smi import LinkerdSmi
 from adapters.embedded.pods import PodRuntime
 from adapters.embedded.resources import CUSTOM_RESOURCE_DEFINITIONS
 from adapters.embedded.server import ApiServer
 from adapters.embedded.storage import Storage
 from engine.clock import Clock
 
+SPLIT_VERSIONS = ("v1alpha2", "v1alpha4")
+
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedCluster:
     plane: ControlPlane
     server: ApiServer
+    linkerd: LinkerdSmi | None = None
+    """Linkerd's SMI extension, where it was asked for."""
 
     @property
     def storage(self) -> Storage:
@@ -43,16 +53,27 @@ async def run_embedded_cluster(
     new_uid: Callable[[], str],
     *,
     pods: PodRuntime | None = None,
-    split_versions: Sequence[str] = ("v1alpha2", "v1alpha4"),
+    split_versions: Sequence[str] = SPLIT_VERSIONS,
     istio_versions: Sequence[str] = ISTIO_VERSIONS,
+    linkerd: bool = False,
     history: int = 10_000,
 ) -> AsyncIterator[EmbeddedCluster]:
     """A cluster that serves until the block ends. `split_versions`, `istio_versions`: those of TrafficSplit and of Istio's
-    kinds that are served, maybe none."""
-    async with run_control_plane(clock, new_uid, pods=pods, history=history) as plane:
+    kinds that are served, maybe none; `linkerd`: with ServiceProfiles, and what makes them of splits."""
+    installed: list[LinkerdSmi] = []
+
+    def install_linkerd(storage: Storage) -> list[LinkerdSmi]:
+        installed.extend([LinkerdSmi(storage, clock)] if linkerd else [])
+        return installed
+
+    async with run_control_plane(clock, new_uid, pods=pods, history=history, extend=install_linkerd) as plane:
         if split_versions:
             plane.storage.create(CUSTOM_RESOURCE_DEFINITIONS, traffic_split_definition(split_versions))
+        if set(split_versions) & set(ROUTE_GROUP_VERSIONS):
+            plane.storage.create(CUSTOM_RESOURCE_DEFINITIONS, http_route_group_definition())
+        if linkerd:
+            plane.storage.create(CUSTOM_RESOURCE_DEFINITIONS, service_profile_definition())
         for definition in istio_definitions(istio_versions) if istio_versions else ():
             plane.storage.create(CUSTOM_RESOURCE_DEFINITIONS, definition)
         async with ApiServer(plane.storage) as server:
-            yield EmbeddedCluster(plane, server)
+            yield EmbeddedCluster(plane, server, installed[0] if installed else None)

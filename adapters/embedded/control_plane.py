@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import anyio
 
 from adapters.embedded.autoscaler_controller import AutoscalerController
-from adapters.embedded.controllers import ControllerLoop
+from adapters.embedded.controllers import ControllerLoop, Reconciler
 from adapters.embedded.deployment_controller import DeploymentController
 from adapters.embedded.endpoint_controller import EndpointController
 from adapters.embedded.garbage_collector import GarbageCollector
@@ -33,9 +33,15 @@ class ControlPlane:
 
 @asynccontextmanager
 async def run_control_plane(
-    clock: Clock, new_uid: Callable[[], str], *, pods: PodRuntime | None = None, history: int = 10_000
+    clock: Clock,
+    new_uid: Callable[[], str],
+    *,
+    pods: PodRuntime | None = None,
+    history: int = 10_000,
+    extend: Callable[[Storage], Sequence[Reconciler]] = lambda storage: (),
 ) -> AsyncIterator[ControlPlane]:
-    """A control plane that runs until the block ends; its pods are simulated unless a runtime is given."""
+    """A control plane that runs until the block ends; its pods are simulated unless a runtime is given. `extend`: makes the
+    controllers that somebody has installed beside Kubernetes's own."""
     storage = Storage(clock.now, new_uid, history)
     replica_sets, owned_pods = OwnerIndex(storage, REPLICA_SETS), OwnerIndex(storage, PODS)
     loop = ControllerLoop(
@@ -48,6 +54,7 @@ async def run_control_plane(
             JobController(storage, owned_pods, clock.now),
             AutoscalerController(storage),
             GarbageCollector(storage),
+            *extend(storage),
         ],
         clock,
     )

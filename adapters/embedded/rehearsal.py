@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 import anyio
 from aiohttp import web
 
-from adapters.embedded.cluster import EmbeddedCluster, run_embedded_cluster
+from adapters.embedded.cluster import SPLIT_VERSIONS, EmbeddedCluster, run_embedded_cluster
 from adapters.embedded.deployment_status import is_complete
 from adapters.embedded.json_objects import JsonObject
+from adapters.embedded.linkerd_definitions import ROUTE_GROUP_VERSIONS, SMI_SPECS_GROUP
 from adapters.embedded.pods import PREFIX
 from adapters.embedded.rehearsed_istio import istio_objects_of
 from adapters.embedded.resources import DEPLOYMENTS, NAMESPACES
@@ -27,6 +28,7 @@ from engine.clock import Clock
 from engine.model import ReleasePlan, TargetPlan
 
 PREVIOUS_MANAGER = "rehearsal"
+LINKERD_SPLIT_VERSIONS = ("v1alpha1", "v1alpha2")
 START_SECONDS = 30.0
 _POLL_SECONDS = 0.02
 
@@ -44,11 +46,16 @@ class Rehearsal:
 
 
 @asynccontextmanager
-async def rehearse(plan: ReleasePlan, clock: Clock, new_uid: Callable[[], str]) -> AsyncIterator[Rehearsal]:
+async def rehearse(
+    plan: ReleasePlan, clock: Clock, new_uid: Callable[[], str], *, linkerd: bool = False
+) -> AsyncIterator[Rehearsal]:
+    """`linkerd`: with its ServiceProfiles, its SMI extension, and TrafficSplit in the versions that it brings."""
+    splits = LINKERD_SPLIT_VERSIONS if linkerd else SPLIT_VERSIONS
     async with AsyncExitStack() as stack:
         rehearsal = Rehearsal({})
         for account in dict.fromkeys(target.account for target in plan.targets):
-            cluster = await stack.enter_async_context(run_embedded_cluster(clock, new_uid))
+            running = run_embedded_cluster(clock, new_uid, split_versions=splits, linkerd=linkerd)
+            cluster = await stack.enter_async_context(running)
             rehearsal.clusters[account] = cluster
             for target in plan.targets:
                 if target.account == account:
@@ -76,10 +83,27 @@ def install_previous(cluster: EmbeddedCluster, target: TargetPlan, *, tag: str =
         storage.create(NAMESPACES, body, manager=PREVIOUS_MANAGER)
     for manifest in target.manifests:
         _create(cluster, json.loads(manifest.content))
-    for body in istio_objects_of(target):
+    for body in (*istio_objects_of(target), *_route_groups_of(cluster, target)):
         _create(cluster, body)
     for workload in target.workloads:
         _create(cluster, _previous(json.loads(workload.manifest), tag))
+
+
+def _route_groups_of(cluster: EmbeddedCluster, target: TargetPlan) -> list[JsonObject]:
+    """The HTTPRouteGroups that splits name, where the cluster has such a thing; those of the manifests were made before."""
+    kind = cluster.storage.registry.find_kind(f"{SMI_SPECS_GROUP}/{ROUTE_GROUP_VERSIONS[-1]}", "HTTPRouteGroup")
+    names = dict.fromkeys(name for route in target.routes for name in route.match_groups)
+    if kind is None:
+        return []
+    return [
+        {
+            "apiVersion": kind.api_version,
+            "kind": kind.kind,
+            "metadata": {"name": name, "namespace": target.namespace},
+            "spec": {"matches": [{"name": "some", "headers": [{"x-rehearsal": ".+"}]}]},
+        }
+        for name in names
+    ]
 
 
 def _create(cluster: EmbeddedCluster, body: JsonObject) -> None:

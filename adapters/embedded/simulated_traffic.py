@@ -2,9 +2,10 @@
 
     headgate_rehearsal_requests_total{namespace, service, replicaset, code_class}
 
-Every Service that somebody could call gets the same constant rate. A TrafficSplit or a VirtualService decides which pods answer,
-else the Service's own ready pods do, in equal shares. The share of errors is written on the pods:
-`embedded.headgate.dev/error-ratio: "0.05"`. The counters are integrated over time, so a change of the split shows at once.
+Every Service that somebody could call gets the same constant rate. A TrafficSplit (on Linkerd, what its ServiceProfile says) or a
+VirtualService decides which pods answer, else the Service's own ready pods do, in equal shares. The share of errors is written
+on the pods: `embedded.headgate.dev/error-ratio: "0.05"`. The counters are integrated over time, so a change of the split shows
+at once.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ from adapters.embedded.history import StorageEvent
 from adapters.embedded.istio_traffic import Share, shares_of
 from adapters.embedded.json_objects import JsonObject, labels_of, metadata_of, name_of, namespace_of
 from adapters.embedded.known_crds import SMI_SPLIT_GROUP
+from adapters.embedded.linkerd_definitions import LINKERD_GROUP
 from adapters.embedded.ownership import controller_of
 from adapters.embedded.pod_ranking import is_ready
 from adapters.embedded.pods import seconds
-from adapters.embedded.resources import PODS, SERVICES
+from adapters.embedded.resources import PODS, SERVICES, Resource
 from adapters.embedded.storage import Storage
 
 METRIC = "headgate_rehearsal_requests_total"
 REQUESTS_PER_SECOND = 100.0
+_DECISIVE = frozenset({"trafficsplits", "serviceprofiles", "virtualservices", "destinationrules", "services", "pods"})
 
 Series = tuple[str, str, str, str]
 """(namespace, service, replicaset, code class)."""
@@ -40,7 +43,7 @@ class SimulatedTraffic:
         storage.subscribe(self._notice)
 
     def _notice(self, event: StorageEvent) -> None:
-        if event.resource.plural in ("trafficsplits", "virtualservices", "destinationrules", "services", "pods"):
+        if event.resource.plural in _DECISIVE:
             self._integrate()
             self._rates = self._current_rates()
 
@@ -53,7 +56,7 @@ class SimulatedTraffic:
 
     def _current_rates(self) -> dict[Series, float]:
         rates: dict[Series, float] = defaultdict(float)
-        splits = {(namespace_of(one), one["spec"]["service"]): one["spec"]["backends"] for one in self._splits()}
+        splits = self._splits()
         backends = {(place[0], one["service"]) for place, found in splits.items() for one in found}
         for service in self._storage.iterate(SERVICES):
             place = (namespace_of(service), name_of(service))
@@ -82,8 +85,24 @@ class SimulatedTraffic:
         pods = self._storage.iterate(PODS, namespace_of(service))
         return [one for one in pods if selector.items() <= labels_of(one).items() and _serves(one)]
 
-    def _splits(self) -> list[JsonObject]:
-        resource = next((one for one in self._storage.registry if one.group == SMI_SPLIT_GROUP), None)
+    def _splits(self) -> dict[tuple[str, str], list[JsonObject]]:
+        """The backends of each root Service, by its namespace and name."""
+        if self._kind(LINKERD_GROUP) is None:
+            splits = self._objects(SMI_SPLIT_GROUP)
+            return {(namespace_of(one), one["spec"]["service"]): one["spec"]["backends"] for one in splits}
+        return {
+            (namespace_of(one), _service(name_of(one))): [
+                {"service": _service(each["authority"]), "weight": each["weight"]} for each in one["spec"]["dstOverrides"]
+            ]
+            for one in self._objects(LINKERD_GROUP)
+            if (one.get("spec") or {}).get("dstOverrides")
+        }
+
+    def _kind(self, group: str) -> Resource | None:
+        return next((one for one in self._storage.registry if one.group == group), None)
+
+    def _objects(self, group: str) -> list[JsonObject]:
+        resource = self._kind(group)
         return list(self._storage.iterate(resource)) if resource is not None else []
 
     def render(self) -> str:
@@ -97,6 +116,10 @@ class SimulatedTraffic:
 
     async def handle(self, request: web.Request) -> web.Response:
         return web.Response(text=self.render(), content_type="text/plain")
+
+
+def _service(full_name: str) -> str:
+    return full_name.partition(".")[0]
 
 
 def _serves(pod: JsonObject) -> bool:

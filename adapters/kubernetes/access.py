@@ -23,6 +23,7 @@ from adapters.kubernetes.routing import Routers
 from adapters.kubernetes.templates import JsonObject
 from engine.clock import Clock
 from engine.model import TargetPlan
+from engine.traffic import RouterKind
 
 REMEMBERED_SECONDS = 60.0
 ACCESS_REVIEW = ResourceRef("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", False)
@@ -36,11 +37,17 @@ class AccessUnknown(Exception):
 async def required_permissions(cluster: Cluster, plan: TargetPlan, routers: Routers) -> list[Permission]:
     """What the target needs on this cluster. Raises `NotServed` for a manifest of a kind that neither the cluster knows nor one
     of the manifests defines."""
-    needs = Needs(plan.namespace, cluster.scope is WatchScope.CLUSTER)
+    needs = Needs(plan.namespace, cluster.scope is WatchScope.CLUSTER, await _optional_groups(cluster, plan))
     objects: list[JsonObject] = [json.loads(manifest.content) for manifest in plan.manifests]
     placed = [(await _place(cluster, plan, one["apiVersion"], one["kind"]), one) for one in objects]
     of_routes = {one for route in plan.routes for one in routers.of(route).permissions(route, needs)}
     return permissions.permissions_of(plan, placed, needs, of_routes)
+
+
+async def _optional_groups(cluster: Cluster, plan: TargetPlan) -> frozenset[str]:
+    if not any(route.kind is RouterKind.SMI for route in plan.routes):
+        return frozenset()
+    return frozenset([group for group in permissions.OPTIONAL_GROUPS if await cluster.served_versions(group)])
 
 
 async def _place(cluster: Cluster, plan: TargetPlan, api_version: str, kind: str) -> ResourceRef:

@@ -71,6 +71,8 @@ class Cluster:
         self._relists = anyio.Semaphore(_RELISTS_AT_ONCE)
         self._pods_by_owner: dict[wire.Key, dict[wire.Key, wire.Pod]] = {}
         self._served: dict[str, dict[str, ResourceRef]] = {}
+        self._also_called: dict[ResourceRef, Callable[[str], str]] = {}
+        self._by_other_name: dict[tuple[ResourceRef, str, str], set[str]] = {}
 
     # --- requests ------------------------------------------------------------------------------------------------------
 
@@ -224,8 +226,14 @@ class Cluster:
 
     # --- caches --------------------------------------------------------------------------------------------------------
 
-    def watch(self, resource: ResourceRef, namespace: str) -> Informer[Any]:
-        """The shared cache of this kind for this namespace, started when it is first asked for."""
+    def watch(
+        self, resource: ResourceRef, namespace: str, *, also_called: Callable[[str], str] | None = None
+    ) -> Informer[Any]:
+        """The shared cache of this kind for this namespace, started when it is first asked for. `also_called`: another name of
+        its objects, made of their own, by which they are found and whose key is told of their changes too: for kinds whose names
+        are not known to the letter. The same at each call."""
+        if also_called is not None:
+            self._also_called.setdefault(resource, also_called)
         scope = namespace if self.scope is WatchScope.NAMESPACE else None
         informer = self._informers.get((resource, scope))
         if informer is None:
@@ -284,6 +292,12 @@ class Cluster:
         found: wire.RawItem | None = self.watch(resource, namespace).items.get((namespace, name))
         return found.content if found is not None else None
 
+    def cached_by_other_name(self, resource: ResourceRef, namespace: str, name: str) -> list[JsonObject]:
+        """The objects that are also called this, in the order of their own names."""
+        own = sorted(self._by_other_name.get((resource, namespace, name), ()))
+        found = [self.cached_object(resource, namespace, one) for one in own]
+        return [one for one in found if one is not None]
+
     # --- the tie -------------------------------------------------------------------------------------------------------
 
     def _expect(self, resource: ResourceRef, made: JsonObject) -> None:
@@ -301,11 +315,24 @@ class Cluster:
     ) -> None:
         if resource != PODS:
             self._bus.publish(self.key(resource, *key))
+            if (call := self._also_called.get(resource)) is not None:
+                self._index_other_name(resource, key, call(key[1]), is_there=after is not None)
             return
         self._index_pod(before, after)
         for pod in (before, after):
             if isinstance(pod, wire.Pod):
                 self._bus.publish(self.key(REPLICA_SETS, key[0], pod.owner_name))
+
+    def _index_other_name(self, resource: ResourceRef, key: wire.Key, name: str, *, is_there: bool) -> None:
+        place = (resource, key[0], name)
+        names = self._by_other_name.setdefault(place, set())
+        if is_there:
+            names.add(key[1])
+        else:
+            names.discard(key[1])
+        if not names:
+            del self._by_other_name[place]
+        self._bus.publish(self.key(resource, key[0], name))
 
     def _index_pod(self, before: wire.Item | None, after: wire.Item | None) -> None:
         if isinstance(before, wire.Pod):

@@ -49,6 +49,8 @@ class Verb(StrEnum):
 _ORDER = {verb: number for number, verb in enumerate(Verb)}
 _EVERYTHING = (Verb.GET, Verb.CREATE, Verb.PATCH, Verb.UPDATE, Verb.DELETE)
 """For what is applied as declared, and put back as it was found or removed again."""
+OPTIONAL_GROUPS = ("linkerd.io", "gateway.networking.k8s.io", "policy.linkerd.io")
+"""Where a cluster serves them, a split has more to look at, and so needs more rights."""
 _NAMELESS = frozenset({Verb.LIST, Verb.WATCH, Verb.CREATE})
 
 
@@ -71,10 +73,12 @@ class Permission:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """Writes down what one target needs. `watches_all`: its account watches all namespaces at once."""
+    """Writes down what one target needs. `watches_all`: its account watches all namespaces at once; `serves`: those of the API
+    groups that some router looks for (`OPTIONAL_GROUPS`) that the cluster serves."""
 
     namespace: str
     watches_all: bool
+    serves: frozenset[str] = frozenset()
 
     def watch(self, resource: ResourceRef) -> set[Permission]:
         namespace = "" if self.watches_all else self.namespace

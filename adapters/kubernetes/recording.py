@@ -25,6 +25,9 @@ from adapters.kubernetes.templates import (
 from engine.errors import Rejected, Retryable
 from engine.model import Facts, WorkloadPlan
 
+WARNING = "{}.warning"
+"""The fact in which a router says what its user should know and what is no reason to refuse: it is told in the journal."""
+
 
 async def record_workload(task: Task, routers: Routers) -> Done:
     workload = task.workload
@@ -43,11 +46,14 @@ async def record_workload(task: Task, routers: Routers) -> Done:
     mode = facts[f"{workload.name}.mode"]
     if mode == "apply":
         return Done(_why_applied(workload, live), facts)
+    warnings: list[str] = []
     for route in task.spec.plan.routes:
         if route.workload == workload.name:
-            facts.update(await routers.of(route).record(task, route, live, new_template))
+            found = await routers.of(route).record(task, route, live, new_template)
+            warnings += [f"; warning: {found.pop(WARNING.format(route.name))}"] if WARNING.format(route.name) in found else []
+            facts.update(found)
     replicas = facts[f"{workload.name}.replicas"]
-    return Done(f"Deployment {workload.name} has {replicas} pods of its current version", facts)
+    return Done(f"Deployment {workload.name} has {replicas} pods of its current version{''.join(warnings)}", facts)
 
 
 def _check_expected(workload: WorkloadPlan, live: JsonObject | None) -> None:

@@ -14,6 +14,7 @@ from adapters.doctor.examining import Examination
 from adapters.doctor.findings import Level, Section
 from adapters.embedded.cluster import EmbeddedCluster, run_embedded_cluster
 from adapters.embedded.json_objects import JsonObject
+from adapters.embedded.linkerd_definitions import service_profile_definition
 from adapters.embedded.resources import CUSTOM_RESOURCE_DEFINITIONS, DEPLOYMENTS, NAMESPACES, PODS, SERVICES
 from adapters.kubernetes.cluster import Cluster, WatchScope, open_cluster
 from adapters.kubernetes.credentials import load_kubeconfig_content
@@ -25,7 +26,6 @@ from engine.errors import ClusterUnreachable
 from engine.model import TargetPlan
 from engine.traffic import RoutePlan
 from tests.builders import deployment, pod_ratio_route, service, smi_route, target_plan
-from tests.e2e.controlplane.definitions import service_profile_definition
 
 PLAN = target_plan()
 PROFILE = "web.shop.svc.cluster.local"
@@ -234,12 +234,12 @@ async def test_a_profile_that_is_to_be_skipped_makes_a_split_void() -> None:
         assert any(f"ServiceProfile {PROFILE} has the annotation" in text for text in await one.texts(Level.PROBLEM))
 
 
-async def test_overrides_written_by_hand_are_warned_of() -> None:
+async def test_overrides_written_by_hand_stand_in_the_way() -> None:
     async with patient(linkerd=True) as one:
         one.install()
         overrides = [{"authority": PROFILE, "weight": 1}]
         one.create("ServiceProfile", {"metadata": {"name": PROFILE}, "spec": {"dstOverrides": overrides}})
-        assert any("has dstOverrides" in text for text in await one.texts(Level.WARNING))
+        assert any("has dstOverrides" in text for text in await one.texts(Level.PROBLEM))
 
 
 async def test_the_profile_of_another_service_is_none_of_our_business() -> None:
@@ -248,3 +248,45 @@ async def test_the_profile_of_another_service_is_none_of_our_business() -> None:
         name = "web-api.shop.svc.cluster.local"
         one.create("ServiceProfile", {"metadata": {"name": name, "annotations": {"smi.linkerd.io/skip": "true"}}, "spec": {}})
         assert await one.texts(Level.PROBLEM) == []
+
+
+async def test_an_empty_profile_is_told_of_because_it_outranks_routes() -> None:
+    async with patient(linkerd=True) as one:
+        one.install()
+        one.create("ServiceProfile", {"metadata": {"name": PROFILE}, "spec": {}})
+        assert any(f"ServiceProfile {PROFILE} says nothing" in text for text in await one.texts(Level.NOTE))
+
+
+async def test_linkerd_knows_no_matches() -> None:
+    async with patient(versions=("v1alpha1", "v1alpha4"), linkerd=True) as one:
+        one.install()
+        told = await one.texts(Level.PROBLEM, target_plan(route=smi_route(matches=["beta"])))
+        assert any("knows no matches" in text for text in told)
+
+
+@pytest.mark.parametrize(
+    ("versions", "there", "level", "expected"),
+    [
+        (("v1alpha2",), False, Level.PROBLEM, "matches (beta) need TrafficSplit v1alpha3 or later, and the"),
+        (("v1alpha4",), False, Level.PROBLEM, "there is no HTTPRouteGroup beta in namespace shop"),
+        (("v1alpha4",), True, Level.NOTE, "requests that match none of beta go to Service web, which selects the pods of both"),
+    ],
+    ids=["a version without matches", "no such group", "all is there"],
+)
+async def test_what_limits_a_split_is_looked_for(versions: tuple[str, ...], there: bool, level: Level, expected: str) -> None:
+    async with patient(versions=versions) as one:
+        one.install()
+        if there:
+            one.create("HTTPRouteGroup", {"metadata": {"name": "beta"}, "spec": {"matches": []}})
+        told = await one.texts(level, target_plan(route=smi_route(matches=["beta"])))
+        assert any(expected in text for text in told), told
+
+
+async def test_with_linkerd_the_role_holds_what_its_profiles_need() -> None:
+    async with patient(linkerd=True) as one:
+        (role,) = (await one.examination.roles([PLAN]))["embedded"]
+        profiles = [rule["verbs"] for rule in role["rules"] if rule["resources"] == ["serviceprofiles"]]
+        assert profiles == [["list", "watch", "patch", "delete"]]
+    async with patient() as one:
+        (role,) = (await one.examination.roles([PLAN]))["embedded"]
+        assert "serviceprofiles" not in str(role)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from adapters.embedded.json_objects import JsonObject
-from tests.e2e.controlplane.definitions import SOURCES, load_definitions, service_profile_definition
+from tests.e2e.controlplane.definitions import SOURCES, load_definitions
 from tests.e2e.controlplane.running import ADMIN_TOKEN, RealControlPlane
 from tests.e2e.site import Site, open_site
 
@@ -25,9 +25,9 @@ def mesh_plane(real_control_plane: RealControlPlane) -> RealControlPlane:
 
 
 def define_meshes(plane: RealControlPlane) -> None:
-    """Install the kinds of SMI, Istio, the Gateway API and Linkerd."""
+    """Install the kinds of SMI, Istio and the Gateway API."""
     definitions = [one for source in SOURCES for one in load_definitions(source)]
-    for definition in (*definitions, service_profile_definition()):
+    for definition in definitions:
         _define(plane, definition)
 
 

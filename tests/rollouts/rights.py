@@ -27,7 +27,8 @@ class Rights:
 
     def grant(self, targets: Iterable[TargetPlan]) -> None:
         for target in targets:
-            needs = Needs(target.namespace, self._watches_all)
+            serves = frozenset(one.group for one in self._embedded.storage.registry)
+            needs = Needs(target.namespace, self._watches_all, serves)
             bodies = [json.loads(manifest.content) for manifest in target.manifests]
             found = [(self._embedded.storage.registry.find_kind(one["apiVersion"], one["kind"]), one) for one in bodies]
             placed = [(_reference(kind), body) for kind, body in found if kind is not None]

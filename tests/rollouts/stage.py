@@ -51,6 +51,7 @@ from engine.model import (
     Snapshot,
     State,
 )
+from engine.observation import Observation
 from engine.ports import Commit, Store
 from engine.traffic import RouterKind
 from store.sqlite import open_store
@@ -120,6 +121,11 @@ class Stage:
                 with anyio.move_on_after(0.02):
                     await self.journal.changed.wait()
 
+    async def observe(self, release: str = "r1") -> Observation:
+        """What the daemon sees now of a release's only rollout."""
+        (stored,) = await self.store.rollouts(release)
+        return KubernetesWorld({"embedded": self.cluster}, ROUTERS, Bus()).observe(stored.spec, stored.snapshot)
+
     async def until_state(self, state: State, rollout: str = "r1.production") -> Snapshot:
         snapshots = self.journal.snapshots
         await self.until(lambda: rollout in snapshots and snapshots[rollout].state is state)
@@ -186,15 +192,20 @@ class Stage:
         kinds = ("VirtualService", "DestinationRule")
         return [one for one in self.storage.registry.kinds() if one.kind in kinds]
 
+    @property
+    def profiles(self) -> list[Resource]:
+        """Linkerd's ServiceProfile, where there is one."""
+        return [one for one in self.storage.registry.kinds() if one.kind == "ServiceProfile"]
+
     def picture(self, namespace: str = "shop") -> dict[str, JsonObject]:
         """Everything in the namespace that people and we write, without what only counts versions."""
-        kinds = [DEPLOYMENTS, SERVICES, CONFIG_MAPS, self.splits, *self.istio]
+        kinds = [DEPLOYMENTS, SERVICES, CONFIG_MAPS, self.splits, *self.istio, *self.profiles]
         found = {f"{one['kind']}/{one['metadata']['name']}": one for kind in kinds for one in self.storage.list(kind, namespace)}
         return {name: _without_versions(body) for name, body in found.items()}
 
     def ours(self, namespace: str = "shop") -> list[str]:
         """What is in the namespace with our label, annotation or field manager."""
-        kinds = (DEPLOYMENTS, REPLICA_SETS, SERVICES, CONFIG_MAPS, self.splits, *self.istio)
+        kinds = (DEPLOYMENTS, REPLICA_SETS, SERVICES, CONFIG_MAPS, self.splits, *self.istio, *self.profiles)
         bodies = [body for kind in kinds for body in self.storage.list(kind, namespace)]
         return [f"{one['kind']}/{one['metadata']['name']}" for one in bodies if "headgate" in str(one["metadata"])]
 
@@ -218,12 +229,18 @@ ROUTERS = Routers(
 
 
 def _embedded(
-    clock: SystemClock, numbers: Iterator[int], split_versions: Sequence[str], istio_versions: Sequence[str]
+    clock: SystemClock,
+    numbers: Iterator[int],
+    split_versions: Sequence[str],
+    istio_versions: Sequence[str],
+    linkerd: bool,
 ) -> AbstractAsyncContextManager[EmbeddedCluster]:
     def new_uid() -> str:
         return f"uid-{next(numbers)}"
 
-    return run_embedded_cluster(clock, new_uid, split_versions=split_versions, istio_versions=istio_versions)
+    return run_embedded_cluster(
+        clock, new_uid, split_versions=split_versions, istio_versions=istio_versions, linkerd=linkerd
+    )
 
 
 @asynccontextmanager
@@ -233,11 +250,12 @@ async def stage(
     scope: WatchScope = WatchScope.CLUSTER,
     split_versions: Sequence[str] = ("v1alpha2", "v1alpha4"),
     istio_versions: Sequence[str] = ISTIO_VERSIONS,
+    linkerd: bool = False,
 ) -> AsyncIterator[Stage]:
     """One embedded cluster as account `embedded`, and one daemon's engine on a store under `path`."""
     clock, numbers, journal, bus, names = SystemClock(), count(1), Journal(), Bus(), Names()
     async with AsyncExitStack() as stack:
-        embedded = await stack.enter_async_context(_embedded(clock, numbers, split_versions, istio_versions))
+        embedded = await stack.enter_async_context(_embedded(clock, numbers, split_versions, istio_versions, linkerd))
         store = await stack.enter_async_context(open_store(path / "headgate.db"))
         transport = await stack.enter_async_context(open_transport(await load_kubeconfig_content(embedded.kubeconfig())))
         cluster = await stack.enter_async_context(

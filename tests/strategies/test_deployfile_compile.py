@@ -576,7 +576,7 @@ def test_a_traffic_split_by_default_names() -> None:
 def test_a_traffic_split_by_names_of_its_own() -> None:
     loaded = load(
         more="trafficManagement: [{smi: [{rootServiceName: front, canaryServiceName: next, stableServiceName: now, "
-        "trafficSplitName: ways}]}]\n"
+        "trafficSplitName: ways, matches: [beta, crew]}]}]\n"
     )
 
     assert target_of(loaded).routes == (
@@ -589,6 +589,7 @@ def test_a_traffic_split_by_names_of_its_own() -> None:
             canary_service="next",
             split="ways",
             adopts_canary_service=True,
+            match_groups=("beta", "crew"),
         ),
     )
 

@@ -100,6 +100,7 @@ def test_our_additions_are_marked() -> None:
         "Istio.stickySession",
         "PauseStep.approvalReminder",
         "QueryDefinition.noDataPolicy",
+        "Smi.matches",
         "Smi.stableServiceName",
         "BlueGreenCondition.runCommand",
         "BlueGreenCondition.runJob",

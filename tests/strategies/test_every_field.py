@@ -26,6 +26,7 @@ STORIES = "tests/rollouts/test_stories.py::test_"
 ISTIO = "tests/rollouts/test_istio.py::test_"
 SHAPES = "tests/rollouts/test_istio_shapes.py::test_"
 MATCHES = "tests/routers/test_istio_matches.py::test_"
+LINKERD = "tests/rollouts/test_linkerd.py::test_"
 JOBS = "tests/rollouts/test_jobs.py::test_"
 SNAPSHOTS = "tests/rollouts/test_config_snapshots.py::test_"
 ROLLOUTS = "tests/engine/test_rollouts.py::test_"
@@ -284,6 +285,7 @@ SHOWN: dict[str, dict[str, tuple[str, ...]]] = {
         "canaryServiceName": (FOUR, STORIES + "a_canary_service_that_the_user_named_is_borrowed_and_given_back"),
         "stableServiceName": (OURS,),
         "trafficSplitName": (FOUR,),
+        "matches": (LINKERD + "a_split_of_some_requests_only",),
     },
     "Istio": {
         "virtualService": (FILES + "istio", OURS),

@@ -1,6 +1,7 @@
 """The definitions of other projects' kinds, taken from their own Go modules when the tests run; none is kept here.
 
-Linkerd publishes no module that the Go proxy offers, so its ServiceProfile is described here by what Headgate reads of it.
+Linkerd publishes no module that the Go proxy offers, and a control plane that knows ServiceProfiles and has nobody who writes
+them takes up no split at all: what Linkerd does is told on the embedded cluster (`tests/rollouts/test_linkerd.py`).
 """
 
 from __future__ import annotations
@@ -99,34 +100,3 @@ def _download(module: str) -> Path:
     if "Dir" not in told:
         raise BinariesMissing(f"{module} cannot be fetched: {told.get('Error', answer.stderr)}")
     return Path(told["Dir"])
-
-
-def service_profile_definition() -> JsonObject:
-    """Linkerd's ServiceProfile (linkerd.io/v1alpha2), open in everything that Headgate does not read."""
-    overrides = {
-        "type": "array",
-        "items": {
-            "type": "object",
-            "required": ["authority", "weight"],
-            "properties": {"authority": {"type": "string"}, "weight": {"x-kubernetes-int-or-string": True}},
-        },
-    }
-    spec = {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "properties": {"dstOverrides": overrides}}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": "serviceprofiles.linkerd.io"},
-        "spec": {
-            "group": "linkerd.io",
-            "scope": "Namespaced",
-            "names": {"kind": "ServiceProfile", "plural": "serviceprofiles", "singular": "serviceprofile", "shortNames": ["sp"]},
-            "versions": [
-                {
-                    "name": "v1alpha2",
-                    "served": True,
-                    "storage": True,
-                    "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}},
-                }
-            ],
-        },
-    }

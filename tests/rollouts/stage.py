@@ -31,9 +31,12 @@ from adapters.kubernetes.templates import REVISION_ANNOTATION
 from adapters.kubernetes.transport import open_transport
 from adapters.kubernetes.world import KubernetesWorld
 from adapters.routers.active_service import ActiveServiceRouter
+from adapters.routers.custom import CustomRouter
+from adapters.routers.ingress_nginx import IngressNginxRouter
 from adapters.routers.istio import IstioRouter
 from adapters.routers.pod_ratio import PodRatioRouter
 from adapters.routers.smi import SmiRouter
+from adapters.routers.traefik import TraefikRouter
 from engine.bus import Bus
 from engine.clock import SystemClock
 from engine.daemon import Engine, start_engine
@@ -211,6 +214,9 @@ ROUTERS = Routers(
     {
         RouterKind.SMI: SmiRouter(),
         RouterKind.ISTIO: IstioRouter(),
+        RouterKind.INGRESS_NGINX: IngressNginxRouter(),
+        RouterKind.TRAEFIK: TraefikRouter(),
+        RouterKind.CUSTOM: CustomRouter(),
         RouterKind.POD_RATIO: PodRatioRouter(),
         RouterKind.SERVICE: ActiveServiceRouter(),
     }

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from strategies.field_types import ADDITION, DeployModel, Duration, KubernetesName, Name, Port, ServiceName
+from strategies.field_types import ADDITION, DeployModel, KubernetesName, Name, Port, ServiceName
+from strategies.router_models import Custom, IngressNginx, StickySession, Traefik
 
 
 class Smi(DeployModel):
@@ -81,16 +82,6 @@ class DestinationRule(DeployModel):
     )
 
 
-class StickySession(DeployModel):
-    """Clients that the new version has answered by its weight stay with it, by a cookie of this rollout. Who comes often is drawn
-    often, so the new version's share of all requests grows beyond its weight as time goes by."""
-
-    cookie_name: Name = Field(description="The name of the cookie.", examples=["web-version"])
-    max_age: Duration | None = Field(
-        default=None, description="How long a client stays after it was drawn; 1 second or more. Without it, a day."
-    )
-
-
 class Istio(DeployModel):
     """A canary by Istio. The versions are told apart by the subsets of a DestinationRule, or by two Services."""
 
@@ -136,6 +127,21 @@ class TrafficManagement(DeployModel):
     )
     istio: list[Istio] | None = Field(
         default=None, description="Your Istio VirtualServices, whose weights are edited and put back in the end."
+    )
+    ingress_nginx: list[IngressNginx] | None = Field(
+        default=None,
+        description="Your Ingresses of ingress-nginx, each with a canary Ingress beside it for the time of a rollout.",
+        json_schema_extra=ADDITION,
+    )
+    traefik: list[Traefik] | None = Field(
+        default=None,
+        description="Your weighted TraefikServices, whose lists are edited and put back in the end.",
+        json_schema_extra=ADDITION,
+    )
+    custom: list[Custom] | None = Field(
+        default=None,
+        description="Objects of any other kind that say two weights, by JSON pointers to them.",
+        json_schema_extra=ADDITION,
     )
     kubernetes: list[KubernetesServices] | None = Field(
         default=None, description="Services of blue/green strategies; canaries do not use them."

@@ -121,8 +121,12 @@ def _renamed(backend: JsonObject, service: str) -> JsonObject:
 
 
 def repeated_annotations(ingress: JsonObject) -> dict[str, str]:
+    """With the class that older Ingresses have as an annotation, unless there is a field for it as well: the API server makes no
+    new Ingress that has both."""
+    has_class = (ingress.get("spec") or {}).get("ingressClassName") is not None
     found = annotations_of(ingress).items()
-    return {name: value for name, value in found if name in _REPEATED or name.startswith(_REPEATED_FAMILY)}
+    kept = {name: value for name, value in found if name in _REPEATED or name.startswith(_REPEATED_FAMILY)}
+    return {name: value for name, value in kept.items() if not (has_class and name == CLASS_ANNOTATION)}
 
 
 def weight_annotations(weight: int) -> dict[str, str]:

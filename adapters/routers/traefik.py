@@ -18,6 +18,7 @@ from adapters.kubernetes.routing import Handler
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import JsonObject
 from adapters.routers import services
+from adapters.routers.istio_http import version_of
 from adapters.routers.traefik_lists import WeightedList, find_list, shares_in_words
 from adapters.routers.user_objects import (
     Read,
@@ -113,7 +114,7 @@ class TraefikRouter:
         there = services.services_there(cluster, spec, route)
         drift = ""
         if stands_as_ordered(snapshot, f"ensure-route:{route.name}", f"remove-route:{route.name}"):
-            drift = _drift(route, snapshot, divided, found, now)
+            drift = _drift(route, snapshot, divided, found, now, spec.id)
         drift = drift or services.drift(route, snapshot, there)
         return RouteObservation(read is not None, read, drift, services.missing(route, snapshot, there))
 
@@ -202,22 +203,28 @@ async def _divide(task: Task, weight: int) -> Done:
             raise Rejected(f"the list of weights of {what} was edited by somebody else during the rollout")
         wanted = divided.without_canary(now)
     change = change_of(_LIST, now, wanted)
-    if route.sticky is not None and not _sticks(route, found):
-        change.append({"op": "add", "path": _STICKY, "value": _sticky(route)})
+    if route.sticky is not None and not _sticks(route, found, task.rollout):
+        change.append({"op": "add", "path": _STICKY, "value": _sticky(route, task.rollout)})
     if change:
         await task.cluster.patch(_resource(task), found, change)
     return Done(f"{what}: {weight / 100:g} % to the new version")
 
 
-def _sticky(route: RoutePlan) -> JsonObject:
+def _cookie(route: RoutePlan, rollout: str) -> str:
+    """One for each rollout: Traefik's cookie holds a Service, and that of the new version has the same name every time, so whoever
+    was drawn in the last rollout would be in this one at once."""
+    return f"{route.sticky.cookie}-{version_of(rollout)}" if route.sticky is not None else ""
+
+
+def _sticky(route: RoutePlan, rollout: str) -> JsonObject:
     assert route.sticky is not None
-    return {"cookie": {"name": route.sticky.cookie, "maxAge": round(route.sticky.max_age_seconds)}}
+    return {"cookie": {"name": _cookie(route, rollout), "maxAge": round(route.sticky.max_age_seconds)}}
 
 
-def _sticks(route: RoutePlan, found: JsonObject) -> bool:
+def _sticks(route: RoutePlan, found: JsonObject, rollout: str) -> bool:
     """By the cookie's name: an older Traefik knows no age, and its definition drops what it does not know."""
     cookie = (_sticky_of(found) or {}).get("cookie") or {}
-    return route.sticky is not None and cookie.get("name") == route.sticky.cookie
+    return route.sticky is not None and cookie.get("name") == _cookie(route, rollout)
 
 
 async def _put_back(task: Task) -> Done:
@@ -227,9 +234,9 @@ async def _put_back(task: Task) -> Done:
     now = list_of(found) if found is not None else None
     if found is None or now is None:
         return Done(f"{what} is gone, or has no list of weights; there is nothing to put back")
-    kept, wanted = task.json_fact(route.name, "found"), divided.without_canary(now)
+    kept, wanted = task.json_fact(route.name, "found"), divided.put_back(now)
     change = change_of(_LIST, now, wanted)
-    if _sticks(route, found) and _sticky_of(found) != kept["sticky"]:
+    if _sticks(route, found, task.rollout) and _sticky_of(found) != kept["sticky"]:
         back = {"op": "add", "path": _STICKY, "value": kept["sticky"]}
         change.append(back if kept["sticky"] is not None else {"op": "remove", "path": _STICKY})
     await put_back(task, _resource(task), found, change, kept["managedFields"])
@@ -241,7 +248,12 @@ async def _put_back(task: Task) -> Done:
 
 
 def _drift(
-    route: RoutePlan, snapshot: Snapshot, divided: WeightedList, found: JsonObject | None, now: list[JsonObject] | None
+    route: RoutePlan,
+    snapshot: Snapshot,
+    divided: WeightedList,
+    found: JsonObject | None,
+    now: list[JsonObject] | None,
+    rollout: str,
 ) -> str:
     what = f"{KIND} {route.split}"
     if found is None:
@@ -256,6 +268,7 @@ def _drift(
             instead = f"{read / 100:g} % instead of {snapshot.expected / 100:g} %"
             return f"somebody else set {what} to {instead}; {advice}"
         return f"the list of weights of {what} was edited by somebody else; {advice}"
-    if route.sticky is not None and not _sticks(route, found):
-        return f"the cookie of {what} was edited by somebody else; put back {json.dumps(_sticky(route))} and resume, or abort"
+    if route.sticky is not None and not _sticks(route, found, rollout):
+        told = json.dumps(_sticky(route, rollout))
+        return f"the cookie of {what} was edited by somebody else; put back {told} and resume, or abort"
     return ""

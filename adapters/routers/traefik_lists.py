@@ -65,15 +65,20 @@ class WeightedList:
         in_place = before == list(range(self.root, self.root + len(before)))
         return names in ([self.stable], [self.canary], [self.stable, self.canary]) and in_place and others == theirs
 
-    def without_canary(self, now: Sequence[JsonObject]) -> list[JsonObject]:
+    def put_back(self, now: Sequence[JsonObject]) -> list[JsonObject]:
         """The list as it was found; or, where somebody has changed whom it names, theirs, and the root Service with what both
         versions had."""
-        if self.is_intact(now):
-            return list(self.found)
+        return list(self.found) if self.is_intact(now) else self._joined(now, self.found[self.root]["name"])
+
+    def without_canary(self, now: Sequence[JsonObject]) -> list[JsonObject]:
+        """What both versions have, whoever has edited the list, given to the old one alone."""
+        return self.at(0) if self.is_intact(now) else self._joined(now, self.stable)
+
+    def _joined(self, now: Sequence[JsonObject], service: str) -> list[JsonObject]:
         ours = [one for one in now if self._is_ours(one)]
         if not ours:
             return list(now)
-        root = {**self.found[self.root], "weight": sum(map(weight_of, ours))}
+        root = {**self._named(service), "weight": sum(map(weight_of, ours))}
         first = next(index for index, one in enumerate(now) if self._is_ours(one))
         return [*now[:first], root, *(one for one in now[first:] if not self._is_ours(one))]
 
@@ -88,7 +93,7 @@ def weight_of(entry: JsonObject) -> int:
 
 
 def is_service(entry: JsonObject) -> bool:
-    return entry.get("kind", "Service") == "Service"
+    return str(entry.get("kind", "Service")) == "Service"
 
 
 def _identity(entry: JsonObject) -> tuple[object, ...]:

@@ -133,7 +133,8 @@ class _Asked:
                     asked[field].add(str(to_plain(value.node)))
         for field, different in asked.items():
             if len(different) > 1:
-                yield place, f"{self._who} asks for one {field} at a time, not for {len(different)}; keep one, or take one away first"
+                message = f"{self._who} asks for one {field} at a time, not for {len(different)}; keep one of them"
+                yield place, message
 
     def _of_match(self, match: Place) -> Iterator[Complaint]:
         known, values, method = self._known, list(values_of(match)), match.get("method")

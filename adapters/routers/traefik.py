@@ -211,8 +211,8 @@ async def _divide(task: Task, weight: int) -> Done:
 
 
 def _cookie(route: RoutePlan, rollout: str) -> str:
-    """One for each rollout: Traefik's cookie holds a Service, and that of the new version has the same name every time, so whoever
-    was drawn in the last rollout would be in this one at once."""
+    """One for each rollout: Traefik's cookie holds a Service, and that of the new version has the same name every time, so
+    whoever was drawn in the last rollout would be in this one at once."""
     return f"{route.sticky.cookie}-{version_of(rollout)}" if route.sticky is not None else ""
 
 

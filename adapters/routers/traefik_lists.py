@@ -39,16 +39,17 @@ class WeightedList:
         scale = FULL_WEIGHT // gcd(self.share * weight, FULL_WEIGHT)
         fresh = self.share * scale * weight // FULL_WEIGHT
         sides = ((self.stable, self.share * scale - fresh), (self.canary, fresh))
-        divided = [{**self._named(name), **self._weight(part)} for name, part in sides if part]
+        divided = [{**self._named(name), **self._weight(part, whole=self.share * scale)} for name, part in sides if part]
         others = [one if scale == 1 else {**one, "weight": weight_of(one) * scale} for one in self.found]
         return [*others[: self.root], *divided, *others[self.root + 1 :]]
 
     def _named(self, service: str) -> JsonObject:
         return {**self.found[self.root], "name": service}
 
-    def _weight(self, part: int) -> JsonObject:
-        """An entry that says none, and has what it had, goes on saying none."""
-        return {} if part == self.share and "weight" not in self.found[self.root] else {"weight": part}
+    def _weight(self, part: int, whole: int) -> JsonObject:
+        """An entry that says none, and stands alone for what it had, goes on saying none."""
+        is_alone = part == whole == self.share and "weight" not in self.found[self.root]
+        return {} if is_alone else {"weight": part}
 
     def read(self, now: Sequence[JsonObject]) -> int | None:
         """The new version's part of what both versions have, in basis points; None where neither is named."""

@@ -22,6 +22,7 @@ from adapters.embedded.resources import (
     SERVICES,
     Resource,
 )
+from adapters.embedded.traefik_definitions import TRAEFIK_GROUP
 from adapters.kubernetes.access import AccessReviews
 from adapters.kubernetes.actuator import KubernetesActuator
 from adapters.kubernetes.cluster import Cluster, WatchScope, open_cluster
@@ -189,15 +190,20 @@ class Stage:
         kinds = ("VirtualService", "DestinationRule")
         return [one for one in self.storage.registry.kinds() if one.kind in kinds]
 
+    @property
+    def routed(self) -> list[Resource]:
+        """The kinds of the other routers that name Services."""
+        return [one for one in self.storage.registry.kinds() if one.kind in ("Ingress", "TraefikService", "WeightedRoute")]
+
     def picture(self, namespace: str = "shop") -> dict[str, JsonObject]:
         """Everything in the namespace that people and we write, without what only counts versions."""
-        kinds = [DEPLOYMENTS, SERVICES, CONFIG_MAPS, self.splits, *self.istio]
+        kinds = [DEPLOYMENTS, SERVICES, CONFIG_MAPS, self.splits, *self.istio, *self.routed]
         found = {f"{one['kind']}/{one['metadata']['name']}": one for kind in kinds for one in self.storage.list(kind, namespace)}
         return {name: _without_versions(body) for name, body in found.items()}
 
     def ours(self, namespace: str = "shop") -> list[str]:
         """What is in the namespace with our label, annotation or field manager."""
-        kinds = (DEPLOYMENTS, REPLICA_SETS, SERVICES, CONFIG_MAPS, self.splits, *self.istio)
+        kinds = (DEPLOYMENTS, REPLICA_SETS, SERVICES, CONFIG_MAPS, self.splits, *self.istio, *self.routed)
         bodies = [body for kind in kinds for body in self.storage.list(kind, namespace)]
         return [f"{one['kind']}/{one['metadata']['name']}" for one in bodies if "headgate" in str(one["metadata"])]
 
@@ -224,12 +230,18 @@ ROUTERS = Routers(
 
 
 def _embedded(
-    clock: SystemClock, numbers: Iterator[int], split_versions: Sequence[str], istio_versions: Sequence[str]
+    clock: SystemClock,
+    numbers: Iterator[int],
+    split_versions: Sequence[str],
+    istio_versions: Sequence[str],
+    traefik_groups: Sequence[str],
 ) -> AbstractAsyncContextManager[EmbeddedCluster]:
     def new_uid() -> str:
         return f"uid-{next(numbers)}"
 
-    return run_embedded_cluster(clock, new_uid, split_versions=split_versions, istio_versions=istio_versions)
+    return run_embedded_cluster(
+        clock, new_uid, split_versions=split_versions, istio_versions=istio_versions, traefik_groups=traefik_groups
+    )
 
 
 @asynccontextmanager
@@ -239,11 +251,12 @@ async def stage(
     scope: WatchScope = WatchScope.CLUSTER,
     split_versions: Sequence[str] = ("v1alpha2", "v1alpha4"),
     istio_versions: Sequence[str] = ISTIO_VERSIONS,
+    traefik_groups: Sequence[str] = (TRAEFIK_GROUP,),
 ) -> AsyncIterator[Stage]:
     """One embedded cluster as account `embedded`, and one daemon's engine on a store under `path`."""
     clock, numbers, journal, bus, names = SystemClock(), count(1), Journal(), Bus(), Names()
     async with AsyncExitStack() as stack:
-        embedded = await stack.enter_async_context(_embedded(clock, numbers, split_versions, istio_versions))
+        embedded = await stack.enter_async_context(_embedded(clock, numbers, split_versions, istio_versions, traefik_groups))
         store = await stack.enter_async_context(open_store(path / "headgate.db"))
         transport = await stack.enter_async_context(open_transport(await load_kubeconfig_content(embedded.kubeconfig())))
         cluster = await stack.enter_async_context(

@@ -33,7 +33,7 @@ def tokens_of(pointer: str) -> list[str]:
 def find_at(body: Json, pointer: str) -> Json:
     """What stands there. Raises `LeadsNowhere`."""
     place, walked = body, ""
-    for token in tokens_of(pointer):
+    for part, token in zip(pointer.split("/")[1:], tokens_of(pointer), strict=True):
         match place:
             case dict() if token in place:
                 place = place[token]
@@ -41,7 +41,7 @@ def find_at(body: Json, pointer: str) -> Json:
                 place = place[int(token)]
             case _:
                 raise LeadsNowhere(f"{pointer} leads nowhere: {_instead(place, walked, token)}")
-        walked = f"{walked}/{token}"
+        walked = f"{walked}/{part}"
     return place
 
 

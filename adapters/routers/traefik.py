@@ -203,7 +203,7 @@ async def _divide(task: Task, weight: int) -> Done:
             raise Rejected(f"the list of weights of {what} was edited by somebody else during the rollout")
         wanted = divided.without_canary(now)
     change = change_of(_LIST, now, wanted)
-    if route.sticky is not None and not _sticks(route, found, task.rollout):
+    if route.sticky is not None and not task.is_undoing and not _sticks(route, found, task.rollout):
         change.append({"op": "add", "path": _STICKY, "value": _sticky(route, task.rollout)})
     if change:
         await task.cluster.patch(_resource(task), found, change)

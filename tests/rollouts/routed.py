@@ -163,7 +163,9 @@ async def routed(
 ) -> AsyncIterator[Routed]:
     """The application is live, with these objects; and the cluster serves a kind of its own, WeightedRoute."""
     async with stage(where, traefik_groups=traefik_groups) as told:
-        told.storage.create(CUSTOM_RESOURCE_DEFINITIONS, definition("WeightedRoute"))
+        defined: JsonObject = definition("WeightedRoute")
+        defined["spec"]["versions"][0]["subresources"] = {"status": {}}
+        told.storage.create(CUSTOM_RESOURCE_DEFINITIONS, defined)
         found = Routed(told)
         await told.live(replicas=replicas)
         for body in bodies:

@@ -75,7 +75,8 @@ class RoutesWatch:
 
     def _of_traefik(self, when: str) -> Iterator[Parts]:
         for found in self._all("TraefikService"):
-            entries = [one for one in found["spec"]["weighted"]["services"] if one["name"] not in self.theirs]
+            listed = (found["spec"].get("weighted") or {}).get("services") or []
+            entries = [one for one in listed if one["name"] not in self.theirs]
             empty = [one["name"] for one in entries if not self.images(one["name"])]
             if empty:
                 self.violations.append(f"{when}: {empty} have no ready pods, so Traefik takes the list back: 404")

@@ -25,7 +25,7 @@ from adapters.routers.ingress_objects import (
 )
 from adapters.routers.traefik_lists import WeightedList, find_list, weight_of
 from engine.traffic import MatchKind, NamedMatch, RequestMatch, SetHeaderRoute, Shape, ValueMatch
-from strategies.json_pointers import LeadsNowhere, check_pointer, find_at, with_places, with_values
+from strategies.json_pointers import Json, LeadsNowhere, check_pointer, find_at, with_places, with_values
 from strategies.nginx_limits import conditions_of, refuse_shape
 from tests.builders import WEIGHTED_ROUTE, custom_route
 from tests.rollouts.routed import entry, ingress, path, weighted_route
@@ -110,7 +110,15 @@ def test_a_canary_ingress_says_every_weight_and_whole_percents_without_a_total(w
     assert total == (None if weight % 100 == 0 else "1000" if weight % 10 == 0 else "10000")
 
 
-@pytest.mark.parametrize("annotations", [{}, {"canary-weight": "5"}, {"canary": "true", "canary-weight": "much"}, {"canary": "true"}])
+NO_WEIGHTS: list[dict[str, str]] = [
+    {},
+    {"canary": "true"},
+    {"canary-weight": "5"},
+    {"canary": "true", "canary-weight": "much"},
+]
+
+
+@pytest.mark.parametrize("annotations", NO_WEIGHTS)
 def test_annotations_that_say_no_weight(annotations: dict[str, str]) -> None:
     prefix = "nginx.ingress.kubernetes.io/"
     assert read_weight(ingress(annotations={f"{prefix}{name}": value for name, value in annotations.items()})) is None
@@ -212,7 +220,7 @@ def test_whole_weights_are_the_nearest_and_all_only_when_all_is_asked_for(total:
 
 
 def test_where_a_pointer_leads_and_where_it_stops() -> None:
-    body = {"spec": {"a/b": [{"w": 1}], "~": "x"}}
+    body: Json = {"spec": {"a/b": [{"w": 1}], "~": "x"}}
     assert find_at(body, "/spec/a~1b/0/w") == 1
     assert find_at(body, "/spec/~0") == "x"
     for pointer, said in {
@@ -224,11 +232,12 @@ def test_where_a_pointer_leads_and_where_it_stops() -> None:
     }.items():
         with pytest.raises(LeadsNowhere) as told:
             find_at(body, pointer)
-        assert said.replace("/spec/a~1b", "") in str(told.value).replace("/spec/a~1b", "").replace("/spec/a/b", "")
+        assert said in str(told.value)
     assert check_pointer("spec") and check_pointer("/a~b") and not check_pointer("/a~0~1/b")
 
 
-POINTERS = some.lists(some.sampled_from(["a", "b", "0", "1"]), min_size=1, max_size=4).map(lambda parts: "/" + "/".join(["x", *parts]))
+PARTS = some.lists(some.sampled_from(["a", "b", "0", "1"]), min_size=1, max_size=4)
+POINTERS = PARTS.map(lambda parts: "/" + "/".join(["x", *parts]))
 
 
 @given(POINTERS, some.integers())

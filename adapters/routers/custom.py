@@ -19,7 +19,7 @@ from adapters.kubernetes.routing import Handler
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import MANAGED_BY_LABEL, MANAGER, ROLLOUT_ANNOTATION, JsonObject
 from adapters.routers import services
-from adapters.routers.custom_leaves import Leaves, custom_of, is_number, waits_for
+from adapters.routers.custom_leaves import Leaves, custom_of, waits_for
 from adapters.routers.user_objects import (
     Read,
     absent,
@@ -34,7 +34,7 @@ from engine.errors import Rejected
 from engine.model import UNDOING_STATES, ActionKind, Facts, RolloutSpec, Snapshot, TargetPlan
 from engine.observation import RouteObservation
 from engine.traffic import RoutePlan, read_shape
-from strategies.json_pointers import Json, LeadsNowhere, with_values
+from strategies.json_pointers import Json, with_values
 from strategies.other_router_limits import refuse_custom_shape
 
 
@@ -45,7 +45,7 @@ class CustomRouter:
         self, cluster: Cluster, plan: TargetPlan, route: RoutePlan
     ) -> Mapping[tuple[str, str], ResourceRef]:
         custom = custom_of(route)
-        return {(custom.api_version, custom.kind): await _discover(cluster, plan, route)}
+        return {(custom.api_version, custom.kind): await discover(cluster, plan, route)}
 
     def permissions(self, route: RoutePlan, needs: Needs) -> set[Permission]:
         custom = custom_of(route)
@@ -56,7 +56,7 @@ class CustomRouter:
 
     async def record(self, task: Task, route: RoutePlan, live: JsonObject, new_template: JsonObject) -> Facts:
         custom = custom_of(route)
-        resource = await _discover(task.cluster, task.spec.plan, route)
+        resource = await discover(task.cluster, task.spec.plan, route)
         if custom.template:
             found = await task.cluster.find(resource, task.namespace, custom.name)
             if found is not None and not task.is_ours(found):
@@ -114,7 +114,7 @@ class CustomRouter:
         return RouteObservation(True, read, drift, missing, waits_for=waits)
 
 
-async def _discover(cluster: Cluster, plan: TargetPlan, route: RoutePlan) -> ResourceRef:
+async def discover(cluster: Cluster, plan: TargetPlan, route: RoutePlan) -> ResourceRef:
     """Raises `NotServed` for a kind that neither the cluster knows nor one of the manifests defines, or that has no namespace."""
     custom = custom_of(route)
     try:
@@ -157,22 +157,9 @@ async def _look(task: Task, route: RoutePlan, resource: ResourceRef, read: Read)
     found = await read(task, resource, custom.name)
     if found is None:
         raise absent(task, route, resource, custom.name)
-    where = f"route {route.name}: {custom.kind} {custom.name}"
-    try:
-        now = leaves.read(found)
-    except LeadsNowhere as error:
-        raise Rejected(f"{where}: {error}; correct the pointer, or the object") from error
-    for pointer in (custom.stable_weight, custom.canary_weight):
-        if not is_number(now[pointer]):
-            raise Rejected(f"{where} has {json.dumps(now[pointer])} at {pointer}, which is no weight; let it be a number")
-    if now[custom.canary_weight]:
-        raise Rejected(
-            f"{where} has {json.dumps(now[custom.canary_weight])} at {custom.canary_weight}, which is for the new version; "
-            "let it be 0"
-        )
-    for pointer in leaves.services():
-        if not isinstance(now[pointer], str):
-            raise Rejected(f"{where} has {json.dumps(now[pointer])} at {pointer}, which is no Service; let it name one")
+    if obstacle := leaves.find_obstacle(found):
+        raise Rejected(f"route {route.name}: {custom.kind} {custom.name}{obstacle}")
+    now = leaves.read(found)
     return found, now
 
 

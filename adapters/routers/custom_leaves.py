@@ -59,6 +59,22 @@ class Leaves:
         except LeadsNowhere:
             return None
 
+    def find_obstacle(self, body: JsonObject) -> str:
+        """Why the object of the user's cannot say the weights, in words that follow its name; empty where it can."""
+        try:
+            now = self.read(body)
+        except LeadsNowhere as error:
+            return f": {error}; correct the pointer, or the object"
+        for pointer in (self.custom.stable_weight, self.custom.canary_weight):
+            if not is_number(now[pointer]):
+                return f" has {json.dumps(now[pointer])} at {pointer}, which is no weight; let it be a number"
+        if fresh := now[self.custom.canary_weight]:
+            return f" has {json.dumps(fresh)} at {self.custom.canary_weight}, which is for the new version; let it be 0"
+        for pointer in self.services():
+            if not isinstance(now[pointer], str):
+                return f" has {json.dumps(now[pointer])} at {pointer}, which is no Service; let it name one"
+        return ""
+
     def weight(self, now: dict[str, Json]) -> int | None:
         """The new version's part of both weights, in basis points; None where they say nothing usable."""
         stable, fresh = now[self.custom.stable_weight], now[self.custom.canary_weight]

@@ -18,9 +18,9 @@ from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import MANAGED_BY_LABEL, MANAGER, ROLLOUT_ANNOTATION, JsonObject
 from adapters.routers import services
 from adapters.routers.ingress_objects import (
-    backends_of,
     canary_annotations,
     canary_spec,
+    find_obstacle,
     is_canary,
     names,
     places_of,
@@ -29,6 +29,7 @@ from adapters.routers.ingress_objects import (
     renaming,
     repeated_annotations,
     saying,
+    services_of,
 )
 from adapters.routers.user_objects import (
     Read,
@@ -62,7 +63,7 @@ class IngressNginxRouter:
             name = other["metadata"]["name"]
             if name == route.split and not task.is_ours(other):
                 raise Rejected(services.taken("Ingress", other))
-            shared = [place for service in _services_of(other) for place in places_of(other, service) & ours]
+            shared = [place for service in services_of(other) for place in places_of(other, service) & ours]
             if is_canary(other) and shared and not task.is_ours(other):
                 host, path = sorted(shared)[0]
                 raise Rejected(
@@ -115,17 +116,9 @@ async def _look(task: Task, route: RoutePlan, read: Read) -> JsonObject:
     found = await read(task, INGRESSES, route.ingress)
     if found is None:
         raise absent(task, route, INGRESSES, route.ingress)
-    where = f"route {route.name}: Ingress {route.ingress}"
-    if is_canary(found):
-        raise Rejected(f"{where} is a canary Ingress itself; name the one beside which it stands")
-    if not names(found, route.root_service):
-        named = ", ".join(sorted(_services_of(found))) or "none"
-        raise Rejected(f"{where} does not name the Service {route.root_service}; the Services that it names are: {named}")
+    if obstacle := find_obstacle(found, route.root_service):
+        raise Rejected(f"route {route.name}: Ingress {route.ingress} {obstacle}")
     return found
-
-
-def _services_of(ingress: JsonObject) -> set[str]:
-    return {name for _, name in backends_of(ingress)}
 
 
 async def _record_route(task: Task) -> Done:

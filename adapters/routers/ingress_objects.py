@@ -77,6 +77,20 @@ def names(ingress: JsonObject, service: str) -> bool:
     return any(name == service for _, name in backends_of(ingress))
 
 
+def services_of(ingress: JsonObject) -> set[str]:
+    return {name for _, name in backends_of(ingress)}
+
+
+def find_obstacle(ingress: JsonObject, root: str) -> str:
+    """Why no canary can stand beside it, in words that follow its name; empty where one can."""
+    if is_canary(ingress):
+        return "is a canary Ingress itself; name the one beside which it stands"
+    if not names(ingress, root):
+        named = ", ".join(sorted(services_of(ingress))) or "none"
+        return f"does not name the Service {root}; the Services that it names are: {named}"
+    return ""
+
+
 def renaming(ingress: JsonObject, before: str, after: str) -> list[JsonObject]:
     """The patch that names another Service wherever this one is named."""
     places = [pointer for pointer, name in backends_of(ingress) if name == before]

@@ -399,6 +399,9 @@ class ActionKind(StrEnum):
     """The weight, and the shape beside it: one write."""
     REASSERT_ROUTE = "reassertRoute"
     """Weight and shape as they were ordered, over what somebody else has made of them."""
+    FREE_ROUTE = "freeRoute"
+    """Let the user's object name what it named before, while the canary still gets all traffic by what is ours: before the pods
+    of the old version go."""
     CHECK_EFFECT = "checkEffect"
     """Compare what was served with what was asked for; fails as long as they differ."""
     SCALE_CANARY = "scaleCanary"

@@ -45,11 +45,13 @@ class Capabilities:
     """Entries of one header route, which are alternatives."""
     most_conditions: int | None = None
     """Fields of one entry, which are all asked for."""
+    one_of_each: bool = False
+    """All entries of all routes that stand together may ask for one header and for one cookie, as alternatives."""
     mirroring: Mirroring = Mirroring.NONE
     sticky: bool = False
     finest: int | None = 1
     """The finest step of a weight in basis points; None where it follows from the number of pods, or is all or nothing."""
-    instead: str = "use istio or gatewayApi, which can"
+    instead: str = "use istio, which can"
     """What to do where it cannot."""
 
     @property
@@ -83,23 +85,21 @@ GRPC_ROUTE = Capabilities(
     "a GRPCRoute", headers=frozenset({EXACT, REGEX}), any_method=True, instead="use istio, or an HTTPRoute, which can"
 )
 OF_KINDS: dict[RouterKind, Capabilities] = {
-    RouterKind.SMI: Capabilities("a TrafficSplit", instead="it knows weights only: use istio or gatewayApi, which can"),
+    RouterKind.SMI: Capabilities("a TrafficSplit", instead="it knows weights only: use istio, which can"),
     RouterKind.INGRESS_NGINX: Capabilities(
         "an Ingress of ingress-nginx",
-        headers=frozenset({EXACT, REGEX}),
+        headers=ALL_KINDS,
         cookies=frozenset({EXACT}),
         cookie_value="always",
-        most_routes=1,
-        most_matches=1,
         most_conditions=1,
-        finest=100,
+        one_of_each=True,
     ),
-    RouterKind.TRAEFIK: Capabilities("a TraefikService"),
+    RouterKind.TRAEFIK: Capabilities("a TraefikService", sticky=True),
     RouterKind.CUSTOM: Capabilities("an object that is edited by pointers"),
     RouterKind.POD_RATIO: Capabilities(
         "a ratio of pods",
         finest=None,
-        instead="every pod gets all kinds of requests: add trafficManagement with istio or gatewayApi",
+        instead="every pod gets all kinds of requests: add trafficManagement with istio",
     ),
     RouterKind.SERVICE: Capabilities("a Service of blue/green", finest=None, instead="use a canary strategy"),
 }
@@ -116,7 +116,10 @@ def capabilities_of(route: RoutePlan) -> Capabilities:
 
 
 def finest_weight(route: RoutePlan) -> int | None:
-    """In basis points, rounded down; None where nothing can be said beforehand."""
-    if route.custom is not None:
-        return max(1, FULL_WEIGHT // route.custom.total)
-    return capabilities_of(route).finest
+    """In basis points; None where nothing can be said beforehand."""
+    return None if route.custom is not None else capabilities_of(route).finest
+
+
+def is_too_coarse(route: RoutePlan, weight: int) -> bool:
+    """Whether the object can only come near to a weight: the next whole number of its total is taken."""
+    return route.custom is not None and bool(route.custom.total * weight % FULL_WEIGHT)

@@ -6,11 +6,11 @@ have. The table of who can do what is `strategies.capabilities`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from engine.traffic import FULL_WEIGHT, MatchKind, RoutePlan
-from strategies.capabilities import ALL_KINDS, Capabilities, Mirroring, capabilities_of, finest_weight
+from strategies.capabilities import ALL_KINDS, Capabilities, Mirroring, capabilities_of, finest_weight, is_too_coarse
 from strategies.compile_target import compile_routes
 from strategies.deployfile_models import DeployFile
 from strategies.manifest_objects import ManifestObject
@@ -20,6 +20,7 @@ from strategies.suggestions import listed, quote, suggest
 from strategies.traffic_checks import targets_of
 from strategies.traffic_step_checks import kind_of, matches_of, values_of
 from strategies.weights import WeightError, to_basis_points, to_percent
+from strategies.yaml_document import to_plain
 
 Complaint: TypeAlias = tuple[Place, str]
 
@@ -37,6 +38,18 @@ def check_capabilities(root: Place, document: DeployFile, objects: Sequence[Mani
                 if (at.path, route.kind) not in said:
                     said.add((at.path, route.kind))
                     say.error(at.key_mark, message)
+            for at, message in _coarse(steps, route):
+                if (at.path, route.name) not in said:
+                    said.add((at.path, route.name))
+                    say.warn(at.key_mark, message)
+
+
+def _coarse(steps: Iterable[Place], route: RoutePlan) -> Iterator[Complaint]:
+    for weight in (step.at("setWeight", "weight") for step in steps):
+        if weight is not None and route.custom is not None and is_too_coarse(route, points := _points(weight)):
+            who = f"{route.custom.kind} {route.custom.name}"
+            message = f"{who} takes the nearest weight to {to_percent(points)} that a total of {route.custom.total} has; raise it"
+            yield weight, message
 
 
 def _canary_steps(root: Place, target: Place) -> list[Place]:
@@ -59,18 +72,19 @@ class Asked:
         self._known = known
 
     def of_steps(self, steps: Iterable[Place], route: RoutePlan) -> Iterator[Complaint]:
-        standing: set[str] = set()
+        standing: dict[str, list[Place]] = {}
         for step in steps:
             if (weight := step.at("setWeight", "weight")) is not None:
-                standing = set() if _points(weight) == FULL_WEIGHT else standing
+                standing = {} if _points(weight) == FULL_WEIGHT else standing
                 yield from self._of_weight(weight, route)
             if (share := step.at("setMirror", "weight")) is not None:
                 yield from self._of_mirror(share)
             if (header_route := step.get("setHeaderRoute")) is not None:
                 name, matches = header_route.get("name"), list(matches_of(step))
-                named = {name.text or ""} if name is not None else set()
-                standing = standing | named if matches else standing - named
+                standing = {**standing, (name.text or "") if name is not None else "": matches}
+                standing = {named: found for named, found in standing.items() if found}
                 yield from self._of_header_route(header_route, matches, len(standing))
+                yield from self._of_standing(header_route, standing)
 
     def of_sticky(self, blocks: Iterable[Place], route: RoutePlan) -> Iterator[Complaint]:
         if route.sticky is None or self._known.sticky:
@@ -108,6 +122,19 @@ class Asked:
             yield matches[known.most_matches], message
         for match in matches:
             yield from self._of_match(match)
+
+    def _of_standing(self, place: Place, standing: Mapping[str, Sequence[Place]]) -> Iterator[Complaint]:
+        if not self._known.one_of_each:
+            return
+        asked: dict[str, set[str]] = {"header": set(), "cookie": set()}
+        for match in (match for matches in standing.values() for match in matches):
+            for field, value in values_of(match):
+                if field in asked:
+                    asked[field].add(str(to_plain(value.node)))
+        for field, different in asked.items():
+            if len(different) > 1:
+                message = f"{self._who} asks for one {field} at a time, not for {len(different)}; keep one of them"
+                yield place, message
 
     def _of_match(self, match: Place) -> Iterator[Complaint]:
         known, values, method = self._known, list(values_of(match)), match.get("method")

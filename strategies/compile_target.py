@@ -19,6 +19,7 @@ from strategies.job_manifests import JobManifests
 from strategies.kubernetes_kinds import DAEMON_SET, DEPLOYMENT, JOB, STATEFUL_SET, rank
 from strategies.manifest_checks import deployment_facts, deployments_of, service_facts
 from strategies.manifest_objects import ManifestObject
+from strategies.router_routes import compile_router_routes
 from strategies.target_objects import TargetObjects
 from strategies.traffic_matching import NoMatch, find_workload
 from strategies.traffic_models import Smi
@@ -125,6 +126,7 @@ def compile_routes(document: DeployFile, target: str, objects: Sequence[Manifest
             routes.append(_smi_route(block, workload))
     find = partial(find_istio_workload, objects=objects, deployments=deployments, services=services)
     routes += compile_istio_routes(document, target, find)
+    routes += compile_router_routes(document, target, partial(find_workload, deployments=deployments, services=services))
     routed = {route.workload for route in routes}
     names = {route.name for route in routes}
     for deployment in deployments:

@@ -23,6 +23,7 @@ from engine.model import (
 )
 from engine.traffic import (
     FULL_WEIGHT,
+    RoutePlan,
     RouterKind,
     SetWeight,
     TrafficStep,
@@ -40,6 +41,7 @@ from strategies.pieces import (
     within,
 )
 from strategies.replicas import Move, Side, moves, split
+from strategies.route_operations import await_known, free_routes
 from strategies.stand import BACKENDS_FIRST, Stand, split_before_step, weight_before_step
 
 HAND_OVER_SECONDS = 20.0
@@ -71,20 +73,31 @@ def prepare(stand: Stand) -> Iterator[Operation]:
 def _ensure_routes(stand: Stand) -> Iterator[Operation]:
     """What edits the user's own objects looks at all of them first, as two routes may share one."""
     yield from prepare_istio(stand.routes_by_istio())
-    for route in stand.routes_with_recorded_backends():
+    recorded = stand.routes_with_recorded_backends()
+    for route in recorded:
         yield Act(f"record:route:{route.name}", ActionKind.RECORD_ROUTE, {"route": route.name})
+    for route in recorded:
+        yield from _ensure_backends(stand, route)
+    if recorded:
+        yield Settle("settle before the Services of both versions are named", stand.plan.settle_seconds)
     for route in stand.routes_by_services():
         name: Facts = {"route": route.name}
-        canary = Act(f"ensure-canary-service:{route.name}", ActionKind.ENSURE_CANARY_SERVICE, name)
-        splits, shown = route.kind is not RouterKind.SERVICE, stand.is_shown(route)
+        splits = route.kind is not RouterKind.SERVICE and route.kind not in BACKENDS_FIRST
         if splits:
             yield Act(f"ensure-stable-service:{route.name}", ActionKind.ENSURE_STABLE_SERVICE, name)
-        if route.kind in BACKENDS_FIRST and not shown:
-            yield canary
         yield Act(f"ensure-route:{route.name}", ActionKind.ENSURE_ROUTE, {**name, "initial": 0})
         yield reads(stand, route, 0)
-        if splits and route.kind not in BACKENDS_FIRST and not shown:
-            yield canary
+        if splits and not stand.is_shown(route):
+            yield Act(f"ensure-canary-service:{route.name}", ActionKind.ENSURE_CANARY_SERVICE, name)
+
+
+def _ensure_backends(stand: Stand, route: RoutePlan) -> Iterator[Operation]:
+    """Proxies hear of a new Service and of a route that names it in no order, and answer its share with errors until they have
+    heard of both."""
+    name: Facts = {"route": route.name}
+    yield Act(f"ensure-stable-service:{route.name}", ActionKind.ENSURE_STABLE_SERVICE, name)
+    if not stand.is_shown(route):
+        yield Act(f"ensure-canary-service:{route.name}", ActionKind.ENSURE_CANARY_SERVICE, name)
 
 
 def scale(stand: Stand) -> Iterator[Operation]:
@@ -109,6 +122,7 @@ def scale(stand: Stand) -> Iterator[Operation]:
     for route in stand.routes_by_services():
         if stand.is_shown(route):
             yield Act(f"ensure-canary-service:{route.name}", ActionKind.ENSURE_CANARY_SERVICE, {"route": route.name})
+    yield from await_known(stand.routes_by_services(), stand.plan.settle_seconds)
 
 
 def _await_object(stand: Stand, index: int, manifest: ManifestPlan) -> Iterator[Operation]:
@@ -199,6 +213,7 @@ def promote(stand: Stand) -> Iterator[Operation]:
     if any(True for _ in stand.routes()):
         yield Settle("settle before the old version goes", stand.plan.settle_seconds)
     yield from free_istio(stand.routes_by_istio())
+    yield from free_routes(stand.routes_by_services(), stand.plan.settle_seconds)
     for workload in stand.canaried():
         yield from _hand_over(stand, workload)
 

@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from engine.traffic import IstioProtocol, IstioRoute, RoutePlan, RouterKind, Sticky
 from strategies.deployfile_models import DeployFile
 from strategies.durations import to_seconds
+from strategies.router_models import StickySession
 from strategies.traffic_matching import NoMatch
-from strategies.traffic_models import Istio, StickySession
+from strategies.traffic_models import Istio
 
 CANARY_SUBSET = "canary"
 

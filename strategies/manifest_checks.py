@@ -17,6 +17,8 @@ from strategies.kubernetes_kinds import (
 from strategies.manifest_objects import ManifestObject, labels_of, texts_of
 from strategies.places import Place
 from strategies.problems import FileReport
+from strategies.router_checks import ROUTER_BLOCKS
+from strategies.router_manifests import check_shipped_custom, check_shipped_ingresses, check_shipped_traefik
 from strategies.suggestions import listed, quote
 from strategies.traffic_checks import blocks_of, service_pairs, smi_blocks, targets_of
 from strategies.traffic_matching import DeploymentFacts, NoMatch, ServiceFacts, find_workload, missing_ports
@@ -35,13 +37,20 @@ def check_manifests(root: Place, objects: Sequence[ManifestObject], say: FileRep
             sources[name].append(source)
     _check_shared(root, objects)
     blocks, pairs, istio = smi_blocks(root), service_pairs(root), blocks_of(root, "istio")
+    routed = {kind: blocks_of(root, kind) for kind in ROUTER_BLOCKS}
     for name, target in root.entries("targets"):
         _check_twice(chosen[name])
         if _has_sources(root, name, target, sources[name], say) and _check_target(name, target, chosen[name], say):
             if name in pairs:
                 _check_pairs(name, target, pairs[name], chosen[name], say)
             else:
-                _check_services(blocks.get(name, ()), chosen[name], say)
+                splits = list(blocks.get(name, ()))
+                _check_services(splits, chosen[name], say)
+                _check_splits(splits, chosen[name], say)
+                _check_services([one for kind in ROUTER_BLOCKS for one in routed[kind].get(name, ())], chosen[name], say)
+                check_shipped_ingresses(routed["ingressNginx"].get(name, ()), chosen[name], say)
+                check_shipped_traefik(routed["traefik"].get(name, ()), chosen[name], say)
+                check_shipped_custom(routed["custom"].get(name, ()), chosen[name], say)
                 deployments, services = deployment_facts(chosen[name]), service_facts(chosen[name])
                 check_shipped_istio(istio.get(name, ()), chosen[name], deployments, services, say)
 
@@ -224,14 +233,25 @@ def _check_canary_service(block: Place, root: str, services: Mapping[str, Servic
         )
 
 
+def _check_splits(blocks: Iterable[Place], objects: Sequence[ManifestObject], say: FileReport) -> None:
+    for block in blocks:
+        root = block.get("rootServiceName")
+        if root is not None and root.text is not None:
+            made = ("trafficSplitName", TRAFFIC_SPLIT, root.text, "leave it out, or give another")
+            _check_not_shipped(block, (made,), objects, say)
+
+
 def _check_made_here(block: Place, root: str, objects: Iterable[ManifestObject], say: FileReport) -> None:
+    stable = ("stableServiceName", SERVICE, f"{root}-stable", "leave it out, or give another")
+    canary = ("canaryServiceName", SERVICE, f"{root}-canary", "leave it out, or name it with")
+    _check_not_shipped(block, (stable, canary), objects, say)
+
+
+def _check_not_shipped(
+    block: Place, made: Iterable[tuple[str, ObjectKind, str, str]], objects: Iterable[ManifestObject], say: FileReport
+) -> None:
     """Objects that a rollout makes and removes cannot be among those that it leaves behind."""
     shipped = {(item.kind, item.name) for item in objects}
-    made = (
-        ("stableServiceName", SERVICE, f"{root}-stable", "leave it out, or give another"),
-        ("canaryServiceName", SERVICE, f"{root}-canary", "leave it out, or name it with"),
-        ("trafficSplitName", TRAFFIC_SPLIT, root, "leave it out, or give another"),
-    )
     for field, kind, default, advice in made:
         given = block.get(field)
         name = given.text if given is not None else default

@@ -8,19 +8,25 @@ from strategies.effect_checks import check_effect
 from strategies.istio_checks import check_istio, check_istio_of_target
 from strategies.places import Place
 from strategies.problems import FileReport
+from strategies.router_checks import ROUTER_BLOCKS, check_router_blocks, check_routers_of_target
+from strategies.service_name_checks import check_services_differ, check_used_once
 from strategies.suggestions import listed, quote
 
-_LONGEST_NAME = 63
+CANARY_BLOCKS = ("smi", "istio", *ROUTER_BLOCKS)
+_OF_SPLITS = ("rootServiceName", "trafficSplitName", "canaryServiceName", "stableServiceName")
 
 
 def check_traffic(root: Place, say: FileReport) -> None:
     for index, entry in enumerate(root.items("trafficManagement")):
-        if entry.is_mapping and not {"smi", "istio", "kubernetes"} & set(entry.names):
-            say.error(entry.mark, f'trafficManagement[{index}] moves no traffic; add "smi", "istio" or "kubernetes"')
+        if entry.is_mapping and not {*CANARY_BLOCKS, "kubernetes"} & set(entry.names):
+            known = listed((*CANARY_BLOCKS, "kubernetes"), joint="or")
+            say.error(entry.mark, f"trafficManagement[{index}] moves no traffic; add {known}")
         check_effect(entry, root, say)
         for block in entry.items("smi"):
-            _check_smi(block, say)
+            check_services_differ(block, say)
+            _check_matches(block, say)
         check_istio(entry.items("istio"), say)
+        check_router_blocks(entry, say)
         for pair in entry.items("kubernetes"):
             active, preview = _text(pair, "activeService"), _text(pair, "previewService")
             if active is not None and active == preview:
@@ -30,12 +36,15 @@ def check_traffic(root: Place, say: FileReport) -> None:
                 )
     smi, istio = smi_blocks(root), blocks_of(root, "istio")
     for target, blocks in smi.items():
-        _check_names_of_target(target, blocks, say)
+        check_used_once(target, blocks, _OF_SPLITS, say)
     for target, pairs in service_pairs(root).items():
         _check_pairs(pairs, target, say)
     _check_unused(root, say)
     for target, blocks in istio.items():
         check_istio_of_target(target, blocks, smi.get(target, ()), say)
+    by_kind = {kind: blocks_of(root, kind) for kind in CANARY_BLOCKS}
+    for target, _ in root.entries("targets"):
+        check_routers_of_target(target, {kind: blocks.get(target, []) for kind, blocks in by_kind.items()}, say)
 
 
 def targets_of(entry: Place, everywhere: Iterable[str]) -> list[str]:
@@ -91,8 +100,7 @@ def _check_unused(root: Place, say: FileReport) -> None:
     for entry in root.items("trafficManagement"):
         concerned = targets_of(entry, everywhere)
         for kind, unused in (
-            ("smi", [name for name in concerned if name in switching]),
-            ("istio", [name for name in concerned if name in switching]),
+            *((block, [name for name in concerned if name in switching]) for block in CANARY_BLOCKS),
             ("kubernetes", [name for name in concerned if name not in switching]),
         ):
             if unused and any(True for _ in entry.items(kind)):
@@ -115,29 +123,6 @@ def _check_pairs(pairs: list[Place], target: str, say: FileReport) -> None:
                 say.error(given.mark, message + 'name another, or limit the entries with "targets"')
 
 
-def _check_smi(block: Place, say: FileReport) -> None:
-    root_name = _text(block, "rootServiceName")
-    if root_name is None:
-        return
-    names = {
-        "rootServiceName": root_name,
-        "stableServiceName": _text(block, "stableServiceName") or f"{root_name}-stable",
-        "canaryServiceName": _text(block, "canaryServiceName") or f"{root_name}-canary",
-    }
-    seen: dict[str, str] = {}
-    for field, name in names.items():
-        if field not in block.names and len(name) > _LONGEST_NAME:
-            say.error(
-                block.mark,
-                f'"{name}" is longer than the {_LONGEST_NAME} characters of a Service name; give a "{field}"',
-            )
-        first = seen.setdefault(name, field)
-        if first != field:
-            place = block.get(field) or block.get(first) or block
-            say.error(place.mark, f"{first} and {field} are both {quote(name)}; each has to be a Service of its own")
-    _check_matches(block, say)
-
-
 def _check_matches(block: Place, say: FileReport) -> None:
     groups: dict[str, Place] = {}
     for item in block.items("matches"):
@@ -146,22 +131,6 @@ def _check_matches(block: Place, say: FileReport) -> None:
             at = f"{first.mark.line}:{first.mark.column}"
             what = f"matches name the HTTPRouteGroup {quote(item.text)}"
             say.error(item.mark, f"{what} a second time, the first at {at}; remove one")
-
-
-def _check_names_of_target(target: str, blocks: list[Place], say: FileReport) -> None:
-    for field in ("rootServiceName", "trafficSplitName", "canaryServiceName", "stableServiceName"):
-        taken: dict[str, Place] = {}
-        for block in blocks:
-            given = block.get(field) or (block.get("rootServiceName") if field == "trafficSplitName" else None)
-            if given is None or given.text is None:
-                continue
-            first = taken.setdefault(given.text, given)
-            if first is not given:
-                at = f"{first.mark.line}:{first.mark.column}"
-                message = (
-                    f"the target {quote(target)} uses {quote(given.text)} as {field} a second time, the first at {at}; "
-                )
-                say.error(given.mark, message + 'name another, or limit the entries with "targets"')
 
 
 def _text(block: Place, field: str) -> str | None:

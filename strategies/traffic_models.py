@@ -20,6 +20,7 @@ from strategies.field_types import (
     WithoutTraffic,
     WithoutTrafficWord,
 )
+from strategies.router_models import Custom, IngressNginx, StickySession, Traefik
 
 
 class Smi(DeployModel):
@@ -98,16 +99,6 @@ class DestinationRule(DeployModel):
     )
     canary_subset_name: Name | None = Field(
         default=None, description="The subset for the new version; it need not exist. Without it, `canary`."
-    )
-
-
-class StickySession(DeployModel):
-    """Clients that the new version has answered by its weight stay with it, by a cookie of this rollout. Who comes often is drawn
-    often, so the new version's share of all requests grows beyond its weight as time goes by."""
-
-    cookie_name: Name = Field(description="The name of the cookie.", examples=["web-version"])
-    max_age: Duration | None = Field(
-        default=None, description="How long a client stays after it was drawn; 1 second or more. Without it, a day."
     )
 
 
@@ -203,6 +194,21 @@ class TrafficManagement(DeployModel):
     )
     istio: list[Istio] | None = Field(
         default=None, description="Your Istio VirtualServices, whose weights are edited and put back in the end."
+    )
+    ingress_nginx: list[IngressNginx] | None = Field(
+        default=None,
+        description="Your Ingresses of ingress-nginx, each with a canary Ingress beside it for the time of a rollout.",
+        json_schema_extra=ADDITION,
+    )
+    traefik: list[Traefik] | None = Field(
+        default=None,
+        description="Your weighted TraefikServices, whose lists are edited and put back in the end.",
+        json_schema_extra=ADDITION,
+    )
+    custom: list[Custom] | None = Field(
+        default=None,
+        description="Objects of any other kind that say two weights, by JSON pointers to them.",
+        json_schema_extra=ADDITION,
     )
     effect: EffectCheck | None = Field(
         default=None,

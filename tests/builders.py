@@ -27,6 +27,7 @@ from engine.model import (
     WorkloadPlan,
 )
 from engine.traffic import (
+    CustomRoute,
     IstioRoute,
     MatchKind,
     NamedMatch,
@@ -35,6 +36,7 @@ from engine.traffic import (
     RouterKind,
     SetHeaderRoute,
     SetWeight,
+    Sticky,
     ValueMatch,
 )
 from tests.clocks import START
@@ -135,6 +137,34 @@ def istio_route(name: str = "web", http_route: str = "", *, workload: str = "web
     """By subsets of the DestinationRule `web`."""
     place = IstioRoute(name, http_route=http_route, destination_rule=rule, active_subset="active", canary_subset="canary")
     return RoutePlan(f"{name}/{http_route}" if http_route else name, RouterKind.ISTIO, workload, istio=place)
+
+
+def _with_services(route: RoutePlan, root: str = "web") -> RoutePlan:
+    return replace(route, root_service=root, stable_service=f"{root}-stable", canary_service=f"{root}-canary")
+
+
+def ingress_route(name: str = "web") -> RoutePlan:
+    plan = RoutePlan(f"ingress/{name}", RouterKind.INGRESS_NGINX, "web", split=f"{name}-canary", ingress=name)
+    return _with_services(plan)
+
+
+def traefik_route(name: str = "web", *, sticky: Sticky | None = None) -> RoutePlan:
+    return _with_services(RoutePlan(f"traefik/{name}", RouterKind.TRAEFIK, "web", split=name, sticky=sticky))
+
+
+WEIGHTED_ROUTE = CustomRoute(
+    "sea.example.com/v1",
+    "WeightedRoute",
+    "web",
+    "/spec/backends/0/weight",
+    "/spec/backends/1/weight",
+    stable_service="/spec/backends/0/service",
+    canary_service="/spec/backends/1/service",
+)
+
+
+def custom_route(custom: CustomRoute = WEIGHTED_ROUTE) -> RoutePlan:
+    return _with_services(RoutePlan(f"weightedroute/{custom.name}", RouterKind.CUSTOM, "web", custom=custom))
 
 
 def pod_ratio_route(workload: str = "web") -> RoutePlan:

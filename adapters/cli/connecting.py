@@ -39,9 +39,12 @@ from adapters.metrics.outcome import MetricProvider
 from adapters.metrics.sampler import EndpointSource
 from adapters.metrics.scrape import ScrapeProvider
 from adapters.routers.active_service import ActiveServiceRouter
+from adapters.routers.custom import CustomRouter
+from adapters.routers.ingress_nginx import IngressNginxRouter
 from adapters.routers.istio import IstioRouter
 from adapters.routers.pod_ratio import PodRatioRouter
 from adapters.routers.smi import SmiRouter
+from adapters.routers.traefik import TraefikRouter
 from adapters.settings import AccountSettings, ScrapeSettings, Settings
 from engine.bus import Bus
 from engine.clock import Clock
@@ -83,6 +86,9 @@ def routers() -> Routers:
         {
             RouterKind.SMI: SmiRouter(),
             RouterKind.ISTIO: IstioRouter(),
+            RouterKind.INGRESS_NGINX: IngressNginxRouter(),
+            RouterKind.TRAEFIK: TraefikRouter(),
+            RouterKind.CUSTOM: CustomRouter(),
             RouterKind.POD_RATIO: PodRatioRouter(),
             RouterKind.SERVICE: ActiveServiceRouter(),
         }

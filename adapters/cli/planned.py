@@ -17,7 +17,14 @@ from msgspec.structs import replace
 from adapters.cli.changes import Change, Verb
 from adapters.cli.output import counted
 from adapters.cli.planned_istio import describe_istio
-from adapters.http.views import describe_step, percent
+from adapters.cli.planned_routers import (
+    describe_custom,
+    describe_ingress,
+    describe_services,
+    describe_shares,
+    describe_traefik,
+)
+from adapters.http.views import describe_step
 from engine.model import (
     Act,
     ActionKind,
@@ -170,7 +177,8 @@ class _Forecast:
     def _describe_act(self, act: Act) -> Change:
         if "route" in act.args:
             route = next(one for one in self._plan.routes if one.name == act.args["route"])
-            return describe_istio(act, route) if route.kind is RouterKind.ISTIO else _describe_route(act, route)
+            describe = _DESCRIBED.get(route.kind, _describe_route)
+            return describe(act, route)
         if "index" in act.args:
             key = self._plan.manifests[int(act.args["index"] or 0)].key
             if act.kind is ActionKind.CHECK_MANIFEST:
@@ -230,31 +238,26 @@ class _Forecast:
 def _describe_route(act: Act, route: RoutePlan) -> Change:
     if route.kind is RouterKind.SERVICE:
         return _describe_switch(act, route)
-    stable, canary = f"Service {route.stable_service}", f"Service {route.canary_service}"
     split = f"TrafficSplit {route.split}"
     match act.kind:
-        case ActionKind.ENSURE_STABLE_SERVICE:
-            return Change(Verb.CREATE, stable, "selects the old version only")
-        case ActionKind.ENSURE_CANARY_SERVICE if route.adopts_canary_service:
-            return Change(Verb.CHANGE, canary, "selects the new version only")
-        case ActionKind.ENSURE_CANARY_SERVICE:
-            return Change(Verb.CREATE, canary, "selects the new version only")
         case ActionKind.ENSURE_ROUTE:
             weight = int(act.args.get("initial") or 0)
             limited = f", of requests that fit {' or '.join(route.match_groups)}" if route.match_groups else ""
-            return Change(Verb.CREATE, split, _shares(route, weight) + limited)
+            return Change(Verb.CREATE, split, describe_shares(route, weight) + limited)
         case ActionKind.SET_WEIGHT:
-            return Change(Verb.CHANGE, split, _shares(route, int(act.args.get("weight") or 0)))
+            return Change(Verb.CHANGE, split, describe_shares(route, int(act.args.get("weight") or 0)))
         case ActionKind.REMOVE_ROUTE:
             return Change(Verb.REMOVE, split)
-        case ActionKind.REMOVE_CANARY_SERVICE if route.adopts_canary_service:
-            return Change(Verb.CHANGE, canary, "as it was")
-        case ActionKind.REMOVE_CANARY_SERVICE:
-            return Change(Verb.REMOVE, canary)
-        case ActionKind.REMOVE_STABLE_SERVICE:
-            return Change(Verb.REMOVE, stable)
         case _:
-            return Change(Verb.CHANGE, split, act.name)
+            return describe_services(act, route) or Change(Verb.CHANGE, split, act.name)
+
+
+_DESCRIBED = {
+    RouterKind.ISTIO: describe_istio,
+    RouterKind.INGRESS_NGINX: describe_ingress,
+    RouterKind.TRAEFIK: describe_traefik,
+    RouterKind.CUSTOM: describe_custom,
+}
 
 
 def _describe_switch(act: Act, route: RoutePlan) -> Change:
@@ -271,11 +274,6 @@ def _describe_switch(act: Act, route: RoutePlan) -> Change:
             return Change(Verb.CHANGE, preview, "as it was")
         case _:
             return Change(Verb.CHANGE, active, "as it was")
-
-
-def _shares(route: RoutePlan, weight: int) -> str:
-    rest = 10_000 - weight
-    return f"{route.stable_service} {percent(rest):g} %, {route.canary_service} {percent(weight):g} %"
 
 
 def _replicas(manifest: str) -> int:

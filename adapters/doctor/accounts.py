@@ -8,7 +8,7 @@ from adapters.doctor.findings import Finding, note, ok, problem, warning
 from adapters.kubernetes.cluster import Cluster
 from adapters.kubernetes.errors import ApiError
 from adapters.kubernetes.templates import JsonObject
-from adapters.routers import istio_objects, smi
+from adapters.routers import istio_objects, smi, traefik
 
 OLDEST_MINOR = 23
 """Kubernetes 1.23 is the first with autoscaling/v2, which is read at the first look."""
@@ -16,6 +16,7 @@ OLDEST_MINOR = 23
 _ROUTERS = (
     (smi.GROUP, "SMI TrafficSplit", smi.VERSIONS),
     (istio_objects.GROUP, "Istio VirtualService", istio_objects.VERSIONS),
+    *((group, f"Traefik's TraefikService of {group}", (traefik.VERSION,)) for group in traefik.GROUPS),
     ("gateway.networking.k8s.io", "Gateway API routes", ()),
 )
 """Group, name, and the versions that this Headgate can use."""

@@ -7,6 +7,7 @@ import json
 from adapters.doctor import meshes
 from adapters.doctor.findings import Finding, note, ok, problem
 from adapters.doctor.istio import examine_istio
+from adapters.doctor.routers import examine_custom, examine_ingress, examine_traefik
 from adapters.kubernetes.access import AccessReviews, AccessUnknown, required_permissions
 from adapters.kubernetes.cluster import Cluster
 from adapters.kubernetes.errors import ApiError, Forbidden, NotServed
@@ -116,4 +117,10 @@ def _of_root(root: JsonObject, route: RoutePlan, live: JsonObject | None) -> lis
     return [ok(f"Service {name} can be split")]
 
 
-_OF_ROUTES = {RouterKind.SMI: _of_split, RouterKind.ISTIO: examine_istio}
+_OF_ROUTES = {
+    RouterKind.SMI: _of_split,
+    RouterKind.ISTIO: examine_istio,
+    RouterKind.INGRESS_NGINX: examine_ingress,
+    RouterKind.TRAEFIK: examine_traefik,
+    RouterKind.CUSTOM: examine_custom,
+}

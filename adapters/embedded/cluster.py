@@ -22,6 +22,7 @@ from adapters.embedded.pods import PodRuntime
 from adapters.embedded.resources import CUSTOM_RESOURCE_DEFINITIONS
 from adapters.embedded.server import ApiServer
 from adapters.embedded.storage import Storage
+from adapters.embedded.traefik_definitions import TRAEFIK_GROUP, traefik_definition
 from engine.clock import Clock
 
 SPLIT_VERSIONS = ("v1alpha2", "v1alpha4")
@@ -55,11 +56,13 @@ async def run_embedded_cluster(
     pods: PodRuntime | None = None,
     split_versions: Sequence[str] = SPLIT_VERSIONS,
     istio_versions: Sequence[str] = ISTIO_VERSIONS,
+    traefik_groups: Sequence[str] = (TRAEFIK_GROUP,),
     linkerd: bool = False,
     history: int = 10_000,
 ) -> AsyncIterator[EmbeddedCluster]:
-    """A cluster that serves until the block ends. `split_versions`, `istio_versions`: those of TrafficSplit and of Istio's
-    kinds that are served, maybe none; `linkerd`: with ServiceProfiles, and what makes them of splits."""
+    """A cluster that serves until the block ends. `split_versions`, `istio_versions`, `traefik_groups`: those of TrafficSplit, of
+    Istio's kinds and of TraefikService that are served, maybe none; `linkerd`: with ServiceProfiles, and what makes them of
+    splits."""
     installed: list[LinkerdSmi] = []
 
     def install_linkerd(storage: Storage) -> list[LinkerdSmi]:
@@ -75,5 +78,7 @@ async def run_embedded_cluster(
             plane.storage.create(CUSTOM_RESOURCE_DEFINITIONS, service_profile_definition())
         for definition in istio_definitions(istio_versions) if istio_versions else ():
             plane.storage.create(CUSTOM_RESOURCE_DEFINITIONS, definition)
+        for group in traefik_groups:
+            plane.storage.create(CUSTOM_RESOURCE_DEFINITIONS, traefik_definition(group))
         async with ApiServer(plane.storage) as server:
             yield EmbeddedCluster(plane, server, installed[0] if installed else None)

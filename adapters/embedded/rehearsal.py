@@ -9,7 +9,7 @@ its template (`adapters.embedded.pods`, `adapters.embedded.simulated_traffic`).
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -22,10 +22,12 @@ from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.linkerd_definitions import ROUTE_GROUP_VERSIONS, SMI_SPECS_GROUP
 from adapters.embedded.pods import PREFIX
 from adapters.embedded.rehearsed_istio import istio_objects_of
-from adapters.embedded.resources import DEPLOYMENTS, NAMESPACES
+from adapters.embedded.rehearsed_routers import accepted_status, definition_of, router_objects_of
+from adapters.embedded.resources import CUSTOM_RESOURCE_DEFINITIONS, DEPLOYMENTS, NAMESPACES
 from adapters.embedded.simulated_traffic import SimulatedTraffic
 from engine.clock import Clock
 from engine.model import ReleasePlan, TargetPlan
+from engine.traffic import CustomRoute
 
 PREVIOUS_MANAGER = "rehearsal"
 LINKERD_SPLIT_VERSIONS = ("v1alpha1", "v1alpha2")
@@ -53,6 +55,8 @@ async def rehearse(
     splits = LINKERD_SPLIT_VERSIONS if linkerd else SPLIT_VERSIONS
     async with AsyncExitStack() as stack:
         rehearsal = Rehearsal({})
+        controllers = await stack.enter_async_context(anyio.create_task_group())
+        stack.callback(controllers.cancel_scope.cancel)
         for account in dict.fromkeys(target.account for target in plan.targets):
             running = run_embedded_cluster(clock, new_uid, split_versions=splits, linkerd=linkerd)
             cluster = await stack.enter_async_context(running)
@@ -61,8 +65,22 @@ async def rehearse(
                 if target.account == account:
                     install_previous(cluster, target)
             await wait_until_live(cluster, clock)
+            custom = [(one.namespace, route.custom) for one in plan.targets for route in one.routes if route.custom is not None]
+            if any(route.accepted or route.observed_generation for _, route in custom):
+                controllers.start_soon(_accept, cluster, custom, clock, name="what accepts custom routes")
             rehearsal.metrics_urls.append(await stack.enter_async_context(_serve(SimulatedTraffic(cluster.storage))))
         yield rehearsal
+
+
+async def _accept(cluster: EmbeddedCluster, routes: Sequence[tuple[str, CustomRoute]], clock: Clock) -> None:
+    """In the place of the controller of a kind that nobody here knows."""
+    while True:
+        for namespace, custom in routes:
+            resource = cluster.storage.registry.find_kind(custom.api_version, custom.kind)
+            found = cluster.storage.find(resource, namespace, custom.name) if resource is not None else None
+            if resource is not None and found is not None and (accepted := accepted_status(custom, found)) is not None:
+                cluster.storage.update(resource, accepted, manager=PREVIOUS_MANAGER, subresource="status")
+        await clock.sleep(_POLL_SECONDS)
 
 
 async def wait_until_live(cluster: EmbeddedCluster, clock: Clock) -> None:
@@ -83,7 +101,11 @@ def install_previous(cluster: EmbeddedCluster, target: TargetPlan, *, tag: str =
         storage.create(NAMESPACES, body, manager=PREVIOUS_MANAGER)
     for manifest in target.manifests:
         _create(cluster, json.loads(manifest.content))
-    for body in (*istio_objects_of(target), *_route_groups_of(cluster, target)):
+    for custom in (route.custom for route in target.routes if route.custom is not None):
+        is_known = storage.registry.find_kind(custom.api_version, custom.kind) is not None
+        if "/" in custom.api_version and not is_known:
+            storage.create(CUSTOM_RESOURCE_DEFINITIONS, definition_of(custom), manager=PREVIOUS_MANAGER)
+    for body in (*istio_objects_of(target), *_route_groups_of(cluster, target), *router_objects_of(target)):
         _create(cluster, body)
     for workload in target.workloads:
         _create(cluster, _previous(json.loads(workload.manifest), tag))

@@ -13,6 +13,7 @@ from adapters.embedded.json_objects import JsonObject, metadata_of, name_of
 from adapters.embedded.resources import Resource
 from adapters.embedded.validate_autoscalers import check_autoscaler
 from adapters.embedded.validate_definitions import check_definition, check_definition_change
+from adapters.embedded.validate_ingresses import check_ingress
 from adapters.embedded.validate_jobs import check_job, check_job_change
 from adapters.embedded.validate_metadata import check_finalizer_names, check_metadata, check_metadata_change
 from adapters.embedded.validate_pods import check_pod_change, check_pod_spec
@@ -40,7 +41,7 @@ def validate(resource: Resource, obj: JsonObject, old: JsonObject | None) -> Non
         if resource.storage_key in _CHECKED_WHOLE:
             _check_as_new(errors, resource, obj)
         else:
-            _check_kind(errors, resource, obj)
+            _check_kind(errors, resource, obj, is_new=False)
         _check_kind_change(errors, resource, obj, old)
     if errors.causes:
         raise Invalid.of(resource, name_of(obj) or str(metadata_of(obj).get("generateName") or ""), errors.causes)
@@ -50,10 +51,10 @@ def _check_as_new(errors: FieldErrors, resource: Resource, obj: JsonObject) -> N
     check_metadata(errors, resource, obj)
     if not resource.custom and resource != known.CUSTOM_RESOURCE_DEFINITIONS:
         check_finalizer_names(errors, obj)
-    _check_kind(errors, resource, obj)
+    _check_kind(errors, resource, obj, is_new=True)
 
 
-def _check_kind(errors: FieldErrors, resource: Resource, obj: JsonObject) -> None:
+def _check_kind(errors: FieldErrors, resource: Resource, obj: JsonObject, *, is_new: bool) -> None:
     if resource.storage_key in WORKLOADS:
         check_workload(errors, resource, obj)
     elif resource == known.PODS:
@@ -68,6 +69,8 @@ def _check_kind(errors: FieldErrors, resource: Resource, obj: JsonObject) -> Non
         _check_config_map(errors, obj)
     elif resource == known.JOBS:
         check_job(errors, obj)
+    elif resource == known.INGRESSES:
+        check_ingress(errors, obj, is_new=is_new)
 
 
 def _check_kind_change(errors: FieldErrors, resource: Resource, obj: JsonObject, old: JsonObject) -> None:

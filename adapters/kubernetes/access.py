@@ -19,7 +19,7 @@ from adapters.kubernetes.errors import Forbidden, MalformedAnswer, NotFound, Not
 from adapters.kubernetes.own_definitions import defined_kind
 from adapters.kubernetes.paths import ResourceRef
 from adapters.kubernetes.permissions import Needs, Permission
-from adapters.kubernetes.routing import Routers
+from adapters.kubernetes.routing import NamesKinds, Routers
 from adapters.kubernetes.templates import JsonObject
 from engine.clock import Clock
 from engine.model import TargetPlan
@@ -35,9 +35,15 @@ class AccessUnknown(Exception):
 
 
 async def required_permissions(cluster: Cluster, plan: TargetPlan, routers: Routers) -> list[Permission]:
-    """What the target needs on this cluster. Raises `NotServed` for a manifest of a kind that neither the cluster knows nor one
-    of the manifests defines."""
-    needs = Needs(plan.namespace, cluster.scope is WatchScope.CLUSTER, await _optional_groups(cluster, plan))
+    """What the target needs on this cluster. Raises `NotServed` for a manifest, or an object that a route names, of a kind that
+    neither the cluster knows nor one of the manifests defines."""
+    kinds: dict[tuple[str, str], ResourceRef] = {}
+    for route in plan.routes:
+        router = routers.of(route)
+        if isinstance(router, NamesKinds):
+            kinds.update(await router.kinds_of(cluster, plan, route))
+    served = await _optional_groups(cluster, plan)
+    needs = Needs(plan.namespace, cluster.scope is WatchScope.CLUSTER, served, kinds)
     objects: list[JsonObject] = [json.loads(manifest.content) for manifest in plan.manifests]
     placed = [(await _place(cluster, plan, one["apiVersion"], one["kind"]), one) for one in objects]
     of_routes = {one for route in plan.routes for one in routers.of(route).permissions(route, needs)}

@@ -58,6 +58,7 @@ CONFIG_KINDS = {one.kind: one for one in (CONFIG_MAPS, SECRETS)}
 SERVICES = ResourceRef("", "v1", "services", "Service", True)
 SERVICE_PROXIES = ResourceRef("", "v1", "services/proxy", "Service", True)
 """Only as a right, as above."""
+INGRESSES = ResourceRef("networking.k8s.io", "v1", "ingresses", "Ingress", True)
 HORIZONTAL_POD_AUTOSCALERS = ResourceRef(
     "autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", True
 )

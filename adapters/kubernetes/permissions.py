@@ -8,8 +8,8 @@ RBAC cannot tie `create`, `list` and `watch` to a name, so these are for all obj
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from adapters.kubernetes import health
@@ -79,6 +79,14 @@ class Needs:
     namespace: str
     watches_all: bool
     serves: frozenset[str] = frozenset()
+    kinds: Mapping[tuple[str, str], ResourceRef] = field(default_factory=dict)
+    """Where the objects of kinds live that only the deploy file names, by apiVersion and kind."""
+
+    def resource_of(self, api_version: str, kind: str) -> ResourceRef:
+        """As discovered; or, where nobody has asked a cluster, as such kinds are called by custom."""
+        found = self.kinds.get((api_version, kind))
+        group, _, version = api_version.rpartition("/")
+        return found if found is not None else ResourceRef(group, version, _plural(kind.lower()), kind, True)
 
     def watch(self, resource: ResourceRef) -> set[Permission]:
         namespace = "" if self.watches_all else self.namespace
@@ -95,6 +103,12 @@ class Needs:
 
     def _permission(self, resource: ResourceRef, verb: Verb, name: str) -> Permission:
         return Permission(resource.group, resource.plural, verb, self.namespace if resource.namespaced else "", name)
+
+
+def _plural(singular: str) -> str:
+    if singular.endswith("y") and singular[-2:-1] not in tuple("aeiou"):
+        return f"{singular[:-1]}ies"
+    return f"{singular}es" if singular.endswith(("s", "x", "z", "ch", "sh")) else f"{singular}s"
 
 
 def permissions_of(

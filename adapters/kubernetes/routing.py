@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from adapters.kubernetes.cluster import Cluster, ObjectKey
+from adapters.kubernetes.paths import ResourceRef
 from adapters.kubernetes.permissions import Needs, Permission
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import JsonObject
 from engine.errors import Rejected
-from engine.model import ActionKind, Facts, RolloutSpec, Snapshot
+from engine.model import ActionKind, Facts, RolloutSpec, Snapshot, TargetPlan
 from engine.observation import RouteObservation
 from engine.traffic import RoutePlan, RouterKind
 
@@ -32,6 +33,16 @@ class Router(Protocol):
 
     def observe(self, cluster: Cluster, spec: RolloutSpec, route: RoutePlan, snapshot: Snapshot) -> RouteObservation:
         """What the caches say of the route."""
+
+
+@runtime_checkable
+class NamesKinds(Protocol):
+    """A router that learns from the cluster where the objects of its routes live."""
+
+    async def kinds_of(
+        self, cluster: Cluster, plan: TargetPlan, route: RoutePlan
+    ) -> Mapping[tuple[str, str], ResourceRef]:
+        """By apiVersion and kind, as `Needs.resource_of` is asked for them. Raises `NotServed`."""
 
 
 class Routers:

@@ -34,26 +34,14 @@ from adapters.routers.istio_http import (
     without_ours,
 )
 from adapters.routers.istio_matches import Unjoinable
-from adapters.routers.istio_objects import (
-    GROUP,
-    VERSIONS,
-    Read,
-    absent,
-    change_of,
-    gone,
-    place_of,
-    put_back,
-    read_declared,
-    read_live,
-    served_version,
-    virtual_services,
-)
+from adapters.routers.istio_objects import GROUP, VERSIONS, place_of, served_version, virtual_services
 from adapters.routers.istio_places import Side, destinations_at, find_index, http_of, path_of, words_for
 from adapters.routers.istio_sides import Look, Sides
 from adapters.routers.istio_subsets import SubsetSides
 from adapters.routers.istio_weights import Division, find_division, shares_in_words
+from adapters.routers.user_objects import Read, absent, change_of, gone, put_back, read_declared, read_live, stands_as_ordered
 from engine.errors import Rejected, Retryable
-from engine.model import UNDOING_STATES, ActionKind, Facts, RolloutSpec, Snapshot, State
+from engine.model import ActionKind, Facts, RolloutSpec, Snapshot
 from engine.observation import RouteObservation
 from engine.traffic import IstioProtocol, IstioRoute, RoutePlan, describe_shape, read_shape
 
@@ -119,7 +107,7 @@ class IstioRouter:
         ordered = Ordered(snapshot.expected, read_shape(snapshot.shape), route.sticky, version_of(spec.id))
         shape = _shape_shown(route, snapshot, division, found, ordered)
         drift = ""
-        if _is_settled(snapshot, f"ensure-route:{route.name}", f"remove-route:{route.name}"):
+        if stands_as_ordered(snapshot, f"ensure-route:{route.name}", f"remove-route:{route.name}"):
             drift = _drift(route, division, found, now, ordered, is_shaped=shape == snapshot.shape)
             if not drift and f"free-stable:{route.name}" not in snapshot.begun:
                 drift = _sides(route).drift(cluster, spec, route, snapshot)
@@ -290,14 +278,6 @@ def _words(division: Division, weight: int) -> str:
 
 
 # --- what the watch shows ----------------------------------------------------------------------------------------------
-
-
-def _is_settled(snapshot: Snapshot, made: str, removed: str) -> bool:
-    """Whether the objects stand as we ordered them: no write of ours is under way."""
-    states = UNDOING_STATES | {State.PREPARING, State.FINALISING}
-    if snapshot.state in states or snapshot.action is not None or snapshot.is_between_routes:
-        return False
-    return made in snapshot.begun and removed not in snapshot.begun
 
 
 def _shape_shown(

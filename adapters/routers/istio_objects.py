@@ -1,29 +1,15 @@
-"""The user's Istio objects: which versions of them a cluster serves, where one is found, and how one leaf of it is written.
-
-An edit is a JSON patch of one list, tied to the version of the object that was read. Server-side apply is of no use here: in the
-definitions of Istio's kinds every list is atomic, so whoever applies one route owns all routes and overwrites everybody else's.
-A merge or a PUT of the whole object would do the same. The objects are never created or deleted.
-"""
+"""The user's Istio objects: their kinds, and which versions of them a cluster serves. They are edited as `user_objects` says,
+list by list, and never created or deleted."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias
-
 from adapters.kubernetes.cluster import Cluster
-from adapters.kubernetes.field_owners import is_our_edit, owners_without_us
 from adapters.kubernetes.paths import ResourceRef
-from adapters.kubernetes.task import Done, Task
-from adapters.kubernetes.templates import JsonObject
-from engine.errors import Rejected
 from engine.traffic import IstioRoute, RoutePlan
 
 GROUP = "networking.istio.io"
 VERSIONS = ("v1", "v1beta1", "v1alpha3")
 """Newest first. What is read and written here is the same in each."""
-
-Read: TypeAlias = Callable[[Task, ResourceRef, str], Awaitable[JsonObject | None]]
 
 
 def virtual_services(version: str) -> ResourceRef:
@@ -42,57 +28,3 @@ async def served_version(cluster: Cluster) -> str | None:
 def place_of(route: RoutePlan) -> IstioRoute:
     assert route.istio is not None, f"route {route.name} is not one of Istio"
     return route.istio
-
-
-async def read_live(task: Task, resource: ResourceRef, name: str) -> JsonObject | None:
-    return await task.cluster.find(resource, task.namespace, name)
-
-
-async def read_declared(task: Task, resource: ResourceRef, name: str) -> JsonObject | None:
-    """The object as it will be once the manifests are applied: what they say of it, or else what is live."""
-    for manifest in task.spec.plan.manifests:
-        body: JsonObject = json.loads(manifest.content)
-        group = str(body.get("apiVersion", "")).partition("/")[0]
-        if body.get("kind") == resource.kind and body["metadata"]["name"] == name and group in (resource.group, "v1"):
-            return body
-    return await read_live(task, resource, name)
-
-
-def absent(task: Task, route: RoutePlan, resource: ResourceRef, name: str) -> Rejected:
-    return Rejected(
-        f"route {route.name}: there is no {resource.kind} {name} in namespace {task.namespace}; it must exist, or be among "
-        "the manifests"
-    )
-
-
-def gone(task: Task, what: str) -> Done:
-    """What an edit comes to whose object somebody has removed."""
-    if task.is_undoing:
-        return Done(f"{what} is gone; there is nothing to put back")
-    raise Rejected(f"{what} was removed by somebody else during the rollout")
-
-
-def change_of(path: str, now: object, wanted: object) -> list[JsonObject]:
-    """The patch of one leaf; empty where it is as wanted."""
-    return [{"op": "add", "path": path, "value": wanted}] if now != wanted else []
-
-
-async def put_back(
-    task: Task, resource: ResourceRef, found: JsonObject, change: list[JsonObject], before: Sequence[JsonObject] | None
-) -> None:
-    """Write what a leaf is without us, and leave it to whoever managed it: whoever applies next must not meet us as a rival, nor
-    somebody lose what they wrote in the meantime. `before`: the managers as they were found, for the last edit of the object."""
-    theirs = owners_without_us(_owners(found), before or [])
-    if change:
-        found = await task.cluster.patch(resource, found, change)
-    if before is None:
-        if owners_without_us(_owners(found), []) == theirs:
-            return
-        theirs = [*theirs, *(one for one in _owners(found) if is_our_edit(one))]
-    if owners := change_of("/metadata/managedFields", _owners(found), theirs):
-        await task.cluster.patch(resource, found, owners)
-
-
-def _owners(found: JsonObject) -> list[JsonObject]:
-    owners: list[JsonObject] = found["metadata"].get("managedFields") or []
-    return owners

@@ -9,8 +9,8 @@ from adapters.kubernetes.cluster import Cluster, ObjectKey
 from adapters.kubernetes.permissions import Needs, Permission
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import JsonObject
-from adapters.routers.istio_objects import Read
 from adapters.routers.istio_places import Side
+from adapters.routers.user_objects import Read
 from engine.model import Facts, RolloutSpec, Snapshot
 from engine.traffic import RoutePlan
 

@@ -15,19 +15,10 @@ from adapters.kubernetes.paths import ResourceRef
 from adapters.kubernetes.permissions import Needs, Permission, Verb
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import HASH_LABEL, JsonObject
-from adapters.routers.istio_objects import (
-    VERSIONS,
-    Read,
-    absent,
-    change_of,
-    destination_rules,
-    gone,
-    place_of,
-    put_back,
-    read_live,
-)
+from adapters.routers.istio_objects import VERSIONS, destination_rules, place_of
 from adapters.routers.istio_places import Side, service_of
 from adapters.routers.istio_sides import Look
+from adapters.routers.user_objects import Read, absent, change_of, gone, put_back, read_live
 from engine.errors import Rejected
 from engine.model import RolloutSpec, Snapshot
 from engine.traffic import RoutePlan

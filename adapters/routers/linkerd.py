@@ -20,7 +20,6 @@ from adapters.kubernetes.permissions import Needs, Permission, Verb
 from adapters.kubernetes.recording import WARNING
 from adapters.kubernetes.task import Task
 from adapters.kubernetes.templates import JsonObject
-from adapters.routers.istio_objects import put_back
 from adapters.routers.linkerd_profiles import (
     LINKERD_GROUP,
     OVERRIDES_PATH,
@@ -37,6 +36,7 @@ from adapters.routers.linkerd_profiles import (
     overrides_at,
     overrides_of,
 )
+from adapters.routers.user_objects import put_back
 from engine.errors import Rejected
 from engine.model import Facts
 from engine.traffic import RoutePlan

@@ -18,9 +18,9 @@ from adapters.kubernetes.routing import Handler
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import MANAGED_BY_LABEL, MANAGER, ROLLOUT_ANNOTATION, JsonObject
 from adapters.routers import linkerd, services, smi_matches
-from adapters.routers.istio_objects import read_declared
 from adapters.routers.linkerd_confirmation import Confirmation, confirm
 from adapters.routers.linkerd_profiles import SERVICE_PROFILES, beginning_of
+from adapters.routers.user_objects import read_declared
 from adapters.routers.weights import basis_points, parse_weight, relative_weights
 from engine.errors import Rejected
 from engine.model import UNDOING_STATES, ActionKind, Facts, RolloutSpec, Snapshot, State

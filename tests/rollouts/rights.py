@@ -6,7 +6,7 @@ So whatever a rollout turns out to ask for and `permissions_of` does not name, o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from adapters.embedded.cluster import EmbeddedCluster
 from adapters.embedded.resources import Resource
@@ -14,7 +14,9 @@ from adapters.kubernetes.own_definitions import defined_kind
 from adapters.kubernetes.paths import ResourceRef
 from adapters.kubernetes.permissions import Needs, Permission, permissions_of, roles_of
 from adapters.kubernetes.routing import Routers
+from adapters.routers.traefik import GROUPS, KIND, VERSION
 from engine.model import TargetPlan
+from engine.traffic import RouterKind
 
 
 class Rights:
@@ -28,7 +30,7 @@ class Rights:
     def grant(self, targets: Iterable[TargetPlan]) -> None:
         for target in targets:
             serves = frozenset(one.group for one in self._embedded.storage.registry)
-            needs = Needs(target.namespace, self._watches_all, serves)
+            needs = Needs(target.namespace, self._watches_all, serves, dict(self._kinds_of_routes(target)))
             bodies = [json.loads(manifest.content) for manifest in target.manifests]
             found = [(self._embedded.storage.registry.find_kind(one["apiVersion"], one["kind"]), one) for one in bodies]
             placed = [(_reference(kind), body) for kind, body in found if kind is not None]
@@ -37,6 +39,18 @@ class Rights:
             of_routes = {one for route in target.routes for one in self._routers.of(route).permissions(route, needs)}
             self._granted.update(permissions_of(target, placed, needs, of_routes))
         self._restrict()
+
+    def _kinds_of_routes(self, target: TargetPlan) -> Iterator[tuple[tuple[str, str], ResourceRef]]:
+        """As the routers discover them."""
+        registry = self._embedded.storage.registry
+        for route in target.routes:
+            if route.custom is not None:
+                named = (route.custom.api_version, route.custom.kind)
+                if (kind := registry.find_kind(*named)) is not None:
+                    yield named, _reference(kind)
+            for group in reversed(GROUPS) if route.kind is RouterKind.TRAEFIK else ():
+                if (kind := registry.find_kind(f"{group}/{VERSION}", KIND)) is not None:
+                    yield (f"{GROUPS[0]}/{VERSION}", KIND), _reference(kind)
 
     def deny(self, permission: Permission) -> None:
         """Take one right away, also from stories yet to come. It has to be one that was given."""

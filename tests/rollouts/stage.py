@@ -22,6 +22,7 @@ from adapters.embedded.resources import (
     SERVICES,
     Resource,
 )
+from adapters.embedded.traefik_definitions import TRAEFIK_GROUP
 from adapters.kubernetes.access import AccessReviews
 from adapters.kubernetes.actuator import KubernetesActuator
 from adapters.kubernetes.cluster import Cluster, WatchScope, open_cluster
@@ -31,9 +32,12 @@ from adapters.kubernetes.templates import REVISION_ANNOTATION
 from adapters.kubernetes.transport import open_transport
 from adapters.kubernetes.world import KubernetesWorld
 from adapters.routers.active_service import ActiveServiceRouter
+from adapters.routers.custom import CustomRouter
+from adapters.routers.ingress_nginx import IngressNginxRouter
 from adapters.routers.istio import IstioRouter
 from adapters.routers.pod_ratio import PodRatioRouter
 from adapters.routers.smi import SmiRouter
+from adapters.routers.traefik import TraefikRouter
 from engine.bus import Bus
 from engine.clock import SystemClock
 from engine.daemon import Engine, start_engine
@@ -197,15 +201,20 @@ class Stage:
         """Linkerd's ServiceProfile, where there is one."""
         return [one for one in self.storage.registry.kinds() if one.kind == "ServiceProfile"]
 
+    @property
+    def routed(self) -> list[Resource]:
+        """The kinds of the other routers that name Services."""
+        return [one for one in self.storage.registry.kinds() if one.kind in ("Ingress", "TraefikService", "WeightedRoute")]
+
     def picture(self, namespace: str = "shop") -> dict[str, JsonObject]:
         """Everything in the namespace that people and we write, without what only counts versions."""
-        kinds = [DEPLOYMENTS, SERVICES, CONFIG_MAPS, self.splits, *self.istio, *self.profiles]
+        kinds = [DEPLOYMENTS, SERVICES, CONFIG_MAPS, self.splits, *self.istio, *self.profiles, *self.routed]
         found = {f"{one['kind']}/{one['metadata']['name']}": one for kind in kinds for one in self.storage.list(kind, namespace)}
         return {name: _without_versions(body) for name, body in found.items()}
 
     def ours(self, namespace: str = "shop") -> list[str]:
         """What is in the namespace with our label, annotation or field manager."""
-        kinds = (DEPLOYMENTS, REPLICA_SETS, SERVICES, CONFIG_MAPS, self.splits, *self.istio, *self.profiles)
+        kinds = (DEPLOYMENTS, REPLICA_SETS, SERVICES, CONFIG_MAPS, self.splits, *self.istio, *self.profiles, *self.routed)
         bodies = [body for kind in kinds for body in self.storage.list(kind, namespace)]
         return [f"{one['kind']}/{one['metadata']['name']}" for one in bodies if "headgate" in str(one["metadata"])]
 
@@ -222,6 +231,9 @@ ROUTERS = Routers(
     {
         RouterKind.SMI: SmiRouter(),
         RouterKind.ISTIO: IstioRouter(),
+        RouterKind.INGRESS_NGINX: IngressNginxRouter(),
+        RouterKind.TRAEFIK: TraefikRouter(),
+        RouterKind.CUSTOM: CustomRouter(),
         RouterKind.POD_RATIO: PodRatioRouter(),
         RouterKind.SERVICE: ActiveServiceRouter(),
     }
@@ -233,13 +245,19 @@ def _embedded(
     numbers: Iterator[int],
     split_versions: Sequence[str],
     istio_versions: Sequence[str],
+    traefik_groups: Sequence[str],
     linkerd: bool,
 ) -> AbstractAsyncContextManager[EmbeddedCluster]:
     def new_uid() -> str:
         return f"uid-{next(numbers)}"
 
     return run_embedded_cluster(
-        clock, new_uid, split_versions=split_versions, istio_versions=istio_versions, linkerd=linkerd
+        clock,
+        new_uid,
+        split_versions=split_versions,
+        istio_versions=istio_versions,
+        traefik_groups=traefik_groups,
+        linkerd=linkerd,
     )
 
 
@@ -250,12 +268,14 @@ async def stage(
     scope: WatchScope = WatchScope.CLUSTER,
     split_versions: Sequence[str] = ("v1alpha2", "v1alpha4"),
     istio_versions: Sequence[str] = ISTIO_VERSIONS,
+    traefik_groups: Sequence[str] = (TRAEFIK_GROUP,),
     linkerd: bool = False,
 ) -> AsyncIterator[Stage]:
     """One embedded cluster as account `embedded`, and one daemon's engine on a store under `path`."""
     clock, numbers, journal, bus, names = SystemClock(), count(1), Journal(), Bus(), Names()
     async with AsyncExitStack() as stack:
-        embedded = await stack.enter_async_context(_embedded(clock, numbers, split_versions, istio_versions, linkerd))
+        running = _embedded(clock, numbers, split_versions, istio_versions, traefik_groups, linkerd)
+        embedded = await stack.enter_async_context(running)
         store = await stack.enter_async_context(open_store(path / "headgate.db"))
         transport = await stack.enter_async_context(open_transport(await load_kubeconfig_content(embedded.kubeconfig())))
         cluster = await stack.enter_async_context(

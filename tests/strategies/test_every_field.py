@@ -40,6 +40,9 @@ CALLBACKS = "tests/http/test_callbacks.py::test_"
 ROLES = "tests/http/test_orders_at_once.py::test_"
 MESSAGES = "tests/strategies/test_deployfile_messages.py::test_"
 
+NGINX = "tests/rollouts/test_ingress_nginx.py::test_"
+TRAEFIK = "tests/rollouts/test_traefik.py::test_"
+CUSTOM = "tests/rollouts/test_custom.py::test_"
 DRIFT = "tests/rollouts/test_drift_policies.py::test_"
 EFFECTS = "tests/engine/test_effects.py::test_"
 EFFECT_WINDOW = "tests/metrics/test_effects.py::test_the_window_begins_after_the_weight_was_read_back_and_is_the_last_interval"
@@ -263,6 +266,40 @@ SHOWN: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "Header": {"key": (CALL, FOUR), "value": (CALL, FOUR)},
     "BodyTemplate": {"inline": (CALL, FOUR)},
+    "IngressNginx": {
+        "ingressName": (NGINX + "only_what_leads_to_the_root_service_is_renamed_and_canaried",),
+        "rootServiceName": (NGINX + "only_what_leads_to_the_root_service_is_renamed_and_canaried",),
+        "canaryIngressName": (NGINX + "two_ingresses_of_one_service_move_together",),
+        "canaryServiceName": (NGINX + "only_what_leads_to_the_root_service_is_renamed_and_canaried",),
+        "stableServiceName": (NGINX + "only_what_leads_to_the_root_service_is_renamed_and_canaried",),
+    },
+    "Traefik": {
+        "traefikServiceName": (TRAEFIK + "other_services_of_the_list_keep_their_part",),
+        "rootServiceName": (TRAEFIK + "other_services_of_the_list_keep_their_part",),
+        "canaryServiceName": (TRAEFIK + "other_services_of_the_list_keep_their_part",),
+        "stableServiceName": (TRAEFIK + "other_services_of_the_list_keep_their_part",),
+        "stickySession": (TRAEFIK + "clients_stay_by_a_cookie_of_this_rollout",),
+    },
+    "Accepted": {
+        "pointer": (CUSTOM + "a_weight_counts_when_the_objects_status_says_so",),
+        "value": (CUSTOM + "a_weight_that_is_never_accepted_is_undone_with_what_the_object_says",),
+    },
+    "Custom": {
+        "apiVersion": (CUSTOM + "an_object_is_made_from_its_template_and_removed_in_the_end",),
+        "kind": (CUSTOM + "an_object_is_made_from_its_template_and_removed_in_the_end",),
+        "name": (CUSTOM + "one_that_somebody_else_has_made_is_left_alone",),
+        "rootServiceName": (CUSTOM + "an_object_is_made_from_its_template_and_removed_in_the_end",),
+        "stableWeight": (CUSTOM + "a_coarse_total_comes_as_near_as_it_can_and_says_so",),
+        "canaryWeight": (CUSTOM + "a_coarse_total_comes_as_near_as_it_can_and_says_so",),
+        "total": (CUSTOM + "a_coarse_total_comes_as_near_as_it_can_and_says_so",),
+        "stableService": (CUSTOM + "a_list_that_somebody_puts_in_another_order_is_not_written_to",),
+        "canaryService": (CUSTOM + "a_list_that_somebody_puts_in_another_order_is_not_written_to",),
+        "accepted": (CUSTOM + "a_weight_counts_when_the_objects_status_says_so",),
+        "observedGeneration": (CUSTOM + "a_weight_counts_when_the_objects_status_says_so",),
+        "template": (CUSTOM + "an_object_is_made_from_its_template_and_removed_in_the_end",),
+        "canaryServiceName": (CUSTOM + "an_object_is_made_from_its_template_and_removed_in_the_end",),
+        "stableServiceName": (CUSTOM + "an_object_is_made_from_its_template_and_removed_in_the_end",),
+    },
     "EffectCheck": {
         "canaryRequests": (EFFECT_WINDOW,),
         "allRequests": (EFFECT_WINDOW,),
@@ -274,6 +311,9 @@ SHOWN: dict[str, dict[str, tuple[str, ...]]] = {
         "withoutTraffic": (EFFECTS + "without_traffic_the_file_says_whether_to_go_on",),
     },
     "TrafficManagement": {
+        "ingressNginx": (NGINX + "only_what_leads_to_the_root_service_is_renamed_and_canaried",),
+        "traefik": (TRAEFIK + "other_services_of_the_list_keep_their_part",),
+        "custom": (CUSTOM + "an_object_is_made_from_its_template_and_removed_in_the_end",),
         "effect": (EFFECTS + "a_step_ends_when_its_effect_was_seen_and_so_does_the_promotion",),
         "targets": (FOUR, OURS),
         "smi": (FOUR,),

@@ -149,7 +149,10 @@ def _note_condition(turn: Turn, operation: Await) -> None:
 
 
 def _note_served(turn: Turn) -> None:
-    """What was really reached, beside what was asked for: a ratio of few pods is coarse."""
+    """What was really reached, beside what was asked for: a ratio of few pods is coarse, and may have nothing to do for a step."""
+    step = turn.spec.plan.steps[turn.at.step]
+    if isinstance(step, SetWeight) and turn.at.weight != step.weight:
+        turn.at = replace(turn.at, weight=step.weight)
     served = _served(turn, turn.at.weight)
     if served != turn.at.weight:
         turn.story.append(f"asked for {turn.at.weight / 100:g} %, reached {served / 100:g} %")

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 
 from adapters.kubernetes.cluster import Cluster
+from adapters.kubernetes.field_owners import owners_without_us
 from adapters.kubernetes.paths import DEPLOYMENTS, REPLICA_SETS, SERVICES
 from adapters.kubernetes.permissions import Needs, Permission, Verb
 from adapters.kubernetes.task import Done, Task
@@ -46,7 +47,12 @@ async def record_services(task: Task, route: RoutePlan, live: JsonObject, new_te
         await _check_name_is_free(task, route.canary_service)
         return {}
     theirs = await task.cluster.find(SERVICES, task.namespace, route.canary_service)
-    return {f"{route.name}.canary_service": json.dumps(theirs["spec"].get("selector") or {}) if theirs else ""}
+    if theirs is None:
+        return {f"{route.name}.canary_service": ""}
+    return {
+        f"{route.name}.canary_service": json.dumps(theirs["spec"].get("selector") or {}),
+        f"{route.name}.canary_managers": json.dumps({"managedFields": _managers(theirs)}),
+    }
 
 
 async def root_service(task: Task, route: RoutePlan, name: str) -> JsonObject:
@@ -225,8 +231,29 @@ async def remove_stable_service(task: Task) -> Done:
 async def remove_canary_service(task: Task) -> Done:
     route = task.route
     if route.adopts_canary_service and task.fact(route.name, "canary_service"):
-        return await _select(task, route.canary_service, _recorded_selector(task))
+        done = await _select(task, route.canary_service, _recorded_selector(task))
+        await _leave_to_managers(task, route.canary_service)
+        return done
     return await _remove(task, route.canary_service)
+
+
+async def _leave_to_managers(task: Task, name: str) -> None:
+    """Whoever applies the user's own Service next must not meet us as a rival. What a release that succeeds has applied as
+    declared is its own from now on."""
+    found = await task.cluster.find(SERVICES, task.namespace, name)
+    if found is None:
+        return
+    shipped = not task.is_undoing and any(one.key == f"Service/{name}" for one in task.spec.plan.manifests)
+    before = [] if shipped else task.json_fact(task.route.name, "canary_managers").get("managedFields") or []
+    owners = owners_without_us(_managers(found), before)
+    if owners != _managers(found):
+        change = {"op": "add", "path": "/metadata/managedFields", "value": owners}
+        await task.cluster.patch(SERVICES, found, [change])
+
+
+def _managers(found: JsonObject) -> list[JsonObject]:
+    managers: list[JsonObject] = found["metadata"].get("managedFields") or []
+    return managers
 
 
 async def _remove(task: Task, name: str) -> Done:

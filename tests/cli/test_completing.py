@@ -47,7 +47,7 @@ def test_commands_options_and_choices() -> None:
     assert offered("status", "--wa") == ["--watch"]
     assert offered("import", "") == ["flagger", "argo"]
     assert offered("validate", "-o", "") == ["text", "json", "yaml"]
-    assert offered("run", "--cluster", "") == ["embedded"]
+    assert offered("run", "--cluster", "") == ["embedded", "embedded-linkerd"]
 
 
 def test_a_file_is_left_to_the_shell() -> None:

@@ -365,8 +365,15 @@ async def test_pods_with_a_proxy_are_not_told_of(tmp_path: Path) -> None:
         ]
         mesh.told.storage.update(DEPLOYMENTS, live, manager="kubectl")
         counts = ("updatedReplicas", "availableReplicas", "replicas")
-        await mesh.told.until(lambda: all(mesh.told.status("shop", "web", count) == 3 for count in counts))
-        await mesh.told.until(lambda: len(mesh.told.storage.list(PODS, "shop")) == 3)
+
+        def is_rolled_out() -> bool:
+            pods = mesh.told.storage.list(PODS, "shop")
+            carry = len(pods) == 3 and all(one["spec"].get("initContainers") for one in pods)
+            found = mesh.told.deployment()
+            is_seen = found["status"].get("observedGeneration") == found["metadata"]["generation"]
+            return carry and is_seen and all(mesh.told.status("shop", "web", count) == 3 for count in counts)
+
+        await mesh.told.until(is_rolled_out)
         await mesh.begin()
         await mesh.until_asked()
         assert "warning" not in mesh.story()

@@ -149,7 +149,7 @@ def _note_condition(turn: Turn, operation: Await) -> None:
 
 
 def _note_served(turn: Turn) -> None:
-    """What was really reached, beside what was asked for: a ratio of few pods is coarse, and may have nothing to do for a step."""
+    """What was really reached, beside what was asked for: a ratio of few pods is coarse, and a step may change nothing in it."""
     step = turn.spec.plan.steps[turn.at.step]
     if isinstance(step, SetWeight) and turn.at.weight != step.weight:
         turn.at = replace(turn.at, weight=step.weight)

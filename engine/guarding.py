@@ -8,7 +8,7 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from engine.model import STEP_STATES, Act, ActionKind, Await, Condition, OnDrift, TimerName
-from engine.traffic import FULL_WEIGHT
+from engine.traffic import FULL_WEIGHT, RouterKind
 from engine.turn import SERVING_STATES, Turn
 
 REASSERT = "reassert:"
@@ -20,9 +20,16 @@ def mends(turn: Turn) -> bool:
     mend = turn.strategy.mend(turn.spec, turn.at, turn.observation) if turn.observation.current else None
     if mend is not None:
         turn.order(mend)
-    elif turn.observation.current and turn.at.carrying is not None:
+    elif turn.observation.current and turn.at.carrying is not None and _is_shown(turn, turn.at.carrying):
         _note_carried(turn, turn.at.carrying)
     return mend is not None
+
+
+def _is_shown(turn: Turn, weight: int) -> bool:
+    """Whether every route is read back at it. Where pods are the weight, no route says so."""
+    routes = (route.name for route in turn.spec.plan.routes if route.kind is not RouterKind.POD_RATIO)
+    seen = (turn.observation.routes.get(name) for name in routes)
+    return all(one.weight == weight for one in seen if one is not None and one.exists)
 
 
 def _note_carried(turn: Turn, carrying: int) -> None:

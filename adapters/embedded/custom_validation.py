@@ -28,8 +28,15 @@ def _is_number(value: object) -> bool:
 
 
 def _is_integer(value: object) -> bool:
-    return _is_number(value) and (isinstance(value, int) or float(value).is_integer())  # type: ignore[arg-type]
+    """A number that has not 64 bits is read as a floating one, and such a one is whole only where it says every whole number."""
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
+        return not isinstance(value, bool)
+    return _is_number(value) and abs(float(value)) < 2**53 and float(value).is_integer()  # type: ignore[arg-type]
 
+
+_FORMATS = {"integer": ("int32", "int64"), "number": ("float", "double")}
+"""Those that are looked at: a definition may name others, which say nothing."""
+_LARGEST_FLOAT = (2 - 2**-23) * 2.0**127
 
 _TYPE_TESTS: Mapping[str, Callable[[object], bool]] = {
     "object": lambda value: isinstance(value, dict),
@@ -57,11 +64,9 @@ def _check(schema: JsonObject, value: Any, path: str, causes: list[Cause]) -> No
         return
     kind = schema.get("type")
     if kind and not _TYPE_TESTS[kind](value):
-        _refuse_type(causes, path, value, kind)
-        if kind == "integer" and _is_number(value):
-            # The real server's own check of the format comes upon it once more, and has no path to name.
-            told = f"Checked value must be of type integer (default format) in {path}"
-            causes.append(Cause("FieldValueInvalid", "<nil>", f'Invalid value: "": {told}'))
+        _refuse_misfit(schema, causes, path, value)
+        if _is_number(value):
+            _check_number(schema, value, path, causes)
         return
     _check_enumeration(schema, value, path, causes)
     if isinstance(value, str):
@@ -73,6 +78,22 @@ def _check(schema: JsonObject, value: Any, path: str, causes: list[Cause]) -> No
     elif isinstance(value, dict):
         _check_mapping(schema, value, path, causes)
     _check_combinations(schema, value, path, causes)
+
+
+def _refuse_misfit(schema: JsonObject, causes: list[Cause], path: str, value: object) -> None:
+    """The real server names the format in the place of the type, where there is one and the value is no text, list or null."""
+    named = _format_of(schema)
+    if not named or value is None or isinstance(value, (str, list)):
+        _refuse_type(causes, path, value, schema["type"])
+        return
+    found = "float64" if _is_number(value) else ""
+    message = f'Invalid value: "{found}": {path} in body must be of type {named}: "{found}"'
+    causes.append(Cause("FieldValueTypeInvalid", path, message))
+
+
+def _format_of(schema: JsonObject) -> str:
+    named = str(schema.get("format") or "")
+    return named if named in _FORMATS.get(str(schema.get("type")), ()) else ""
 
 
 def _refuse_type(causes: list[Cause], path: str, value: object, wanted: str) -> None:
@@ -106,6 +127,7 @@ def _check_text(schema: JsonObject, value: str, path: str, causes: list[Cause]) 
 
 
 def _check_number(schema: JsonObject, value: Any, path: str, causes: list[Cause]) -> None:  # noqa: ANN401
+    _check_format(schema, value, path, causes)
     least, most = schema.get("minimum"), schema.get("maximum")
     if least is not None and (value < least or (schema.get("exclusiveMinimum") and value == least)):
         relation = "greater than" if schema.get("exclusiveMinimum") else "greater than or equal to"
@@ -116,6 +138,21 @@ def _check_number(schema: JsonObject, value: Any, path: str, causes: list[Cause]
     step = schema.get("multipleOf")
     if step and value % step:
         _refuse(causes, path, value, f"should be a multiple of {step}")
+
+
+def _check_format(schema: JsonObject, value: Any, path: str, causes: list[Cause]) -> None:  # noqa: ANN401
+    """Whole numbers have a size, 64 bits if nothing is said; other numbers have one only as `float`. The real server comes upon
+    what is no whole number here once more, and has no path to name."""
+    kind, named = schema.get("type"), _format_of(schema)
+    if kind == "integer":
+        most = 2**31 if named == "int32" else 2**63
+        fits = -most <= value < most and float(value).is_integer()
+    else:
+        fits = named != "float" or abs(value) <= _LARGEST_FLOAT
+    if not fits:
+        how = f"with format {named}" if named else "(default format)"
+        told = f"Checked value must be of type {kind} {how} in {path}"
+        causes.append(Cause("FieldValueInvalid", "<nil>", f'Invalid value: "": {told}'))
 
 
 def _check_list(schema: JsonObject, value: list[Any], path: str, causes: list[Cause]) -> None:

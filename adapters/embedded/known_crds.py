@@ -1,7 +1,8 @@
 """Definitions of the custom kinds that this cluster can offer without anything being installed in it.
 
-SMI TrafficSplit in the versions that occur in the field: all of them take integer weights, and differ in what
-backends and matches may say (the specification's own history, https://smi-spec.io).
+SMI TrafficSplit in the versions that occur in the field, which differ in what weights and matches may say. They ask for what the
+definitions ask for that people install: that of smi-sdk-go for v1alpha4, whose schema is given to v1alpha3 too, and that of
+linkerd-smi for v1alpha1 and v1alpha2. None of them limits a weight: it may be negative, or a fraction.
 """
 
 from __future__ import annotations
@@ -54,37 +55,27 @@ def _split_version(version: str, *, stored: bool) -> JsonObject:
         "storage": stored,
         "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": _split_spec(version)}}},
         "additionalPrinterColumns": [
-            {"name": "Service", "type": "string", "description": "The root service.", "jsonPath": ".spec.service"}
+            {"name": "Service", "type": "string", "description": "The apex service of this split.", "jsonPath": ".spec.service"}
         ],
     }
 
 
 def _split_spec(version: str) -> JsonObject:
-    weight: JsonObject = {"type": "integer", "minimum": 0}
+    weight: JsonObject = {"type": "number"}
     if version == "v1alpha1":
         weight = {"x-kubernetes-int-or-string": True}  # quantities then: 1, "500m"
+    backend = {"service": {"type": "string"}, "weight": weight}
     properties: JsonObject = {
         "service": {"type": "string"},
         "backends": {
             "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["service"],
-                "properties": {"service": {"type": "string"}, "weight": weight},
-            },
+            "items": {"type": "object", "required": ["service", "weight"], "properties": backend},
         },
     }
     if version in {"v1alpha3", "v1alpha4"}:
+        group = {"kind": {"type": "string", "enum": ["HTTPRouteGroup"]}, "name": {"type": "string"}}
         properties["matches"] = {
             "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["kind", "name"],
-                "properties": {
-                    "apiGroup": {"type": "string"},
-                    "kind": {"type": "string"},
-                    "name": {"type": "string"},
-                },
-            },
+            "items": {"type": "object", "required": ["kind", "name"], "properties": group},
         }
-    return {"type": "object", "required": ["service"], "properties": properties}
+    return {"type": "object", "required": ["service", "backends"], "properties": properties}

@@ -49,7 +49,7 @@ class ActiveServiceRouter:
             ActionKind.FOLLOW_STABLE: _follow_stable,
             ActionKind.ENSURE_ROUTE: _ensure_route,
             ActionKind.SET_WEIGHT: _set_weight,
-            ActionKind.REASSERT_ROUTE: _set_weight,
+            ActionKind.REASSERT_ROUTE: _reassert,
             ActionKind.REMOVE_ROUTE: _remove_route,
             ActionKind.ENSURE_CANARY_SERVICE: _show_preview,
             ActionKind.REMOVE_CANARY_SERVICE: _give_preview_back,
@@ -145,6 +145,15 @@ async def _set_weight(task: Task) -> Done:
     if weight not in (0, FULL_WEIGHT):
         raise Rejected(f"Service {task.route.root_service} can send all traffic to one version or none, not {weight / 100:g} %")
     return await _point_at(task, weight)
+
+
+async def _reassert(task: Task) -> Done:
+    done = await _set_weight(task)
+    shown = f"ensure-canary-service:{task.route.name}" in task.snapshot.begun
+    if not shown or f"remove-canary-service:{task.route.name}" in task.snapshot.begun:
+        return done
+    preview = await _show_preview(task)
+    return Done(f"{done.note}; {preview.note}")
 
 
 async def _point_at(task: Task, weight: int) -> Done:

@@ -195,6 +195,7 @@ async def _set_weight(task: Task) -> Done:
 
 
 async def _reassert(task: Task) -> Done:
+    await services.reassert(task)
     custom, weight = custom_of(task.route), task.number("weight")
     found = await task.cluster.find(_resource(task), task.namespace, custom.name)
     if found is None and custom.template:

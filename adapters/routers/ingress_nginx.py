@@ -183,7 +183,8 @@ async def _set_weight(task: Task) -> Done:
 
 
 async def _reassert(task: Task) -> Done:
-    """Both Ingresses as ordered, over what somebody else has made of them."""
+    """Services and both Ingresses as ordered, over what somebody else has made of them."""
+    await services.reassert(task)
     route, weight = task.route, task.number("weight")
     shape = read_shape(str(task.action.args.get("shape") or ""))
     if f"free-route:{route.name}" not in task.snapshot.begun:

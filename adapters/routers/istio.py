@@ -83,7 +83,7 @@ class IstioRouter:
             ActionKind.REMOVE_CANARY_SERVICE: lambda task: _sides(task.route).hide(task),
             ActionKind.ENSURE_ROUTE: lambda task: _divide(task, task.number("initial")),
             ActionKind.SET_WEIGHT: lambda task: _divide(task, task.number("weight")),
-            ActionKind.REASSERT_ROUTE: lambda task: _divide(task, task.number("weight")),
+            ActionKind.REASSERT_ROUTE: _reassert,
             ActionKind.REMOVE_ROUTE: _put_back,
         }
 
@@ -200,6 +200,14 @@ async def _find(task: Task) -> tuple[JsonObject | None, list[JsonObject] | None]
     place = place_of(task.route)
     found = await task.cluster.find(_resource(task), task.namespace, place.virtual_service)
     return found, destinations_at(found, place) if found is not None else None
+
+
+async def _reassert(task: Task) -> Done:
+    """Both sides first, as the list names them. The old version's stays free once it is: other routes may send to it."""
+    if f"free-stable:{task.route.name}" not in task.snapshot.begun:
+        await _pin_stable(task)
+    await _sides(task.route).show(task)
+    return await _divide(task, task.number("weight"))
 
 
 async def _divide(task: Task, weight: int) -> Done:

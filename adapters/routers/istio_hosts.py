@@ -15,6 +15,7 @@ from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import HASH_LABEL, JsonObject
 from adapters.routers.istio_places import Side
 from adapters.routers.istio_sides import Look
+from adapters.routers.services import in_words
 from adapters.routers.user_objects import Read, absent, change_of, gone, put_back, read_live
 from engine.errors import Rejected
 from engine.model import Facts, RolloutSpec, Snapshot
@@ -70,7 +71,7 @@ class HostSides:
             await put_back(task, SERVICES, found, change, before["managedFields"])
         elif change:
             await task.cluster.patch(SERVICES, found, change)
-        return Done(f"Service {name} selects {', '.join(f'{key}={value}' for key, value in sorted(selector.items()))}")
+        return Done(f"Service {name} selects {in_words(selector)}")
 
     def watch(self, cluster: Cluster, spec: RolloutSpec, route: RoutePlan, version: str) -> list[ObjectKey]:
         cluster.watch(SERVICES, spec.plan.namespace)
@@ -78,15 +79,17 @@ class HostSides:
         return [cluster.key(SERVICES, spec.plan.namespace, name) for name in names]
 
     def drift(self, cluster: Cluster, spec: RolloutSpec, route: RoutePlan, snapshot: Snapshot) -> str:
+        own = json.loads(str(snapshot.facts[f"{route.name}.stable_service"]))["selector"]
         for version, name, side in (("old", route.stable_service, "stable"), ("new", route.canary_service, "canary")):
             found = cluster.cached_object(SERVICES, spec.plan.namespace, name)
-            wanted = snapshot.facts.get(f"{route.workload}.{side}_hash")
+            wanted = str(snapshot.facts.get(f"{route.workload}.{side}_hash"))
             if found is None:
                 return f"Service {name} was removed by somebody else; put it back and resume, or abort"
-            if _selector(found).get(HASH_LABEL) != wanted:
+            selector = {**own, HASH_LABEL: wanted}
+            if _selector(found) != selector:
                 return (
                     f"the selector of Service {name} was edited by somebody else, so it is not the {version} version's alone any "
-                    f"more; put {HASH_LABEL}={wanted} back and resume, or abort"
+                    f"more; put {in_words(selector)} back and resume, or abort"
                 )
         return ""
 

@@ -24,11 +24,12 @@ _PORT_FIELDS = ("name", "port", "protocol", "targetPort", "appProtocol")
 
 
 def permissions(route: RoutePlan, needs: Needs) -> set[Permission]:
-    """The stable Service may have to follow a version that took the found one's place, and so be edited."""
+    """The Services of both versions may have to be edited: the old one's follows a version that took the found one's place, and
+    both are put back where that is the policy for somebody else's edits."""
     found = needs.watch(SERVICES) | needs.named(SERVICES, route.root_service, Verb.GET)
-    found |= needs.named(SERVICES, route.stable_service, Verb.GET, Verb.CREATE, Verb.PATCH, Verb.DELETE)
-    found |= needs.named(SERVICES, route.canary_service, Verb.GET, Verb.CREATE, Verb.DELETE)
-    return found | (needs.named(SERVICES, route.canary_service, Verb.PATCH) if route.adopts_canary_service else set())
+    for name in (route.stable_service, route.canary_service):
+        found |= needs.named(SERVICES, name, Verb.GET, Verb.CREATE, Verb.PATCH, Verb.DELETE)
+    return found
 
 
 async def record_services(task: Task, route: RoutePlan, live: JsonObject, new_template: JsonObject) -> Facts:
@@ -96,17 +97,17 @@ def services_there(cluster: Cluster, spec: RolloutSpec, route: RoutePlan) -> dic
 
 def missing(route: RoutePlan, snapshot: Snapshot, there: Mapping[str, JsonObject]) -> tuple[ActionKind, ...]:
     """What makes the Services again that this rollout made and that somebody else removed."""
-    sides = (
-        ("stable", route.stable_service, ActionKind.ENSURE_STABLE_SERVICE),
-        ("canary", route.canary_service, ActionKind.ENSURE_CANARY_SERVICE),
-    )
-    return tuple(kind for side, name, kind in sides if _stands(route, snapshot, side) and name not in there)
+    kinds = {"stable": ActionKind.ENSURE_STABLE_SERVICE, "canary": ActionKind.ENSURE_CANARY_SERVICE}
+    return tuple(kinds[side] for side, name in _sides(route) if _stands(route, snapshot, side) and name not in there)
 
 
 def _stands(route: RoutePlan, snapshot: Snapshot, side: str) -> bool:
-    begun, no_write_under_way = snapshot.begun, snapshot.action is None
-    made, removed = f"ensure-{side}-service:{route.name}", f"remove-{side}-service:{route.name}"
-    return no_write_under_way and made in begun and removed not in begun
+    return snapshot.action is None and is_made(route, snapshot, side)
+
+
+def is_made(route: RoutePlan, snapshot: Snapshot, side: str) -> bool:
+    """Whether one version's Service is there by the rollout's will, or in the making."""
+    return f"ensure-{side}-service:{route.name}" in snapshot.begun and f"remove-{side}-service:{route.name}" not in snapshot.begun
 
 
 def drift(route: RoutePlan, snapshot: Snapshot, there: Mapping[str, JsonObject]) -> str:
@@ -115,14 +116,28 @@ def drift(route: RoutePlan, snapshot: Snapshot, there: Mapping[str, JsonObject])
         return ""
     if route.root_service not in there:
         return f"the root Service {route.root_service} was removed by somebody else; put it back and resume, or abort"
-    for side, name in (("stable", route.stable_service), ("canary", route.canary_service)):
-        hash_value = snapshot.facts.get(f"{route.workload}.{side}_hash")
-        if name in there and there[name]["spec"].get("selector", {}).get(HASH_LABEL) != hash_value:
+    for side, name in _sides(route):
+        selector = (there[name]["spec"].get("selector") or {}) if name in there else None
+        if selector is not None and selector != (wanted := _wanted_selector(route, snapshot.facts, side, selector)):
             return (
                 f"the selector of Service {name} was edited by somebody else, so it is not the {side} version's alone any more; "
-                f"put {HASH_LABEL}={hash_value} back and resume, or abort"
+                f"put {in_words(wanted)} back and resume, or abort"
             )
     return ""
+
+
+def _sides(route: RoutePlan) -> tuple[tuple[str, str], ...]:
+    return (("stable", route.stable_service), ("canary", route.canary_service))
+
+
+def _wanted_selector(route: RoutePlan, facts: Mapping[str, object], side: str, now: Mapping[str, str]) -> dict[str, str]:
+    """What was written into one version's Service; of a rollout that did not keep it, what stands there and the version."""
+    kept = facts.get(f"{route.name}.{side}_selector")
+    return {**(json.loads(str(kept)) if kept else now), HASH_LABEL: str(facts.get(f"{route.workload}.{side}_hash"))}
+
+
+def in_words(selector: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in sorted(selector.items()))
 
 
 # --- what is done ------------------------------------------------------------------------------------------------------
@@ -140,11 +155,23 @@ async def follow_stable(task: Task) -> Done:
     facts: Facts = {f"{route.workload}.stable_name": name, f"{route.workload}.stable_hash": hash_value}
     found = await task.cluster.find(SERVICES, task.namespace, route.stable_service)
     if found is None:
-        done = await _ensure(task, route.stable_service, hash_value)
-        return Done(done.note, facts)
-    selector = {**(found["spec"].get("selector") or {}), HASH_LABEL: hash_value}
-    done = await _select(task, route.stable_service, selector)
+        done = await _ensure(task, "stable", route.stable_service, hash_value)
+        return Done(done.note, {**done.facts, **facts})
+    wanted = _wanted_selector(route, task.snapshot.facts, "stable", found["spec"].get("selector") or {})
+    done = await _select(task, route.stable_service, {**wanted, HASH_LABEL: hash_value})
     return Done(done.note, facts)
+
+
+async def reassert(task: Task) -> None:
+    """Both versions' Services on their own version again, over what somebody else has made of their selectors. One that was
+    removed is left to `missing`. Raises `Rejected` for what cannot be made again."""
+    route = task.route
+    if await task.cluster.find(SERVICES, task.namespace, route.root_service) is None:
+        raise Rejected(f"the root Service {route.root_service} was removed by somebody else; put it back and resume, or abort")
+    for side, name in _sides(route):
+        found = await task.cluster.find(SERVICES, task.namespace, name) if is_made(route, task.snapshot, side) else None
+        if found is not None:
+            await _select(task, name, _wanted_selector(route, task.snapshot.facts, side, found["spec"].get("selector") or {}))
 
 
 async def serving_versions(task: Task, *, with_canary: bool = False) -> dict[str, str]:
@@ -175,30 +202,38 @@ def _available(replica_set: JsonObject) -> int:
 
 async def ensure_stable_service(task: Task) -> Done:
     route = task.route
-    return await _ensure(task, route.stable_service, task.fact(route.workload, "stable_hash"))
+    return await _ensure(task, "stable", route.stable_service, task.fact(route.workload, "stable_hash"))
 
 
 async def ensure_canary_service(task: Task) -> Done:
     route = task.route
     hash_value = task.fact(route.workload, "canary_hash")
     if route.adopts_canary_service and task.fact(route.name, "canary_service"):
-        return await _select(task, route.canary_service, {**_recorded_selector(task), HASH_LABEL: hash_value})
-    return await _ensure(task, route.canary_service, hash_value)
+        done = await _select(task, route.canary_service, {**_recorded_selector(task), HASH_LABEL: hash_value})
+        return Done(done.note, _kept(task, "canary", _recorded_selector(task)))
+    return await _ensure(task, "canary", route.canary_service, hash_value)
 
 
-async def _ensure(task: Task, name: str, hash_value: str) -> Done:
+async def _ensure(task: Task, side: str, name: str, hash_value: str) -> Done:
     found = await task.cluster.find(SERVICES, task.namespace, name)
     if found is not None:
         if not _is_made_by(task, found) and not task.is_undoing:
             raise Rejected(taken("Service", found))
-        return Done(f"Service {name} is there")
+        own = {key: value for key, value in (found["spec"].get("selector") or {}).items() if key != HASH_LABEL}
+        fact = f"{task.route.name}.{side}_selector"
+        return Done(f"Service {name} is there", {} if fact in task.snapshot.facts else _kept(task, side, own))
     root = await task.cluster.find(SERVICES, task.namespace, task.route.root_service)
     if root is None and task.is_undoing:
         return Done(f"Service {name} and the root Service {task.route.root_service} are gone; nobody calls either")
     if root is None:
         raise Rejected(f"the root Service {task.route.root_service} was removed by somebody else during the rollout")
     await task.cluster.create(SERVICES, _pinned(root, name, hash_value, task.rollout))
-    return Done(f"Service {name} selects the pods of version {hash_value}")
+    return Done(f"Service {name} selects the pods of version {hash_value}", _kept(task, side, root["spec"]["selector"]))
+
+
+def _kept(task: Task, side: str, selector: Mapping[str, str]) -> Facts:
+    """What a version's Service selects by beside the version, to know an edit of it."""
+    return {f"{task.route.name}.{side}_selector": json.dumps(dict(selector))}
 
 
 def _is_made_by(task: Task, found: JsonObject) -> bool:
@@ -274,7 +309,7 @@ async def _select(task: Task, name: str, selector: dict[str, str]) -> Done:
         raise Rejected(f"Service {name}, which the deploy file names, was removed by somebody else during the rollout")
     if (found["spec"].get("selector") or {}) != selector:
         await task.cluster.patch(SERVICES, found, [{"op": "add", "path": "/spec/selector", "value": selector}])
-    return Done(f"Service {name} selects {', '.join(f'{key}={value}' for key, value in sorted(selector.items()))}")
+    return Done(f"Service {name} selects {in_words(selector)}")
 
 
 def _recorded_selector(task: Task) -> dict[str, str]:

@@ -199,6 +199,7 @@ async def _write_weight(task: Task) -> Done:
 
 async def _reassert(task: Task) -> Done:
     """Made again where it was removed, and written over where it was edited."""
+    await services.reassert(task)
     weight = task.number("weight")
     found = await _find(task, ours_only=False)
     if found is None:

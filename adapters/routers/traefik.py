@@ -88,7 +88,7 @@ class TraefikRouter:
             ActionKind.REMOVE_CANARY_SERVICE: services.remove_canary_service,
             ActionKind.ENSURE_ROUTE: lambda task: _divide(task, task.number("initial")),
             ActionKind.SET_WEIGHT: _set_weight,
-            ActionKind.REASSERT_ROUTE: lambda task: _divide(task, task.number("weight")),
+            ActionKind.REASSERT_ROUTE: _reassert,
             ActionKind.REMOVE_ROUTE: _put_back,
         }
 
@@ -185,6 +185,11 @@ def _resource(task: Task) -> ResourceRef:
 async def _set_weight(task: Task) -> Done:
     if why := refuse_traefik_shape(read_shape(str(task.action.args.get("shape") or ""))):
         raise Rejected(f"route {task.route.name}: {why}")
+    return await _divide(task, task.number("weight"))
+
+
+async def _reassert(task: Task) -> Done:
+    await services.reassert(task)
     return await _divide(task, task.number("weight"))
 
 

@@ -140,14 +140,17 @@ class Api:
 
     async def offer_splits(self) -> None:
         """Have TrafficSplits served in v1alpha2 and v1alpha4."""
-        definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-        definition = traffic_split_definition()
-        answer = await self.send("POST", definitions, definition)
+        await self.offer(traffic_split_definition(), SPLITS, OLD_SPLITS)
+
+    async def offer(self, definition: JsonObject, *resources: str) -> None:
+        """Have a custom kind served, if another test has not done it."""
+        answer = await self.send("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition)
         assert answer.status in (201, 409), answer.body
         deadline = time.monotonic() + READY_SECONDS
-        while (await self.list(SPLITS)).status != 200 or (await self.list(OLD_SPLITS)).status != 200:
-            assert time.monotonic() < deadline, "TrafficSplits are not served"
-            await anyio.sleep(0.03)
+        for resource in resources:
+            while (await self.list(resource)).status != 200:
+                assert time.monotonic() < deadline, f"{resource} is not served"
+                await anyio.sleep(0.03)
 
 
 # --- what is compared ----------------------------------------------------------------------------------------------------

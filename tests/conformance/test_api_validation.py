@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from adapters.embedded.json_objects import JsonObject
+from tests.builders import definition
 from tests.conformance.asking import (
     JOBS,
     SPLITS,
@@ -367,11 +368,24 @@ async def test_a_change_is_refused_for_the_same_reasons(api: Api) -> None:
                 'Invalid value: "integer": spec.service in body must be of type string: "integer"',
             ),
         ),
+        (("spec", "backends"), None, ("spec.backends", REQUIRED, "Required value")),
+        (("spec", "backends", 1, "weight"), None, ("spec.backends[1].weight", REQUIRED, "Required value")),
         (
             ("spec", "backends", 0, "weight"),
-            -1,
-            invalid(
-                "spec.backends[0].weight", -1, "spec.backends[0].weight in body should be greater than or equal to 0"
+            "10",
+            (
+                "spec.backends[0].weight",
+                "FieldValueTypeInvalid",
+                'Invalid value: "string": spec.backends[0].weight in body must be of type number: "string"',
+            ),
+        ),
+        (
+            ("spec", "matches"),
+            [{"kind": "TCPRoute", "name": "beta"}],
+            (
+                "spec.matches[0].kind",
+                "FieldValueNotSupported",
+                'Unsupported value: "TCPRoute": supported values: "HTTPRouteGroup"',
             ),
         ),
     ],
@@ -382,6 +396,66 @@ async def test_a_custom_object_obeys_its_schema(
 ) -> None:
     await api.offer_splits()
     await check_refused(api, SPLITS, changed(traffic_split(), value, *path), cause)
+
+
+CRATES = "sea.example.com/v1/crates"
+
+
+def crate_definition() -> JsonObject:
+    """A kind with numbers of every size."""
+    numbers: JsonObject = {name: {"type": "integer", "format": name} for name in ("int32", "int64", "uint32")}
+    numbers |= {"whole": {"type": "integer"}, "few": {"type": "integer", "format": "int32", "minimum": 1, "maximum": 9}}
+    numbers |= {name: {"type": "number", "format": name} for name in ("float", "double")} | {"number": {"type": "number"}}
+    defined: JsonObject = definition("Crate")
+    schema = {"type": "object", "properties": {"spec": {"type": "object", "properties": numbers}}}
+    defined["spec"]["versions"][0]["schema"] = {"openAPIV3Schema": schema}
+    return defined
+
+
+def crate(**numbers: float) -> JsonObject:
+    return {"apiVersion": "sea.example.com/v1", "kind": "Crate", "metadata": {"name": "web"}, "spec": numbers}
+
+
+def beyond(told: str) -> tuple[str, str, str]:
+    return ("<nil>", INVALID, f'Invalid value: "": Checked value must be of type {told}')
+
+
+def misfit(field: str, found: str, wanted: str) -> tuple[str, str, str]:
+    told = f'Invalid value: "{found}": spec.{field} in body must be of type {wanted}: "{found}"'
+    return (f"spec.{field}", "FieldValueTypeInvalid", told)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "causes"),
+    [
+        ("int32", 2**31, [beyond("integer with format int32 in spec.int32")]),
+        ("int32", -(2**31) - 1, [beyond("integer with format int32 in spec.int32")]),
+        ("int32", 1.5, [misfit("int32", "float64", "int32"), beyond("integer with format int32 in spec.int32")]),
+        ("int32", "1", [misfit("int32", "string", "integer")]),
+        ("int32", True, [misfit("int32", "", "int32")]),
+        ("uint32", 1.5, [misfit("uint32", "number", "integer"), beyond("integer (default format) in spec.uint32")]),
+        ("int64", 10**19, [misfit("int64", "float64", "int64"), beyond("integer with format int64 in spec.int64")]),
+        ("whole", 10**19, [misfit("whole", "number", "integer"), beyond("integer (default format) in spec.whole")]),
+        ("whole", 1e17, [misfit("whole", "number", "integer")]),
+        ("few", 0, [invalid("spec.few", 0, "spec.few in body should be greater than or equal to 1")]),
+        ("few", 10, [invalid("spec.few", 10, "spec.few in body should be less than or equal to 9")]),
+        ("float", 1e39, [beyond("number with format float in spec.float")]),
+    ],
+)
+async def test_a_number_has_the_size_of_its_format(
+    api: Api, field: str, value: float, causes: list[tuple[str, str, str]]
+) -> None:
+    await api.offer(crate_definition(), CRATES)
+    await check_refused(api, CRATES, crate(**{field: value}), *causes)
+
+
+async def test_the_largest_and_the_smallest_number_of_each_format_are_taken(api: Api) -> None:
+    await api.offer(crate_definition(), CRATES)
+    least: dict[str, float] = {"int32": -(2**31), "int64": -(2**63), "uint32": -1, "float": -1.5, "number": -1e300}
+    most: dict[str, float] = {"int32": 2**31 - 1, "int64": 2**63 - 1, "uint32": 2**32, "double": 1e300}
+    for numbers in (least, most):
+        taken = await api.create(CRATES, crate(**numbers), dryRun="All")
+        assert (taken.status, taken.object["spec"]) == (201, numbers), taken.body
 
 
 # --- types -----------------------------------------------------------------------------------------------------------------

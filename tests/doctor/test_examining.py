@@ -137,6 +137,7 @@ async def test_missing_rights_are_named_one_by_one() -> None:
         expected = [
             Permission("apps", "deployments", Verb.PATCH, "shop", "web"),
             Permission("apps", "replicasets", Verb.PATCH, "shop"),
+            Permission("", "services", Verb.PATCH, "shop", "web-canary"),
             Permission("", "services", Verb.PATCH, "shop", "web-stable"),
             Permission("split.smi-spec.io", "trafficsplits", Verb.PATCH, "shop", "web"),
         ]

@@ -317,8 +317,24 @@ class TestTrafficSplit:
     async def test_weights_are_checked(self) -> None:
         async with serve() as api:
             await api.post(DEFINITIONS_PATH, traffic_split_definition())
-            reply = await api.post(SPLITS_PATH, traffic_split(weights={"a": -1}))
-            assert reply.causes == [("spec.backends[0].weight", "FieldValueInvalid")]
+            body = traffic_split(weights={"a": 1})
+            body["spec"]["backends"] = [{"service": "a"}, {"service": "b", "weight": "1"}]
+            reply = await api.post(SPLITS_PATH, body)
+            assert reply.causes == [
+                ("spec.backends[0].weight", "FieldValueRequired"),
+                ("spec.backends[1].weight", "FieldValueTypeInvalid"),
+            ]
+
+    async def test_what_no_definition_of_it_knows_is_dropped(self) -> None:
+        """The specification's own structures have a group in a match, and the definition that people install has none."""
+        storage = new_storage()
+        storage.create(CUSTOM_RESOURCE_DEFINITIONS, traffic_split_definition(["v1alpha4"]))
+        async with serve(storage) as api:
+            body = traffic_split() | {"apiVersion": "split.smi-spec.io/v1alpha4"}
+            match = {"kind": "HTTPRouteGroup", "name": "beta"}
+            body["spec"]["matches"] = [{**match, "apiGroup": "specs.smi-spec.io"}]
+            made = await api.post(SPLITS_PATH.replace("v1alpha2", "v1alpha4"), body)
+            assert made.json["spec"]["matches"] == [match]
 
     def test_an_unknown_version_is_refused(self) -> None:
         with pytest.raises(ValueError, match="v1alpha1, v1alpha2, v1alpha3, v1alpha4"):

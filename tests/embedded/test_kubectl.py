@@ -159,8 +159,8 @@ async def test_custom_kinds_feel_like_built_in_ones(tmp_path: Path) -> None:
         assert [line.split() for line in lines] == [["NAME", "SERVICE"], ["web", "web"]]
         newer = await kubectl("get", "trafficsplits.v1alpha4.split.smi-spec.io", "web", "-o", "jsonpath={.spec.backends[1]}")
         assert json.loads(newer) == {"service": "web-canary", "weight": 20}
-        wrong = SPLIT.replace("weight: 10", "weight: -1")
-        assert "should be greater than or equal to 0" in await kubectl("apply", "-f", "-", stdin=wrong, fails=True)
+        wrong = SPLIT.replace("weight: 10", "weight: ten")
+        assert 'must be of type number: "string"' in await kubectl("apply", "-f", "-", stdin=wrong, fails=True)
         unknown = SPLIT.replace("service: web\n", "service: web\n  colour: blue\n")
         assert 'unknown field "spec.colour"' in await kubectl("apply", "-f", "-", stdin=unknown, fails=True)
         assert "condition met" in await kubectl(

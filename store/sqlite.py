@@ -143,8 +143,9 @@ class SqliteStore:
         return [NotedOrigin(Origin(row[0], row[1], row[2]), row[3]) for row in rows]
 
     async def unfinished_releases(self) -> list[Release]:
+        """In the order of their arrival, which no clock that is set back can change."""
         rows = await self._reading.execute_fetchall(
-            f"SELECT body FROM release WHERE status NOT IN ({_FINAL}) ORDER BY created_at, rowid"
+            f"SELECT body FROM release WHERE status NOT IN ({_FINAL}) ORDER BY rowid"
         )
         return [_decode(row[0], Release) for row in rows]
 
@@ -155,7 +156,7 @@ class SqliteStore:
 
     async def releases(self, *, application: str | None = None, limit: int = 100) -> list[Release]:
         query = (
-            "SELECT body FROM release WHERE ? IS NULL OR application = ? ORDER BY created_at DESC, rowid DESC LIMIT ?"
+            "SELECT body FROM release WHERE ? IS NULL OR application = ? ORDER BY rowid DESC LIMIT ?"
         )
         rows = await self._reading.execute_fetchall(query, (application, application, limit))
         return [_decode(row[0], Release) for row in rows]
@@ -165,9 +166,12 @@ class SqliteStore:
         return _decode(rows[0][0], Release) if rows else None
 
     async def journal(self, release_id: str) -> list[JournalEntry]:
+        """In the order of time; and each rollout's in the order in which they were written, also where the clock was set back."""
         query = (
-            "SELECT journal.body FROM journal JOIN rollout ON rollout.id = journal.rollout "
-            "WHERE rollout.release = ? ORDER BY journal.at, journal.rollout, journal.seq"
+            "SELECT body FROM (SELECT journal.body, journal.rollout, journal.seq, "
+            "MAX(journal.at) OVER (PARTITION BY journal.rollout ORDER BY journal.seq) AS reached "
+            "FROM journal JOIN rollout ON rollout.id = journal.rollout WHERE rollout.release = ?) "
+            "ORDER BY reached, rollout, seq"
         )
         rows = await self._reading.execute_fetchall(query, (release_id,))
         return [_decode(row[0], JournalEntry) for row in rows]

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 
 from adapters.kubernetes.paths import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, REPLICA_SETS, ResourceRef
+from adapters.kubernetes.taking_back import Entangled, take_back
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import (
     MANAGER,
@@ -157,21 +158,25 @@ async def _put_template(task: Task, found: JsonObject, *, wanted: str, replaceab
     there = digest(found["spec"]["template"])
     changes: list[JsonObject] = []
     if there != task.fact(name, f"{wanted}_digest"):
+        template = task.json_fact(name, f"{wanted}_template")
         if there != task.fact(name, f"{replaceable}_digest"):
-            return _foreign_template(task)
-        changes.append({"op": "replace", "path": "/spec/template", "value": task.json_fact(name, f"{wanted}_template")})
+            if not task.is_undoing:
+                raise Rejected(f"the template of Deployment {name} was edited by somebody else during the rollout")
+            try:
+                replaced = task.json_fact(name, f"{replaceable}_template")
+                template = take_back(template, replaced, found["spec"]["template"])
+            except Entangled as error:
+                return Done(
+                    f"Deployment {name} was edited by somebody else, who has changed what the new version changes ({error}); its "
+                    "template is left as it is"
+                )
+        if template != found["spec"]["template"]:
+            changes.append({"op": "replace", "path": "/spec/template", "value": template})
     if replicas is not None and found["spec"].get("replicas") != replicas:
         changes.append(_set("/spec/replicas", replicas))
     if changes:
         await task.cluster.patch(DEPLOYMENTS, found, changes)
     return Done(f"Deployment {name} {verb}")
-
-
-def _foreign_template(task: Task) -> Done:
-    name = task.workload.name
-    if task.is_undoing:
-        return Done(f"Deployment {name} was edited by somebody else; its template is left as it is")
-    raise Rejected(f"the template of Deployment {name} was edited by somebody else during the rollout")
 
 
 async def remove_twin(task: Task) -> Done:

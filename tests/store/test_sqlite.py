@@ -256,3 +256,19 @@ async def test_a_store_of_the_first_schema_is_brought_up_to_this_one_with_all_th
         assert await store.origins() == []
         await store.note_origin(NotedOrigin(Origin("/deploy.d", "shop.yaml", "one"), "r1"))
         assert len(await store.origins()) == 1
+
+
+async def test_a_clock_that_is_set_back_changes_no_order(tmp_path: Path) -> None:
+    """Of two releases of an application, the one that came first is carried out first, also by the next daemon; and a rollout's
+    story is told as it went."""
+    one, earlier = stored(), START - timedelta(minutes=1)
+    async with open_store(tmp_path / "headgate.db") as store:
+        await store.add_release(release(), [one], START)
+        await store.add_release(replace(release("r2"), created_at=earlier), [stored("r2")], earlier)
+        assert [found.id for found in await store.unfinished_releases()] == ["r1", "r2"]
+        assert [found.id for found in await store.releases()] == ["r2", "r1"]
+        first = decision(one, "first")
+        await store.commit(first)
+        later = decision(StoredRollout(one.spec, first.snapshot), "second")
+        await store.commit(Commit(later.spec, later.snapshot, replace(later.entry, at=earlier), later.previous_seq))
+        assert [entry.text for entry in await store.journal("r1")] == ["first", "second"]

@@ -20,7 +20,7 @@ from adapters.embedded.pod_logs import log_of
 from adapters.embedded.representations import Presenter, negotiate
 from adapters.embedded.resources import ENDPOINTS
 from adapters.embedded.reviews import answer_review
-from adapters.embedded.routes import Target, Verb
+from adapters.embedded.routes import Target, Verb, find_target
 from adapters.embedded.storage import Storage
 from adapters.embedded.tables import columns_for
 
@@ -28,6 +28,7 @@ JSON = "application/json"
 
 _ENDPOINTS_ARE_OLD = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
 _HEALTH_PATHS = ("healthz", "livez", "readyz")
+_RESOURCE_ROOTS = ("/api/", "/apis/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,21 @@ class Dispatcher:
         self._storage = storage
         self._access = access
         self._server_address = server_address
+
+    def find_target(self, method: str, path: str, query: Mapping[str, str]) -> Target | None:
+        """The resource that is asked for, None for discovery and the like.
+
+        Raises:
+            ApiError: there is no such resource, or it may not be asked for.
+        """
+        if not path.startswith(_RESOURCE_ROOTS):
+            return None
+        parts = [part for part in path.split("/") if part]
+        if len(parts) <= (2 if parts[0] == "api" else 3) or parts[1:2] in (["authorization.k8s.io"], ["authentication.k8s.io"]):
+            return None
+        target = find_target(self._storage.registry, method, path, query)
+        self._access.check(target)
+        return target
 
     async def answer(self, request: Request) -> Answer:
         """The answer to a request.

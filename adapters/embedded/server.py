@@ -24,7 +24,7 @@ from adapters.embedded.faults import Fault, Faults, Moment
 from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.options import ReadOptions, read_options
 from adapters.embedded.reading import reach_version
-from adapters.embedded.routes import WRITES, Target, Verb, find_target
+from adapters.embedded.routes import WRITES, Target, Verb
 from adapters.embedded.selectors import parse_selection
 from adapters.embedded.service_proxy import ServiceProxy
 from adapters.embedded.storage import Storage
@@ -41,7 +41,6 @@ WATCH_SECONDS = 1800
 """How long a watch lasts whose client does not say."""
 
 _OPEN_TO_ALL = ("/healthz", "/livez", "/readyz", "/version")
-_RESOURCE_ROOTS = ("/api/", "/apis/")
 
 
 class ApiServer:
@@ -125,7 +124,7 @@ class ApiServer:
         status = 0
         try:
             self._authorize(received, path)
-            target = self._find_target(received.method, path, query)
+            target = self._dispatcher.find_target(received.method, path, query)
             if target is not None and target.verb is Verb.WATCH:
                 response = await self._handle_watch(received, target, query)
             elif target is not None and target.subresource == "proxy":
@@ -152,17 +151,6 @@ class ApiServer:
         given = received.headers.get("Authorization", "")
         if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
             raise Unauthorized()
-
-    def _find_target(self, method: str, path: str, query: Mapping[str, str]) -> Target | None:
-        """The resource that is asked for, None for discovery and the like."""
-        if not path.startswith(_RESOURCE_ROOTS):
-            return None
-        parts = [part for part in path.split("/") if part]
-        if len(parts) <= (2 if parts[0] == "api" else 3) or parts[1:2] in (["authorization.k8s.io"], ["authentication.k8s.io"]):
-            return None
-        target = find_target(self.storage.registry, method, path, query)
-        self.access.check(target)
-        return target
 
     async def _answer(
         self, received: web.BaseRequest, path: str, query: Mapping[str, str], target: Target | None, body: bytes

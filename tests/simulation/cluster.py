@@ -1,0 +1,182 @@
+"""One cluster of a story: the embedded one without its HTTP server, with an application that is live behind some router."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import count
+
+import anyio
+
+from adapters.embedded.control_plane import ControlPlane, run_control_plane
+from adapters.embedded.istio_definitions import istio_definitions
+from adapters.embedded.json_objects import JsonObject
+from adapters.embedded.known_crds import traffic_split_definition
+from adapters.embedded.pod_ranking import is_ready
+from adapters.embedded.resources import (
+    CUSTOM_RESOURCE_DEFINITIONS,
+    DEPLOYMENTS,
+    NAMESPACES,
+    PODS,
+    REPLICA_SETS,
+    SERVICES,
+    Resource,
+)
+from adapters.embedded.storage import Storage
+from adapters.embedded.traefik_definitions import TRAEFIK_GROUP, traefik_definition
+from adapters.kubernetes.templates import REVISION_ANNOTATION
+from engine.traffic import RoutePlan
+from tests.builders import (
+    custom_route,
+    definition,
+    deployment,
+    ingress_route,
+    istio_route,
+    pod_ratio_route,
+    service,
+    service_route,
+    smi_route,
+    traefik_route,
+)
+from tests.clocks import LoopClock
+from tests.rollouts.istio_objects import destination, destination_rule, http_route, virtual_service
+from tests.rollouts.routed import ingress, traefik_service, weighted_route
+from tests.simulation.dice import Dice
+from tests.simulation.network import Network, SimulatedApi
+from tests.simulation.pods import SimulatedPods
+
+NAMESPACE = "shop"
+
+
+class Routing(StrEnum):
+    SMI = "smi"
+    ISTIO = "istio"
+    INGRESS = "ingress"
+    TRAEFIK = "traefik"
+    CUSTOM = "custom"
+    POD_RATIO = "pod ratio"
+    SWITCH = "switch"
+
+
+ROUTES: Mapping[Routing, RoutePlan] = {
+    Routing.SMI: smi_route(),
+    Routing.ISTIO: istio_route(),
+    Routing.INGRESS: ingress_route(),
+    Routing.TRAEFIK: traefik_route(),
+    Routing.CUSTOM: custom_route(),
+    Routing.POD_RATIO: pod_ratio_route(),
+    Routing.SWITCH: service_route(),
+}
+_OWN_KINDS = ("TrafficSplit", "VirtualService", "DestinationRule", "Ingress", "TraefikService", "WeightedRoute")
+
+
+@dataclass
+class SimulatedCluster:
+    plane: ControlPlane
+    api: SimulatedApi
+    network: Network
+    pods: SimulatedPods
+    routing: Routing
+
+    @property
+    def storage(self) -> Storage:
+        return self.plane.storage
+
+    def kind(self, name: str) -> Resource:
+        return next(one for one in self.storage.registry.kinds() if one.kind == name)
+
+    @property
+    def kinds(self) -> list[Resource]:
+        """What people and we write here, but for ReplicaSets and pods."""
+        own = [one for one in self.storage.registry.kinds() if one.kind in _OWN_KINDS]
+        return [DEPLOYMENTS, SERVICES, *own]
+
+    def picture(self) -> dict[str, JsonObject]:
+        """All that people have written, without what only counts versions."""
+        bodies = [body for kind in self.kinds for body in self.storage.list(kind, NAMESPACE)]
+        found = {f"{one['kind']}/{one['metadata']['name']}": one for one in bodies}
+        return {name: _without_versions(body) for name, body in found.items()}
+
+    def ours(self) -> list[str]:
+        """What is there with our label, annotation or field manager."""
+        bodies = [body for kind in (*self.kinds, REPLICA_SETS) for body in self.storage.iterate(kind, NAMESPACE)]
+        return [f"{one['kind']}/{one['metadata']['name']}" for one in bodies if "headgate" in str(one["metadata"])]
+
+    def ready_pods(self, selector: Mapping[str, str]) -> list[JsonObject]:
+        pods = self.storage.iterate(PODS, NAMESPACE)
+        return [
+            pod
+            for pod in pods
+            if selector.items() <= pod["metadata"]["labels"].items()
+            and not pod["metadata"].get("deletionTimestamp")
+            and is_ready(pod)
+        ]
+
+    def image(self) -> str:
+        """The Deployment's."""
+        body = self.storage.peek(DEPLOYMENTS, NAMESPACE, "web")
+        return image_of(body["spec"]["template"]) if body is not None else ""
+
+
+def image_of(template: JsonObject) -> str:
+    return str(template["spec"]["containers"][0]["image"])
+
+
+def _without_versions(body: JsonObject) -> JsonObject:
+    metadata = {k: v for k, v in body["metadata"].items() if k not in ("resourceVersion", "generation", "managedFields")}
+    if "annotations" in metadata:
+        kept = {k: v for k, v in metadata["annotations"].items() if k != REVISION_ANNOTATION}
+        metadata.pop("annotations") if not kept else metadata.update(annotations=kept)
+    return {**{k: v for k, v in body.items() if k != "status"}, "metadata": metadata}
+
+
+@asynccontextmanager
+async def live_cluster(dice: Dice, clock: LoopClock, routing: Routing, replicas: int) -> AsyncIterator[SimulatedCluster]:
+    """The application is complete in its first version, `web:1`."""
+    numbers, pods = count(1), SimulatedPods(dice)
+    pods.calm = True
+    async with run_control_plane(clock, lambda: f"uid-{next(numbers)}", pods=pods) as plane:
+        storage = plane.storage
+        for body in _definitions_of(routing):
+            storage.create(CUSTOM_RESOURCE_DEFINITIONS, body)
+        cluster = SimulatedCluster(plane, SimulatedApi(storage), Network(dice, "embedded"), pods, routing)
+        storage.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+        storage.create(SERVICES, service(), manager="kubectl")
+        storage.create(DEPLOYMENTS, deployment(image="web:1", replicas=replicas), manager="kubectl")
+        for body in _objects_of(routing):
+            storage.create(cluster.kind(body["kind"]), body, manager="kubectl")
+        while len(cluster.ready_pods({"app": "web"})) < replicas:
+            await anyio.sleep(1.0)
+        await anyio.sleep(1.0)
+        pods.calm = False
+        yield cluster
+
+
+def _definitions_of(routing: Routing) -> list[JsonObject]:
+    match routing:
+        case Routing.SMI:
+            return [traffic_split_definition(("v1alpha2", "v1alpha4"))]
+        case Routing.ISTIO:
+            return list(istio_definitions(("v1",)))
+        case Routing.TRAEFIK:
+            return [traefik_definition(TRAEFIK_GROUP)]
+        case Routing.CUSTOM:
+            defined: JsonObject = definition("WeightedRoute")
+            defined["spec"]["versions"][0]["subresources"] = {"status": {}}
+            return [defined]
+    return []
+
+
+def _objects_of(routing: Routing) -> list[JsonObject]:
+    match routing:
+        case Routing.ISTIO:
+            return [destination_rule(), virtual_service(http_route(destination(subset="active")))]
+        case Routing.INGRESS:
+            return [ingress()]
+        case Routing.TRAEFIK:
+            return [traefik_service()]
+        case Routing.CUSTOM:
+            return [weighted_route()]
+    return []

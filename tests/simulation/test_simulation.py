@@ -1,0 +1,37 @@
+"""A few of the stories, in the fast suite; `python -m tests.simulation` tells as many as anyone likes."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.simulation.cluster import Routing
+from tests.simulation.dice import Trouble
+from tests.simulation.telling import needed_troubles, tell
+
+STORIES = int(os.environ.get("HEADGATE_SIMULATIONS", "100"))
+
+
+@pytest.mark.timeout(300)
+def test_many_stories_end_well_whatever_happens_in_them() -> None:
+    outcomes = [tell(seed) for seed in range(STORIES)]
+    for wrong in [one for one in outcomes if one.wrong][:1]:
+        needed = ", ".join(needed_troubles(wrong.seed)) or "no trouble"
+        pytest.fail(f"{wrong.wrong}\nit needs: {needed}\nagain: python -m tests.simulation --seed {wrong.seed}")
+    ends = {end for one in outcomes for end in one.ends}
+    assert {"succeeded", "rolled_back", "failed", "cancelled"} <= ends, "the stories are all alike"
+    assert {trouble for one in outcomes for trouble in one.faults} >= {Trouble.KILLS, Trouble.LOST, Trouble.PARTITION}
+
+
+@pytest.mark.parametrize("routing", Routing)
+def test_every_router_goes_through_a_story_without_trouble(routing: Routing) -> None:
+    for seed in range(3):
+        outcome = tell(seed, without=Trouble, routing=routing)
+        assert not outcome.wrong
+        assert outcome.ends.keys() <= {"succeeded", "rolled_back", "failed", "cancelled"}
+
+
+def test_the_same_seed_tells_the_same_story() -> None:
+    assert tell(21).digest == tell(21).digest
+    assert tell(21).digest != tell(22).digest

@@ -19,11 +19,6 @@ class Backoff:
         self._random = random
         self._last = LEAST_SECONDS
 
-    @property
-    def is_fresh(self) -> bool:
-        """Nothing went wrong since it last went well for long enough."""
-        return self._last == LEAST_SECONDS
-
     def next(self) -> float:
         self._last = min(MOST_SECONDS, self._random.uniform(LEAST_SECONDS, self._last * 3))
         return self._last

@@ -2,7 +2,8 @@
 
 What it promises: `items` is what the API server said last, in its order; every change is told once, as a key. What a
 watch may do to us, it expects: a resourceVersion is opaque and only compared for equality; 410 means list again, after
-a random wait, so that a restarted API server is not asked by everybody at once; an orderly end means go on where it
+a random wait, so that a restarted API server is not asked by everybody at once; a refusal is doubted a few times, because
+one that has just started refuses everybody everything; an orderly end means go on where it
 stopped, but ends that come too soon count as failures; a line that never comes is a dead connection; a list tells by
 comparison what was deleted in a gap; an object that cannot be understood stops this cache, with a sentence, and nothing
 else.
@@ -51,6 +52,10 @@ PAGE = 500
 WATCH_SECONDS = (240.0, 480.0)
 SILENCE_MARGIN_SECONDS = 30.0
 FORBIDDEN_BACKOFF_SECONDS = 60.0
+MOST_DOUBTED_REFUSALS = 5
+"""So many in a row are asked about again soon: an API server knows nobody's roles in its first seconds, and whoever waited for
+a minute then would be blind for that long."""
+DOUBTED_SECONDS = (0.5, 2.0)
 SHORT_STREAM_SECONDS = 1.0
 HEALTHY_SECONDS = 60.0
 """A watch that held for this long was well; what breaks it is not counted to what went wrong before."""
@@ -107,6 +112,9 @@ class Informer(Generic[T]):
         """Objects that are being read by themselves, and whether the cache is still as it was when that began."""
         self._watching = anyio.CancelScope()
         self._ended_early = False
+        self._refusals = 0
+        self._expiries = 0
+        """In a row: since something was last heard."""
         self._trouble = ""
         self._so_since = clock.now()
         self._heard_at = clock.monotonic()
@@ -203,18 +211,23 @@ class Informer(Generic[T]):
     async def _back_off(self, error: ApiError) -> None:
         if isinstance(error, Expired):
             self._must_list = True
+            self._expiries += 1
+        if isinstance(error, Forbidden):
+            self._refusals += 1
         self._tell_trouble(error)
         await self._clock.sleep(self._wait_after(error))
 
     def _wait_after(self, error: ApiError) -> float:
         if isinstance(error, Forbidden):
-            return FORBIDDEN_BACKOFF_SECONDS
+            is_doubted = self._refusals <= MOST_DOUBTED_REFUSALS
+            return self._random.uniform(*DOUBTED_SECONDS) if is_doubted else FORBIDDEN_BACKOFF_SECONDS
+        if isinstance(error, Expired) and self._expiries == 1:
+            # However long the server was away before: history expires when it is restarted. Again and again, that is
+            # trouble like any other.
+            return self._random.uniform(0, RELIST_JITTER_SECONDS)
         if isinstance(error, TooManyRequests) and error.retry_after is not None:
             return self._backoff.as_asked(error.retry_after)
-        is_first = self._backoff.is_fresh
-        wait = self._backoff.next()
-        # History expires when a server is restarted. Again and again, that is trouble like any other.
-        return self._random.uniform(0, RELIST_JITTER_SECONDS) if isinstance(error, Expired) and is_first else wait
+        return self._backoff.next()
 
     async def _relist(self) -> None:
         async with self._relists:
@@ -245,6 +258,7 @@ class Informer(Generic[T]):
                 "GET", self.resource.collection(self.namespace), what=what, query=query
             )
             self._heard_at = self._clock.monotonic()
+            self._refusals = 0
             metadata = self._take_page(content, what, found)
             if not metadata.continue_:
                 return found, metadata.resource_version
@@ -289,6 +303,7 @@ class Informer(Generic[T]):
         silence = seconds + SILENCE_MARGIN_SECONDS
         async with self._transport.watch(path, what=what, query=query, silence_seconds=silence) as lines:
             began = self._heard_at = self._clock.monotonic()
+            self._refusals = 0
             if not self._ended_early:
                 self._tell_well()
             try:
@@ -318,6 +333,7 @@ class Informer(Generic[T]):
             raise MalformedAnswer(what, "a line of the watch is not an event") from error
         self._heard_at = self._clock.monotonic()
         self._ended_early = False
+        self._expiries = 0
         self._tell_well()
         self._version = version or self._version
         if item is not None:

@@ -6,7 +6,7 @@ import anyio
 import pytest
 from aiohttp import web
 
-from adapters.kubernetes.informer import FORBIDDEN_BACKOFF_SECONDS
+from adapters.kubernetes.informer import DOUBTED_SECONDS, FORBIDDEN_BACKOFF_SECONDS, MOST_DOUBTED_REFUSALS
 from adapters.kubernetes.transport import open_transport
 from tests.kubernetes.informer_stand import informing, make_informer
 from tests.kubernetes.scripted_api import (
@@ -24,6 +24,8 @@ from tests.kubernetes.scripted_api import (
     status,
     stream,
 )
+
+FORBIDDEN = status(403, "Forbidden", "replicasets is forbidden")
 
 
 def event_stream_error(code: int, reason: str) -> Answer:
@@ -127,16 +129,39 @@ async def test_trouble_is_waited_out_and_the_watch_goes_on_where_it_was(trouble:
 async def test_a_wish_to_be_asked_later_is_respected_and_a_refusal_is_not_hammered() -> None:
     def script(api: ScriptedApi) -> None:
         api.lists.append(status(429, "TooManyRequests", Retry_After="7"))
-        api.lists.append(status(403, "Forbidden", "replicasets is forbidden"))
+        api.lists.extend(FORBIDDEN for _ in range(MOST_DOUBTED_REFUSALS + 1))
         api.lists.append(listing("5"))
         api.watches.append(stream(then="stay"))
 
     async with informing(script) as stand:
         await stand.until(stand.informer.synced.is_set)
-        asked, refused = stand.clock.slept
+        asked, *doubted, refused = stand.clock.slept
         assert 7.0 <= asked <= 8.0
+        assert all(DOUBTED_SECONDS[0] <= seconds <= DOUBTED_SECONDS[1] for seconds in doubted)
         assert refused == FORBIDDEN_BACKOFF_SECONDS
         await stand.until(lambda: stand.informer.trouble == "")
+
+
+async def test_it_is_not_blind_for_long_after_an_api_server_that_was_restarted() -> None:
+    """As one does it that is killed and comes back: nobody answers, then nobody may do anything, then the history is gone."""
+    watch = LiveWatch()
+
+    def script(api: ScriptedApi) -> None:
+        api.lists.append(listing("5", replica_set("web", "1")))
+        api.lists.append(listing("50", replica_set("web", "44", replicas=4)))
+        api.watches.append(watch.respond)
+        api.watches.extend(status(503, "ServiceUnavailable") for _ in range(6))
+        api.watches.extend((FORBIDDEN, FORBIDDEN, status(410, "Expired")))
+        api.watches.append(stream(then="stay"))
+
+    async with informing(script) as stand:
+        await stand.until(lambda: stand.informer.watches == 1)
+        watch.cut()
+        await stand.until_replicas(4)
+        *away, first, second, expired = stand.clock.slept
+        assert max(away) > 2, "by then it waits long for a server that does not answer"
+        assert all(DOUBTED_SECONDS[0] <= seconds <= DOUBTED_SECONDS[1] for seconds in (first, second))
+        assert expired <= 1.0
 
 
 @pytest.mark.parametrize(("asked", "least", "most"), [("0", 0.5, 1.5), ("86400", 120, 121)])
@@ -278,8 +303,7 @@ async def test_only_so_many_lists_are_asked_for_at_the_same_time() -> None:
 
 async def test_its_health_says_since_when_and_for_how_long_nothing_was_heard() -> None:
     def script(api: ScriptedApi) -> None:
-        api.lists.append(status(403, "Forbidden", "replicasets is forbidden"))
-        api.lists.append(status(403, "Forbidden", "replicasets is forbidden"))
+        api.lists.extend(FORBIDDEN for _ in range(MOST_DOUBTED_REFUSALS + 2))
         api.lists.append(listing("5"))
         api.watches.append(stream(then="stay"))
 
@@ -292,6 +316,8 @@ async def test_its_health_says_since_when_and_for_how_long_nothing_was_heard() -
         await stand.until(lambda: stand.informer.synced.is_set() and not stand.informer.trouble)
         well = stand.informer.health
         assert (well.synced, well.trouble) == (True, "")
-        assert (well.since - first.since).total_seconds() == 2 * FORBIDDEN_BACKOFF_SECONDS
+        waited = sum(stand.clock.slept)
+        assert waited > 2 * FORBIDDEN_BACKOFF_SECONDS
+        assert (well.since - first.since).total_seconds() == pytest.approx(waited, abs=0.001)
         stand.clock.skip(30)
         assert 30 <= stand.informer.health.silent_seconds < 31

@@ -50,11 +50,19 @@ class Application:
 
     `error_ratio`, 0 to 1, is the share of answers that are 500, drawn from a generator seeded with `seed`, so that the
     n-th answer of a pod is the same in every run; `latency`, in seconds, is how long an answer takes. Both may be
-    changed while it runs. `GET /healthz` is 200 from the start and 503 once the pod is stopping. It must be made where
-    an event loop runs.
+    changed while it runs. `GET /healthz` is 200 from the start and 503 once the pod is stopping. It listens on `endpoint`,
+    a free loopback port by default. It must be made where an event loop runs.
     """
 
-    def __init__(self, version: str, *, error_ratio: float = 0.0, latency: float = 0.0, seed: int = 0) -> None:
+    def __init__(
+        self,
+        version: str,
+        *,
+        error_ratio: float = 0.0,
+        latency: float = 0.0,
+        seed: int = 0,
+        endpoint: Endpoint = (LOOPBACK, 0),
+    ) -> None:
         if not 0.0 <= error_ratio <= 1.0:
             raise ValueError(f"error_ratio is {error_ratio}; it must be between 0 and 1")
         if latency < 0.0:
@@ -62,6 +70,7 @@ class Application:
         self.version = version
         self.error_ratio = error_ratio
         self.latency = latency
+        self._endpoint = endpoint
         self.requests = 0
         """Answers to `GET /` so far, errors included."""
         self.errors = 0
@@ -83,9 +92,9 @@ class Application:
         await self.stop(grace=0.0)
 
     async def start(self) -> None:
-        """Listen on a free loopback port; `address` is known when this returns."""
+        """Listen; `address` is known when this returns. Raises OSError if the endpoint cannot be listened on."""
         await self._runner.setup()
-        await web.TCPSite(self._runner, LOOPBACK, 0).start()
+        await web.TCPSite(self._runner, *self._endpoint).start()
 
     @property
     def address(self) -> Endpoint:

@@ -34,21 +34,22 @@ def define_meshes(plane: RealControlPlane) -> None:
 def _define(plane: RealControlPlane, definition: JsonObject) -> None:
     path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
     try:
-        _ask(plane, path, definition)
+        ask_api(plane, path, definition)
     except urllib.error.HTTPError as error:
         if error.code != 409:
             raise
         # Another suite has brought its own definition of this kind to the same control plane, with fewer versions.
         own = f"{path}/{definition['metadata']['name']}"
-        known = {"resourceVersion": _ask(plane, own)["metadata"]["resourceVersion"]}
-        _ask(plane, own, {**definition, "metadata": {**definition["metadata"], **known}}, method="PUT")
+        known = {"resourceVersion": ask_api(plane, own)["metadata"]["resourceVersion"]}
+        ask_api(plane, own, {**definition, "metadata": {**definition["metadata"], **known}}, method="PUT")
     spec = definition["spec"]
     for version in spec["versions"]:
         if version["served"]:
             _wait_until_served(plane, f"/apis/{spec['group']}/{version['name']}/{spec['names']['plural']}")
 
 
-def _ask(plane: RealControlPlane, path: str, body: JsonObject | None = None, method: str | None = None) -> JsonObject:
+def ask_api(plane: RealControlPlane, path: str, body: JsonObject | None = None, method: str | None = None) -> JsonObject:
+    """As an administrator: what a GET answers, or what a body makes. Raises `HTTPError`."""
     context = ssl.create_default_context(cafile=plane.certificates.authority)
     headers = {"Authorization": f"Bearer {ADMIN_TOKEN}", "Content-Type": "application/json"}
     content = json.dumps(body).encode() if body is not None else None
@@ -62,7 +63,7 @@ def _wait_until_served(plane: RealControlPlane, path: str) -> None:
     deadline = time.monotonic() + 30
     while True:
         try:
-            _ask(plane, path)
+            ask_api(plane, path)
         except urllib.error.HTTPError as error:
             assert error.code in (404, 429, 503), error
             assert time.monotonic() < deadline, f"{path} is not served"

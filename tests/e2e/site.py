@@ -126,6 +126,11 @@ class Site:
             async with self.http.patch(path, json=body, params={"fieldManager": "kubectl"}, headers=APPLY) as answer:
                 assert answer.status in (200, 201), await answer.text()
 
+        await self.until_live(name, replicas)
+
+    async def until_live(self, name: str, replicas: int) -> None:
+        """Until the Deployment runs its template with that many pods that are available, and no others."""
+
         async def is_live() -> bool:
             found = await self.deployment(name)
             status = found.get("status", {})

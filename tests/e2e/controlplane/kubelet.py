@@ -20,7 +20,7 @@ import structlog
 
 from adapters.embedded.json_objects import JsonObject, metadata_of
 from adapters.embedded.pod_status import OVER_PHASES, pod_status
-from adapters.embedded.pods import PodPhase, PodReport, SimulatedPodRuntime, run_guarded, stop_guarded
+from adapters.embedded.pods import PodPhase, PodReport, PodRuntime, SimulatedPodRuntime, run_guarded, stop_guarded
 from engine.clock import SystemClock
 
 log = structlog.get_logger()
@@ -31,10 +31,10 @@ AGAIN_SECONDS = 0.2
 
 
 class SimulatedNode:
-    def __init__(self, session: aiohttp.ClientSession, tasks: anyio.abc.TaskGroup) -> None:
+    def __init__(self, session: aiohttp.ClientSession, tasks: anyio.abc.TaskGroup, runtime: PodRuntime) -> None:
         self._session = session
         self._tasks = tasks
-        self._runtime = SimulatedPodRuntime(SystemClock())
+        self._runtime = runtime
         self._pods: dict[str, anyio.CancelScope] = {}
         self._ending: set[str] = set()
         self._status: dict[str, JsonObject] = {}
@@ -146,7 +146,7 @@ def _path(pod: JsonObject) -> str:
     return f"/api/v1/namespaces/{metadata_of(pod)['namespace']}/pods/{metadata_of(pod)['name']}"
 
 
-async def main(kubeconfig: Path, started: Path) -> None:
+async def main(kubeconfig: Path, started: Path, runtime: PodRuntime) -> None:
     content = json.loads(await anyio.Path(kubeconfig).read_text("utf-8"))
     cluster, user = content["clusters"][0]["cluster"], content["users"][0]["user"]
     context = ssl.create_default_context(cafile=cluster["certificate-authority"])
@@ -157,10 +157,10 @@ async def main(kubeconfig: Path, started: Path) -> None:
         aiohttp.ClientSession(cluster["server"], connector=connector, headers=headers, read_bufsize=4 * 2**20) as session,
         anyio.create_task_group() as tasks,
     ):
-        node = SimulatedNode(session, tasks)
+        node = SimulatedNode(session, tasks, runtime)
         await node.register()
         await node.follow(started)
 
 
 if __name__ == "__main__":
-    anyio.run(main, Path(sys.argv[1]), Path(sys.argv[2]))
+    anyio.run(main, Path(sys.argv[1]), Path(sys.argv[2]), SimulatedPodRuntime(SystemClock()))

@@ -68,11 +68,14 @@ def kubeconfig(server: str, authority: Path, user: JsonObject) -> JsonObject:
     }
 
 
+SIMULATED_KUBELET = "tests.e2e.controlplane.kubelet"
+
+
 @contextmanager
-def run_real_control_plane(binaries: Binaries) -> Iterator[RealControlPlane]:
-    """A control plane that serves until the block ends. Raises `StartFailed`."""
+def run_real_control_plane(binaries: Binaries, kubelet: str = SIMULATED_KUBELET) -> Iterator[RealControlPlane]:
+    """A control plane that serves until the block ends, with the module that is its node's kubelet. Raises `StartFailed`."""
     folder = Path(tempfile.mkdtemp(prefix="headgate-control-plane-"))
-    plane = _describe(binaries, folder)
+    plane = _describe(binaries, folder, kubelet)
     try:
         for program in plane.programs():
             program.start()
@@ -83,7 +86,7 @@ def run_real_control_plane(binaries: Binaries) -> Iterator[RealControlPlane]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _describe(binaries: Binaries, folder: Path) -> RealControlPlane:
+def _describe(binaries: Binaries, folder: Path, kubelet: str) -> RealControlPlane:
     certificates = make_certificates(folder)
     etcd_port, peer_port, api_port, controllers_port = (free_port() for _ in range(4))
     server = f"https://127.0.0.1:{api_port}"
@@ -115,7 +118,7 @@ def _describe(binaries: Binaries, folder: Path) -> RealControlPlane:
         ),
         Program(
             "kubelet",
-            python_module("tests.e2e.controlplane.kubelet", str(admin), str(folder / "kubelet.ready")),
+            python_module(kubelet, str(admin), str(folder / "kubelet.ready")),
             folder / "kubelet.log",
             folder.joinpath("kubelet.ready").exists,
         ),

@@ -1,0 +1,163 @@
+"""Tells all stories of all ways at the same time, each application with a daemon and clients of its own, and writes down what
+came of it. One story that breaks ends that of its way, and of no other.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+
+from tests.wire.figures import Measured
+from tests.wire.ground import Ground
+from tests.wire.scene import Scene, open_scene
+from tests.wire.stories import (
+    Counts,
+    begin,
+    change_often,
+    climb,
+    end_well,
+    go_back,
+    supersede,
+    survive_kills,
+)
+from tests.wire.ways import Way
+
+T = TypeVar("T")
+CLIMB = "start, every weight, hand-over"
+BACK = "abort at 50 %"
+SUPERSEDED = "a newer release at 50 %"
+KILLED = "kill -9 in a step and four times in the hand-over"
+API_SERVER = "the API server is killed at 50 %"
+CHANGES = "many changes"
+ROLLBACKS = "many rollbacks"
+STORIES = (CLIMB, BACK, SUPERSEDED, KILLED, API_SERVER)
+AWAY_SECONDS = 2.0
+Tell = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Telling:
+    """One way, as far as it has been told."""
+
+    scene: Scene
+    measured: Measured
+    say: Tell
+
+    async def tell(self, name: str, story: Callable[[], Awaitable[T]]) -> T | None:
+        """None when it broke, now or before."""
+        if self.measured.broken:
+            return None
+        counted = self.scene.load.all
+        before = counted.requests, counted.failed
+        try:
+            return await story()
+        except (AssertionError, TimeoutError, OSError) as error:
+            self.measured.broken = f"{name}: {''.join(traceback.format_exception(error))}"
+            return None
+        finally:
+            requests, failed = counted.requests - before[0], counted.failed - before[1]
+            self.measured.stories[name] = (requests, failed)
+            self.measured.findings += [f"{name}: {one.failure} ({one.route})" for one in counted.failures[before[1] :]]
+            self.say(f"{self.measured.way}: {name}: {requests} requests, {failed} failed")
+
+
+async def tell_stories(ground: Ground, ways: Sequence[Way], folder: Path, counts: Counts, say: Tell) -> list[Measured]:
+    """Every story of every way."""
+    async with AsyncExitStack() as stack:
+        tellings = await _open_all(stack, ground, ways, folder, say)
+        async with anyio.create_task_group() as tasks:
+            for telling in tellings:
+                tasks.start_soon(_tell_one, telling, counts)
+        await _kill_api_server(ground, tellings)
+    return [one.measured for one in tellings]
+
+
+async def _open_all(
+    stack: AsyncExitStack, ground: Ground, ways: Sequence[Way], folder: Path, say: Tell
+) -> list[Telling]:
+    tellings = []
+    for number, way in enumerate(ways):
+        own = folder / str(number)
+        own.mkdir(parents=True, exist_ok=True)
+        scene = await stack.enter_async_context(open_scene(ground, way, own))
+        tellings.append(Telling(scene, Measured(way.name, way.plane), say))
+    return tellings
+
+
+async def _tell_one(telling: Telling, counts: Counts) -> None:
+    scene, measured = telling.scene, telling.measured
+    measured.splits += await telling.tell(CLIMB, lambda: climb(scene, counts)) or []
+    seconds = await telling.tell(BACK, lambda: go_back(scene))
+    measured.rollbacks += [seconds] if seconds is not None else []
+    await telling.tell(SUPERSEDED, lambda: supersede(scene))
+    await telling.tell(KILLED, lambda: survive_kills(scene))
+
+
+async def _kill_api_server(ground: Ground, tellings: Sequence[Telling]) -> None:
+    """In the middle of a step of all of them: there is one for all."""
+    halfway = [anyio.Event() for _ in tellings]
+    is_back = anyio.Event()
+
+    async def survive(telling: Telling, here: anyio.Event) -> None:
+        async def story() -> None:
+            release, reached = await begin(telling.scene, (50.0,))
+            await anext(reached)
+            here.set()
+            await is_back.wait()
+            await end_well(telling.scene, release)
+
+        await telling.tell(API_SERVER, story)
+        here.set()
+
+    async with anyio.create_task_group() as tasks:
+        for telling, here in zip(tellings, halfway, strict=True):
+            tasks.start_soon(survive, telling, here)
+        for here in halfway:
+            await here.wait()
+        await anyio.to_thread.run_sync(ground.plane.api_server.kill)
+        await anyio.sleep(AWAY_SECONDS)
+        # From this thread: a program dies with the thread that launched it.
+        ground.plane.api_server.launch()
+        await anyio.to_thread.run_sync(ground.plane.api_server.wait_until_ready)
+        is_back.set()
+
+
+async def measure_changes(ground: Ground, way: Way, folder: Path, count: int, measured: Measured, say: Tell) -> None:
+    """One application alone, so that nothing else is measured."""
+    async with AsyncExitStack() as stack:
+        (telling,) = await _open_all(stack, ground, [way], folder, say)
+        telling.measured = measured
+        measured.changes += await telling.tell(CHANGES, lambda: change_often(telling.scene, count)) or []
+
+
+async def measure_rollbacks(
+    ground: Ground, ways: Sequence[Way], folder: Path, count: int, measured: Sequence[Measured], say: Tell
+) -> None:
+    """All ways side by side, as often for each."""
+    async with AsyncExitStack() as stack:
+        tellings = await _open_all(stack, ground, ways, folder, say)
+
+        async def go_back_often(telling: Telling) -> None:
+            async def story() -> None:
+                for _ in range(count):
+                    telling.measured.rollbacks.append(await go_back(telling.scene, settle=settle_of(telling.scene.way)))
+
+            await telling.tell(ROLLBACKS, story)
+
+        async with anyio.create_task_group() as tasks:
+            for telling, one in zip(tellings, measured, strict=True):
+                telling.measured = one
+                tasks.start_soon(go_back_often, telling)
+
+
+def settle_of(way: Way) -> int | None:
+    """In seconds. It begins when the traffic is back already; shortened, there is time for more rollbacks. Traefik takes two
+    seconds to hear of anything, and its pods have to wait for it."""
+    return None if way.plane == "Traefik" else 1
+

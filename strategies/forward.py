@@ -189,10 +189,10 @@ def _move_pods(stand: Stand, workload: WorkloadPlan, weight: int, grows: bool) -
         was = before.canary if move.side is Side.CANARY else before.stable
         if (move.replicas > was) is grows:
             # Beside a traffic object, the weight is ordered when that is written: until then it has its former one.
-            yield from _move(stand, workload, move, None if any(True for _ in stand.routes()) else weight)
+            yield from _move(stand, workload, move, None if any(True for _ in stand.routes()) else weight, grows=grows)
 
 
-def _move(stand: Stand, workload: WorkloadPlan, move: Move, weight: int | None) -> Iterator[Operation]:
+def _move(stand: Stand, workload: WorkloadPlan, move: Move, weight: int | None, *, grows: bool) -> Iterator[Operation]:
     count = move.replicas
     if move.side is Side.CANARY:
         yield scale_canary(workload, count, weight)
@@ -204,7 +204,11 @@ def _move(stand: Stand, workload: WorkloadPlan, move: Move, weight: int | None) 
     if weight is not None:
         args["weight"] = weight
     yield Act(f"scale-stable:{workload.name}:{count}", ActionKind.SCALE_STABLE, args)
-    yield Await(f"{count} pods of the old version of {workload.name} are left", Condition.STABLE_AT, workload.name, count)
+    if grows:  # The other side shrinks next, and must not before these serve.
+        text = f"{count} pods of the old version of {workload.name} are available"
+        yield within(stand, text, Condition.STABLE_AVAILABLE, workload, count)
+    else:
+        yield Await(f"{count} pods of the old version of {workload.name} are left", Condition.STABLE_AT, workload.name, count)
 
 
 def promote(stand: Stand) -> Iterator[Operation]:

@@ -28,17 +28,26 @@ def _merge(found: object, made: object, live: object, place: str) -> object:
         return found
     if found in (made, live):
         return live
-    if isinstance(found, dict) and isinstance(made, dict) and isinstance(live, dict):
-        names = list(dict.fromkeys([*live, *found, *made]))
-        merged = {
-            name: _merge(found.get(name, _ABSENT), made.get(name, _ABSENT), live.get(name, _ABSENT), f"{place}.{name}")
-            for name in names
-        }
-        return {name: value for name, value in merged.items() if value is not _ABSENT}
+    if all(one is _ABSENT or isinstance(one, dict) for one in (found, made, live)):
+        return _merge_fields(_fields(found), _fields(made), _fields(live), place)
     if isinstance(found, list) and isinstance(made, list) and isinstance(live, list) and _are_alike(found, made, live):
         entries = zip(found, made, live, strict=True)
         return [_merge(*each, f"{place}[{number}]") for number, each in enumerate(entries)]
+    if place.startswith(".metadata."):
+        return live
     raise Entangled(place.lstrip("."))
+
+
+def _fields(side: object) -> JsonObject:
+    return side if isinstance(side, dict) else {}
+
+
+def _merge_fields(found: JsonObject, made: JsonObject, live: JsonObject, place: str) -> JsonObject:
+    merged = {
+        name: _merge(found.get(name, _ABSENT), made.get(name, _ABSENT), live.get(name, _ABSENT), f"{place}.{name}")
+        for name in dict.fromkeys([*live, *found, *made])
+    }
+    return {name: value for name, value in merged.items() if value is not _ABSENT}
 
 
 def _are_alike(*lists: list[object]) -> bool:

@@ -21,6 +21,12 @@ def test_a_restart_by_somebody_else_stays_and_the_new_version_goes() -> None:
     assert take_back(template(), template("web:2"), template("web:2", restarted="now")) == template(restarted="now")
 
 
+def test_the_second_restart_of_two_stays() -> None:
+    """The new version has taken the first one's annotation out of the template."""
+    found, live = template(restarted="yesterday"), template("web:2", restarted="now")
+    assert take_back(found, template("web:2"), live) == template(restarted="now")
+
+
 def test_what_is_taken_back_already_stays_so() -> None:
     assert take_back(template(), template("web:2"), template(restarted="now")) == template(restarted="now")
 

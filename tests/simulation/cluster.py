@@ -79,6 +79,7 @@ class SimulatedCluster:
     network: Network
     pods: SimulatedPods
     routing: Routing
+    replicas: int
 
     @property
     def storage(self) -> Storage:
@@ -141,7 +142,7 @@ async def live_cluster(dice: Dice, clock: LoopClock, routing: Routing, replicas:
         storage = plane.storage
         for body in _definitions_of(routing):
             storage.create(CUSTOM_RESOURCE_DEFINITIONS, body)
-        cluster = SimulatedCluster(plane, SimulatedApi(storage), Network(dice, "embedded"), pods, routing)
+        cluster = SimulatedCluster(plane, SimulatedApi(storage), Network(dice, "embedded"), pods, routing, replicas)
         storage.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
         storage.create(SERVICES, service(), manager="kubectl")
         storage.create(DEPLOYMENTS, deployment(image="web:1", replicas=replicas), manager="kubectl")

@@ -17,6 +17,16 @@ class Meddler:
         self._random = dice.of(Trouble.MEDDLING)
         self._scaling = dice.of(Trouble.SCALING)
         self.has_meddled = False
+        self._labelled: set[tuple[str, str, str]] = set()
+
+    def lost(self) -> list[str]:
+        """Labels that were put on objects that are still there, and are not."""
+        lost = []
+        for kind, name, uid in sorted(self._labelled):
+            body = self._cluster.storage.peek(self._cluster.kind(kind), NAMESPACE, name)
+            if body is not None and body["metadata"]["uid"] == uid and "team" not in (body["metadata"].get("labels") or {}):
+                lost.append(f"the label of {kind} {name}")
+        return lost
 
     def scale(self) -> str:
         """Somebody sets another number of replicas. Returns what was done."""
@@ -29,7 +39,7 @@ class Meddler:
     def meddle(self) -> str:
         self.has_meddled = True
         do = self._random.choice(
-            [self._put_label, self._edit_weights, self._remove_ours, self._restart, self._edit_selector]
+            [self._put_label, self._edit_weights, self._remove_ours, self.restart, self._edit_selector]
         )
         try:
             return do()
@@ -41,9 +51,11 @@ class Meddler:
         body = self._random.choice(bodies)
         body["metadata"].setdefault("labels", {})["team"] = "shop"
         self._cluster.storage.update(self._cluster.kind(body["kind"]), body, manager="somebody")
+        self._labelled.add((body["kind"], body["metadata"]["name"], body["metadata"]["uid"]))
         return f"a label on {body['kind']} {body['metadata']['name']}"
 
-    def _restart(self) -> str:
+    def restart(self) -> str:
+        self.has_meddled = True
         body = self._cluster.storage.get(DEPLOYMENTS, NAMESPACE, "web")
         annotations = body["spec"]["template"]["metadata"].setdefault("annotations", {})
         annotations["kubectl.kubernetes.io/restartedAt"] = str(self._random.random())
@@ -56,7 +68,7 @@ class Meddler:
             if kind.kind not in _ROUTED:
                 continue
             for body in self._cluster.storage.list(kind, NAMESPACE):
-                if _set_weights(body, self._random.randint(0, 100)):
+                if _set_weights(body, self._random.randint(1, 99)):
                     self._cluster.storage.update(kind, body, manager="somebody")
                     edited.append(kind.kind)
         return f"other weights in {edited}"

@@ -21,7 +21,7 @@ from engine.daemon import Engine, start_engine
 from engine.errors import CommandRefused, Conflict, NotFound, StoreError
 from engine.events import Command, CommandKind
 from engine.gates import sign_callback
-from engine.model import FINAL_STATES, FINAL_STATUSES, Snapshot, State, Verdict
+from engine.model import FINAL_STATES, FINAL_STATUSES, Analysis, Snapshot, State, Verdict
 from engine.orders import awaits_answer
 from engine.ports import Store
 from engine.traffic import FULL_WEIGHT
@@ -46,6 +46,8 @@ TROUBLED_SECONDS = (60.0, 600.0, 1_800.0, 3_600.0)
 PATIENCE_SECONDS = 6 * 3_600.0
 """In which everything has to end once nothing goes wrong any more."""
 FIRST_VERSION = "web:1"
+LAGGING = {Trouble.SLOW, Trouble.LOST, Trouble.WATCHES, Trouble.PARTITION, Trouble.MEDDLING, Trouble.KILLS}
+"""With these, a daemon may know for minutes what is not so any more."""
 
 
 class Story:
@@ -66,26 +68,33 @@ class Story:
         self._calm = False
         self.cluster: SimulatedCluster
         self.oracle: TrafficOracle
+        self.meddler: Meddler | None = None
         self.writes: list[str] = []
         self.notes: list[tuple[datetime, str]] = []
         """What others have done, for whoever wants to read the story."""
 
     async def tell(self) -> None:
         async with live_cluster(self.dice, self.clock, self.plot.routing, self.plot.replicas) as self.cluster:
-            self.oracle = TrafficOracle(self.cluster, self._allowed_share)
+            self.oracle = self.new_oracle()
             self.oracle.pods_may_fail = bool(self.dice.troubles & {Trouble.PODS, Trouble.MEDDLING, Trouble.SCALING})
-            self.meddler = Meddler(self.cluster, self.dice)
+            self.oracle.counts_pods = not self.oracle.pods_may_fail
             before = self.cluster.picture()
             random = self.dice.of("plot")
             end = anyio.current_time() + random.choice(TROUBLED_SECONDS)
-            while anyio.current_time() < end and not self._has_ended_early():
+            while anyio.current_time() < end and not self._calm and not self._has_ended_early():
                 await self._live(end)
                 await anyio.sleep(self.dice.of("lives").choice([0.1, 2.0, 30.0]))
-            self._become_calm()
-            await self._end_well()
+            if not self._calm:
+                self._become_calm()
+                await self._end_well()
             await anyio.sleep(60.0)
-            self._judge_the_end(before)
+            self.judge_the_end(before)
             self.seconds = anyio.current_time()
+
+    def new_oracle(self) -> TrafficOracle:
+        settle = min(target.settle_seconds for plan in self.plot.plans for target in plan.targets)
+        lag = float("inf") if self.dice.troubles & LAGGING else 10.0
+        return TrafficOracle(self.cluster, self._allowed_share, settle_seconds=settle, lag_seconds=lag)
 
     # --- a daemon's life -----------------------------------------------------------------------------------------------
 
@@ -146,6 +155,9 @@ class Story:
                 while anyio.current_time() < end and process.alive and not self._has_ended_early():
                     await self._something_happens(engine)
                     await anyio.sleep(self.dice.of("lives").choice([0.1, 1.0, 5.0, 20.0]))
+                if process.alive and self.dice.of("the last life").random() < 0.5:
+                    self._become_calm()
+                    await self._see_to_the_end(engine)
         process.alive = False
 
     def _has_ended_early(self) -> bool:
@@ -168,14 +180,19 @@ class Story:
         if self.dice.happens(Trouble.PODS, 0.05):
             self.cluster.pods.fall_ill()
         if self.dice.happens(Trouble.SCALING, 0.03):
-            self._note(Trouble.SCALING, self.meddler.scale())
+            self._note(Trouble.SCALING, self._somebody.scale())
         if self.dice.happens(Trouble.MEDDLING, 0.03):
-            self._note(Trouble.MEDDLING, self.meddler.meddle())
-        if self.dice.happens(Trouble.CLOCK, 0.01):
+            self._note(Trouble.MEDDLING, self._somebody.meddle())
+        if self._is_handed_over() and self.dice.happens(Trouble.MEDDLING, 0.2):
+            self._note(Trouble.MEDDLING, self._somebody.restart())
+        if self.dice.happens(Trouble.CLOCK, 0.03):
             seconds = self.dice.of("clock").choice([-3_600.0, -40.0, -1.0, 1.0, 40.0, 900.0])
             self.clock.jump(seconds)
             self._note(Trouble.CLOCK, f"the clock jumps by {seconds:g} s")
         await self._answer_people(engine, self.dice.of("people"))
+
+    def _is_handed_over(self) -> bool:
+        return any(at.state is State.PROMOTING for _, at in self._unfinished())
 
     async def _submit(self, engine: Engine) -> None:
         plan = self._plans.pop()
@@ -228,17 +245,21 @@ class Story:
         self.lives += 1
         with process.scope:
             async with self.daemon(process) as engine:
-                while self._plans:
-                    await self._submit(engine)
-                resumed: Counter[str] = Counter()
-                with anyio.move_on_after(PATIENCE_SECONDS) as patience:
-                    while self._unfinished() or not await self._are_releases_final(engine):
-                        await self._answer_everything(engine, resumed)
-                        await anyio.sleep(10.0)
-                if patience.cancelled_caught:
-                    raise Broken(f"it does not end: {[_describe(r, s) for r, s in self._unfinished()]}")
+                await self._see_to_the_end(engine)
         if not process.alive:
             await self._end_well()
+
+    async def _see_to_the_end(self, engine: Engine) -> None:
+        """A person answers everything; an engine that waits for something that does not come is not excused."""
+        while self._plans:
+            await self._submit(engine)
+        resumed: Counter[str] = Counter()
+        with anyio.move_on_after(PATIENCE_SECONDS) as patience:
+            while self._unfinished() or not await self._are_releases_final(engine):
+                await self._answer_everything(engine, resumed)
+                await anyio.sleep(10.0)
+        if patience.cancelled_caught:
+            raise Broken(f"it does not end: {[_describe(r, s) for r, s in self._unfinished()]}")
 
     async def _are_releases_final(self, engine: Engine) -> bool:
         return not engine.unfinished and all(one.status in FINAL_STATUSES for one in await engine._store.releases())
@@ -264,6 +285,16 @@ class Story:
 
     # --- what must be true ---------------------------------------------------------------------------------------------
 
+    @property
+    def _somebody(self) -> Meddler:
+        if self.meddler is None:
+            self.meddler = Meddler(self.cluster, self.dice)
+        return self.meddler
+
+    @property
+    def has_meddled(self) -> bool:
+        return self.meddler is not None and self.meddler.has_meddled
+
     def _serving(self) -> str:
         """The version that the last rollout has left serving."""
         serving = FIRST_VERSION
@@ -283,15 +314,18 @@ class Story:
                 most = max(most, max(snapshot.weight, snapshot.served) / FULL_WEIGHT if has_routes else 1.0)
         return most
 
-    def _judge_the_end(self, before: dict[str, JsonObject]) -> None:
+    def judge_the_end(self, before: dict[str, JsonObject]) -> None:
         self.oracle.pods_may_fail = False
         self.oracle.look("in the end")
         if self.oracle.violations:
             raise Broken("; ".join(self.oracle.violations[:5]))
+        self._judge_versions()
         serving, found = self._serving(), self.cluster.picture()
         if self.cluster.image() != serving:
             raise Broken(f"{serving} ought to serve, and the Deployment has {self.cluster.image()}")
-        if not self.meddler.has_meddled:
+        if self.meddler is not None and (lost := self.meddler.lost()):
+            raise Broken(f"what somebody else has written is gone: {lost}")
+        if not self.has_meddled:
             promoted = serving != FIRST_VERSION
             theirs = {name: body for name, body in before.items() if not (promoted and name.startswith("Deployment/"))}
             now = {name: body for name, body in found.items() if not (promoted and name.startswith("Deployment/"))}
@@ -301,6 +335,16 @@ class Story:
         left = [one for one in self.cluster.ours() if not one.startswith(kept)]
         if left:
             raise Broken(f"of ours there is still {left}")
+
+    def _judge_versions(self) -> None:
+        """A version that fails, and was looked at, is not promoted, unless somebody says so."""
+        if self.dice.has(Trouble.ORDERS) or self.dice.has(Trouble.METRICS):
+            return
+        for rollout, snapshot in self.judge.snapshots.items():
+            spec = self.judge.specs[rollout]
+            looked = any(isinstance(step, Analysis) for step in spec.plan.steps)
+            if looked and self.plot.error_rate(image_planned(spec)) and snapshot.state is State.SUCCEEDED:
+                raise Broken(f"{rollout}: a bad version was measured, and promoted")
 
 
 def _difference(before: dict[str, JsonObject], now: dict[str, JsonObject]) -> str:

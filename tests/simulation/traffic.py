@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from adapters.embedded.history import StorageEvent
+import anyio
+
+from adapters.embedded.history import EventType, StorageEvent
 from adapters.embedded.json_objects import JsonObject
-from adapters.embedded.resources import SERVICES
+from adapters.embedded.resources import PODS, SERVICES
 from tests.simulation.cluster import NAMESPACE, Routing, SimulatedCluster, image_of
 
 NGINX = "nginx.ingress.kubernetes.io/"
@@ -124,24 +126,40 @@ def _of_list(
 class TrafficOracle:
     """Looks after every change of the cluster. Listeners must not raise into whoever writes, so it collects what is wrong."""
 
-    def __init__(self, cluster: SimulatedCluster, allowed: Callable[[str], float]) -> None:
-        """`allowed`: the greatest share that a version (by image) may have at the moment."""
+    def __init__(
+        self, cluster: SimulatedCluster, allowed: Callable[[str], float], *, settle_seconds: float, lag_seconds: float
+    ) -> None:
+        """`allowed`: the greatest share that a version (by image) may have at the moment. `settle_seconds`: how long the pods of
+        a version outlive its last request. `lag_seconds`: how old what a daemon knows of pods may be; infinite where watches
+        lag."""
         self._cluster = cluster
         self._allowed = allowed
+        self._settle = settle_seconds
+        self._lag = lag_seconds
         self._last: dict[str, float] = {}
+        self._served_until: dict[str, float] = {}
+        """When a version had its last request, of those that have none now."""
+        self._ready_until: dict[str, float] = {}
         self.pods_may_fail = False
         """There is trouble with pods, or somebody meddles: then nobody can promise that each request is served."""
+        self.counts_pods = True
+        """Nobody but the rollouts changes the number of pods, for better or for worse."""
         self.violations: list[str] = []
         self.changes = 0
-        self._relevant = {"pods", "services", *(one.plural for one in cluster.kinds)} - {"deployments"}
+        self._of_routes = {one.plural for one in cluster.kinds} - {"deployments", "services"}
         cluster.storage.subscribe(self._notice)
 
     def _notice(self, event: StorageEvent) -> None:
         self.changes += 1
-        if event.resource.plural in self._relevant:
-            self.look(f"after {event.type} {event.resource.kind} {event.object['metadata']['name']}")
+        plural, when = event.resource.plural, f"after {event.type} {event.resource.kind} {event.object['metadata']['name']}"
+        if plural in self._of_routes or plural in ("pods", "services"):
+            self.look(when, routed=plural in self._of_routes)
+        elif plural == "replicasets":
+            self._look_at_size(when, event)
 
-    def look(self, when: str) -> None:
+    def look(self, when: str, *, routed: bool = False) -> None:
+        """`routed`: the weights have changed, and not only pods."""
+        now, last = anyio.current_time(), self._last
         try:
             shares = shares_of(self._cluster)
         except Unroutable as error:
@@ -152,15 +170,46 @@ class TrafficOracle:
             images = [image_of(pod) for pod in self._cluster.ready_pods(share.selector)]
             if not images:
                 self._complain(f"{when}: {share.name} gets {share.part:.2%} and has no ready pod")
+                if routed and self._is_raised_for_nobody(share, now):
+                    self.violations.append(f"{when}: {share.name} is given {share.part:.2%}, and its pods are long gone")
                 return
             for image in images:
                 served[image] = served.get(image, 0.0) + share.part / len(images)
+                self._ready_until[image] = now
         for image, part in served.items():
             most = self._allowed(image)
             # A share that has been allowed may stay until the next write of ours, whatever else happens.
-            if part > max(most, self._last.get(image, 0.0)) + 1e-6 and not self.pods_may_fail:
+            if part > max(most, last.get(image, 0.0)) + 1e-6 and not self.pods_may_fail:
                 self.violations.append(f"{when}: {image} gets {part:.2%}, allowed are {most:.2%}: {shares}")
+        if self._cluster.routing is Routing.POD_RATIO and self.counts_pods:
+            self._look_at_number(when)
+        self._served_until |= dict.fromkeys(last.keys() - served.keys(), now)
         self._last = served
+
+    def _look_at_number(self, when: str) -> None:
+        """Where pods are the weight, those that come are there before those that go."""
+        ready = len(self._cluster.ready_pods({"app": "web"}))
+        if ready < self._cluster.replicas:
+            self.violations.append(f"{when}: {ready} pods are ready, of {self._cluster.replicas}")
+
+    def _is_raised_for_nobody(self, share: Share, now: float) -> bool:
+        """A weight for pods that were there when a daemon last could see them is nobody's fault; one for others is ours. The
+        version that was found gets what it had, with pods or without."""
+        pods = self._cluster.storage.iterate(PODS, NAMESPACE)
+        images = {image_of(pod) for pod in pods if share.selector.items() <= pod["metadata"]["labels"].items()}
+        ready = max((self._ready_until.get(image, 0.0) for image in images), default=0.0)
+        return bool(images) and not any(self._allowed(image) == 1.0 for image in images) and now - ready > self._lag
+
+    def _look_at_size(self, when: str, event: StorageEvent) -> None:
+        """Pods of a version go only when it has had no requests for the settle time. Where pods are the weight, none is."""
+        before = event.previous["spec"]["replicas"] if event.previous is not None else 0
+        after = event.object["spec"]["replicas"] if event.type is not EventType.DELETED else 0
+        if after >= before or self.pods_may_fail or self._cluster.routing is Routing.POD_RATIO:
+            return
+        image = image_of(event.object["spec"]["template"])
+        idle = 0.0 if self._last.get(image) else anyio.current_time() - self._served_until.get(image, float("-inf"))
+        if idle < self._settle - 1e-6:
+            self.violations.append(f"{when}: pods of {image} go {idle:.3f} s after its last request, not {self._settle:g} s")
 
     def _complain(self, text: str) -> None:
         if not self.pods_may_fail:

@@ -184,6 +184,14 @@ class GatewayRoute(Struct, frozen=True):
     """Of a route that is made for the rollout; empty for one of the user's."""
     hostnames: tuple[str, ...] = ()
     """Of a route that is made for the rollout."""
+    port: int = 0
+    """Of both versions' Services in a route that is made for the rollout; 0 for the root Service's only one."""
+    rule: str = ""
+    """The name of the only rule of the user's route that is divided; empty for all that name the root Service."""
+
+    @property
+    def is_made(self) -> bool:
+        return bool(self.parents)
 
 
 class CustomRoute(Struct, frozen=True):

@@ -22,13 +22,14 @@ from engine.traffic import (
 )
 from strategies.istio_operations import prepare_istio_again
 from strategies.pieces import (
+    ACKNOWLEDGE_SECONDS,
     freeze_autoscaler,
     remove_canary_service,
     remove_jobs,
     remove_routes,
     return_stable_fields,
 )
-from strategies.stand import Stand
+from strategies.stand import SEEN_ON_THE_WAY_BACK, Stand
 
 RESCUE_SECONDS = 120.0
 """How long an abort waits for the stable side to grow back before it moves the traffic all the same."""
@@ -64,6 +65,10 @@ def _move_back(routes: Sequence[RoutePlan]) -> Iterator[Operation]:
         yield Act(f"abort-weight:{route.name}", ActionKind.SET_WEIGHT, {"route": route.name, "weight": 0})
     for route in routes:
         yield Await(f"{route.name} sends nothing to the new version", Condition.NO_WEIGHT, route.name)
+    for route in routes:
+        if route.kind in SEEN_ON_THE_WAY_BACK:
+            text = f"{route.name} is taken up as it is now"
+            yield Await(text, Condition.ACKNOWLEDGED, route.name, 0, ACKNOWLEDGE_SECONDS, OnTimeout.PROCEED)
 
 
 def _await_stable_carrier(workload: str) -> Await:

@@ -28,6 +28,8 @@ from engine.model import (
 )
 from engine.traffic import (
     CustomRoute,
+    GatewayParent,
+    GatewayRoute,
     IstioRoute,
     MatchKind,
     NamedMatch,
@@ -150,6 +152,20 @@ def ingress_route(name: str = "web") -> RoutePlan:
 
 def traefik_route(name: str = "web", *, sticky: Sticky | None = None) -> RoutePlan:
     return _with_services(RoutePlan(f"traefik/{name}", RouterKind.TRAEFIK, "web", split=name, sticky=sticky))
+
+
+def gateway_route(
+    name: str = "web",
+    *,
+    kind: str = "HTTPRoute",
+    rule: str = "",
+    parents: Sequence[GatewayParent] = (),
+    hostnames: Sequence[str] = (),
+    sticky: Sticky | None = None,
+) -> RoutePlan:
+    """The user's own route, or with parents one that is made."""
+    place = GatewayRoute(kind, name, tuple(parents), tuple(hostnames), rule=rule)
+    return _with_services(RoutePlan(f"{kind.lower()}/{name}", RouterKind.GATEWAY_API, "web", gateway=place, sticky=sticky))
 
 
 WEIGHTED_ROUTE = CustomRoute(

@@ -40,6 +40,7 @@ from adapters.metrics.sampler import EndpointSource
 from adapters.metrics.scrape import ScrapeProvider
 from adapters.routers.active_service import ActiveServiceRouter
 from adapters.routers.custom import CustomRouter
+from adapters.routers.gateway import GatewayRouter
 from adapters.routers.ingress_nginx import IngressNginxRouter
 from adapters.routers.istio import IstioRouter
 from adapters.routers.pod_ratio import PodRatioRouter
@@ -86,6 +87,7 @@ def routers() -> Routers:
         {
             RouterKind.SMI: SmiRouter(),
             RouterKind.ISTIO: IstioRouter(),
+            RouterKind.GATEWAY_API: GatewayRouter(),
             RouterKind.INGRESS_NGINX: IngressNginxRouter(),
             RouterKind.TRAEFIK: TraefikRouter(),
             RouterKind.CUSTOM: CustomRouter(),

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapters.embedded.control_plane import ControlPlane, run_control_plane
+from adapters.embedded.controllers import Reconciler
+from adapters.embedded.gateway_controller import GatewayController
+from adapters.embedded.gateway_definitions import GatewayChannel, gateway_definitions
 from adapters.embedded.istio_definitions import ISTIO_VERSIONS, istio_definitions
 from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.known_crds import traffic_split_definition
@@ -34,6 +37,8 @@ class EmbeddedCluster:
     server: ApiServer
     linkerd: LinkerdSmi | None = None
     """Linkerd's SMI extension, where it was asked for."""
+    gateway: GatewayController | None = None
+    """What takes up routes of the Gateway API, where it was asked for."""
 
     @property
     def storage(self) -> Storage:
@@ -57,19 +62,24 @@ async def run_embedded_cluster(
     split_versions: Sequence[str] = SPLIT_VERSIONS,
     istio_versions: Sequence[str] = ISTIO_VERSIONS,
     traefik_groups: Sequence[str] = (TRAEFIK_GROUP,),
+    gateway_channel: GatewayChannel | None = None,
+    takes_up_routes: bool = False,
     linkerd: bool = False,
     history: int = 10_000,
 ) -> AsyncIterator[EmbeddedCluster]:
     """A cluster that serves until the block ends. `split_versions`, `istio_versions`, `traefik_groups`: those of TrafficSplit, of
-    Istio's kinds and of TraefikService that are served, maybe none; `linkerd`: with ServiceProfiles, and what makes them of
+    Istio's kinds and of TraefikService that are served, maybe none; `gateway_channel`: with the kinds of the Gateway API, and
+    `takes_up_routes`: with a controller that writes their status; `linkerd`: with ServiceProfiles, and what makes them of
     splits."""
-    installed: list[LinkerdSmi] = []
+    extensions: list[LinkerdSmi] = []
+    gateways: list[GatewayController] = []
 
-    def install_linkerd(storage: Storage) -> list[LinkerdSmi]:
-        installed.extend([LinkerdSmi(storage, clock)] if linkerd else [])
-        return installed
+    def install(storage: Storage) -> list[Reconciler]:
+        extensions.extend([LinkerdSmi(storage, clock)] if linkerd else [])
+        gateways.extend([GatewayController(storage, clock)] if takes_up_routes else [])
+        return [*extensions, *gateways]
 
-    async with run_control_plane(clock, new_uid, pods=pods, history=history, extend=install_linkerd) as plane:
+    async with run_control_plane(clock, new_uid, pods=pods, history=history, extend=install) as plane:
         if split_versions:
             plane.storage.create(CUSTOM_RESOURCE_DEFINITIONS, traffic_split_definition(split_versions))
         if set(split_versions) & set(ROUTE_GROUP_VERSIONS):
@@ -80,5 +90,9 @@ async def run_embedded_cluster(
             plane.storage.create(CUSTOM_RESOURCE_DEFINITIONS, definition)
         for group in traefik_groups:
             plane.storage.create(CUSTOM_RESOURCE_DEFINITIONS, traefik_definition(group))
+        for definition in gateway_definitions(gateway_channel) if gateway_channel is not None else ():
+            plane.storage.create(CUSTOM_RESOURCE_DEFINITIONS, definition)
         async with ApiServer(plane.storage) as server:
-            yield EmbeddedCluster(plane, server, installed[0] if installed else None)
+            yield EmbeddedCluster(
+                plane, server, extensions[0] if extensions else None, gateways[0] if gateways else None
+            )

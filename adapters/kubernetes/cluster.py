@@ -135,7 +135,9 @@ class Cluster:
         self._expect(resource, made)
         return made
 
-    async def patch(self, resource: ResourceRef, found: JsonObject, changes: list[JsonObject]) -> JsonObject:
+    async def patch(
+        self, resource: ResourceRef, found: JsonObject, changes: list[JsonObject], *, dry_run: bool = False
+    ) -> JsonObject:
         """Change the object that was found, and no other version of it: `Conflict` where it has moved on, or is gone by now."""
         metadata = found["metadata"]
         version = {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]}
@@ -144,7 +146,7 @@ class Cluster:
                 "PATCH",
                 resource.item(metadata.get("namespace"), metadata["name"]),
                 what=f"PATCH {resource.full_name} {_place(metadata.get('namespace'), metadata['name'])}",
-                query={"fieldManager": MANAGER},
+                query={"fieldManager": MANAGER} | ({"dryRun": "All"} if dry_run else {}),
                 body=[version, *changes],
                 content_type="application/json-patch+json",
             )
@@ -152,7 +154,8 @@ class Cluster:
             raise
         except NotFound as error:
             raise Conflict(error.what, "it was removed since it was looked at") from error
-        self._expect(resource, made)
+        if not dry_run:
+            self._expect(resource, made)
         return made
 
     async def restore(self, resource: ResourceRef, found: JsonObject, original: JsonObject) -> JsonObject:

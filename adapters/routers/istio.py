@@ -33,12 +33,12 @@ from adapters.routers.istio_http import (
     version_of,
     without_ours,
 )
-from adapters.routers.istio_matches import Unjoinable
 from adapters.routers.istio_objects import GROUP, VERSIONS, place_of, served_version, virtual_services
 from adapters.routers.istio_places import Side, destinations_at, find_index, http_of, path_of, words_for
 from adapters.routers.istio_sides import Look, Sides
 from adapters.routers.istio_subsets import SubsetSides
 from adapters.routers.istio_weights import Division, find_division, shares_in_words
+from adapters.routers.request_values import Unjoinable
 from adapters.routers.user_objects import Read, absent, change_of, gone, put_back, read_declared, read_live, stands_as_ordered
 from engine.errors import Rejected, Retryable
 from engine.model import ActionKind, Facts, RolloutSpec, Snapshot

@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from adapters.kubernetes.templates import JsonObject
-from adapters.routers.istio_matches import Unjoinable, joined
+from adapters.routers.istio_matches import joined
 from adapters.routers.istio_places import is_ours, is_same, ours_before, side_of
 from adapters.routers.istio_weights import Division
+from adapters.routers.request_values import Unjoinable
 from engine.model import TargetPlan
 from engine.traffic import (
     FULL_WEIGHT,

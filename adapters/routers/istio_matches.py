@@ -10,22 +10,13 @@ are asked for, a regular expression (RE2) has to match the whole value, and head
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
-from itertools import permutations
 
 from adapters.kubernetes.templates import JsonObject
-from engine.traffic import MatchKind, NamedMatch, RequestMatch, ValueMatch
+from adapters.routers.request_values import Unjoinable, cookie_pattern, fits, is_plain
+from engine.traffic import RequestMatch, ValueMatch
 
-MOST_COOKIES = 3
-"""Of one entry: their order in the header is open, so all orders are written out."""
 _COOKIE = "cookie"
-_PLAIN = re.compile(r"(?:[\w/.*+?|()\[\]^$, -]|\\[.\-/dws])*")
-"""Expressions that mean the same to RE2 and to Python, but for a group that asks for something."""
-
-
-class Unjoinable(ValueError):
-    """Two conditions on one thing that Istio cannot ask for together; the message says which, in words that follow a route's."""
 
 
 def joined(own: Sequence[JsonObject], matches: Iterable[RequestMatch]) -> list[JsonObject]:
@@ -73,18 +64,11 @@ def _intersect(what: str, theirs: JsonObject, ours: JsonObject) -> JsonObject | 
         return _of_one_kind(next(iter(kinds)), str(next(iter(theirs.values()))), str(next(iter(ours.values()))))
     if kinds.keys() == {"exact", "prefix"}:
         return kinds["exact"] if text["exact"].startswith(text["prefix"]) else None
-    if kinds.keys() == {"exact", "regex"} and _PLAIN.fullmatch(text["regex"]) and "(?" not in text["regex"]:
-        return kinds["exact"] if _fits(text["regex"], text["exact"]) else None
+    if kinds.keys() == {"exact", "regex"} and is_plain(text["regex"]):
+        return kinds["exact"] if fits(text["regex"], text["exact"]) else None
     raise Unjoinable(
         f"matches {what} by {_words(theirs)}, which Istio cannot ask for together with {_words(ours)}; let one of them be exact"
     )
-
-
-def _fits(pattern: str, text: str) -> bool:
-    try:
-        return re.fullmatch(pattern, text) is not None
-    except re.error:
-        return False
 
 
 def _of_one_kind(kind: str, theirs: str, ours: str) -> JsonObject | None:
@@ -109,40 +93,3 @@ def write_value(match: ValueMatch) -> JsonObject:
 def _headers(match: RequestMatch) -> dict[str, JsonObject]:
     headers = {one.name.lower(): write_value(one.value) for one in match.headers}
     return {**headers, _COOKIE: {"regex": cookie_pattern(match.cookies)}} if match.cookies else headers
-
-
-def cookie_pattern(cookies: Sequence[NamedMatch]) -> str:
-    """The expression that the `cookie` header fits if it holds all of these, in any order and among others."""
-    orders = (";(?:.*;)?\\s*".join(map(_cookie, order)) for order in permutations(cookies))
-    return f"(?:.*;\\s*)?(?:{'|'.join(orders)})(?:;.*)?"
-
-
-def _cookie(cookie: NamedMatch) -> str:
-    value = cookie.value
-    written = {
-        MatchKind.EXACT: _quoted(value.value),
-        MatchKind.PREFIX: f"{_quoted(value.value)}[^;]*",
-        MatchKind.REGEX: f"(?:{_within_cookie(value.value)})",
-    }
-    return f"{_quoted(cookie.name)}={written[value.kind]}"
-
-
-def _quoted(text: str) -> str:
-    """As RE2 takes it: every sign with a backslash, and no letter."""
-    return re.sub(r"([^\w\s])", r"\\\1", text)
-
-
-def _within_cookie(pattern: str) -> str:
-    """What is meant for one cookie's value must not run on into the next one."""
-    parts = re.findall(r"\\.|\[\^?|\]|.", pattern, re.DOTALL)
-    inside, written = False, []
-    for part in parts:
-        if inside:
-            inside = part != "]"
-        elif part in ("[", "[^"):
-            inside = True
-            part = "[^;" if part == "[^" else part
-        elif part == ".":
-            part = "[^;]"
-        written.append(part)
-    return "".join(written)

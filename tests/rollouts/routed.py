@@ -1,5 +1,5 @@
-"""An application behind an Ingress, a TraefikService or an object of a kind that nobody knows, as its users have it: the words
-for their objects, and a stage on which they are live."""
+"""An application behind an Ingress, a TraefikService, a route of the Gateway API or an object of a kind that nobody knows, as its
+users have it: the words for their objects, and a stage on which they are live."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from adapters.embedded.gateway_definitions import GATEWAY_GROUP, ROUTE_KINDS, GatewayChannel
 from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.resources import CUSTOM_RESOURCE_DEFINITIONS, Resource
 from adapters.embedded.traefik_definitions import TRAEFIK_GROUP
@@ -17,6 +18,7 @@ from engine.traffic import RoutePlan
 from tests.builders import (
     custom_route,
     definition,
+    gateway_route,
     ingress_route,
     percent,
     release_plan,
@@ -61,6 +63,45 @@ def weighted_route(*backends: JsonObject, name: str = "web", **spec: object) -> 
     return {"apiVersion": "sea.example.com/v1", "kind": "WeightedRoute", "metadata": metadata, "spec": body}
 
 
+def gateway(name: str = "shop") -> JsonObject:
+    spec = {"gatewayClassName": "any", "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]}
+    metadata = {"name": name, "namespace": "shop"}
+    return {"apiVersion": f"{GATEWAY_GROUP}/v1", "kind": "Gateway", "metadata": metadata, "spec": spec}
+
+
+def parent(kind: str = "Gateway", name: str = "shop", **more: object) -> JsonObject:
+    return {"group": "" if kind == "Service" else GATEWAY_GROUP, "kind": kind, "name": name, **more}
+
+
+def backend_ref(name: str = "web", weight: int = 1, **more: object) -> JsonObject:
+    return {"group": "", "kind": "Service", "name": name, "port": 80, "weight": weight, **more}
+
+
+def path_match(value: str = "/", kind: str = "PathPrefix") -> JsonObject:
+    return {"path": {"type": kind, "value": value}}
+
+
+def rule(*backends: JsonObject, matches: Sequence[JsonObject] = (), **more: object) -> JsonObject:
+    return {"matches": list(matches) or [path_match()], "backendRefs": list(backends) or [backend_ref()], **more}
+
+
+def http_route(*rules: JsonObject, name: str = "web", parents: Sequence[JsonObject] = (), **spec: object) -> JsonObject:
+    """With all that a cluster fills in, so that it is read back as it was written."""
+    return gateway_object("HTTPRoute", name, list(rules) or [rule()], parents, **spec)
+
+
+def grpc_route(*rules: JsonObject, name: str = "web", parents: Sequence[JsonObject] = (), **spec: object) -> JsonObject:
+    return gateway_object("GRPCRoute", name, list(rules) or [{"backendRefs": [backend_ref()]}], parents, **spec)
+
+
+def gateway_object(
+    kind: str, name: str, rules: list[JsonObject], parents: Sequence[JsonObject] = (), **spec: object
+) -> JsonObject:
+    body = {"parentRefs": list(parents) or [parent()], "rules": rules, **spec}
+    metadata = {"name": name, "namespace": "shop"}
+    return {"apiVersion": f"{GATEWAY_GROUP}/v1", "kind": kind, "metadata": metadata, "spec": body}
+
+
 @dataclass(frozen=True)
 class Kind:
     """What is common to the stories of all three routers."""
@@ -80,6 +121,7 @@ class Kind:
 KINDS = {
     "ingress": Kind(ingress(), ingress_route(), "ingresses", "web-canary"),
     "traefik": Kind(traefik_service(), traefik_route(), "traefikservices"),
+    "gateway": Kind(http_route(), gateway_route(), "httproutes"),
     "custom": Kind(weighted_route(), custom_route(), "weightedroutes"),
 }
 
@@ -124,20 +166,25 @@ class Routed:
 
     @property
     def weights(self) -> list[tuple[str, int | None]]:
-        """What stands in the TraefikService, or in the WeightedRoute if there is one."""
+        """What stands in the TraefikService, or in the WeightedRoute or the first rule of the HTTPRoute if there is one."""
+        if (found := self.find("HTTPRoute", "web")) is not None:
+            return [(one["name"], one["weight"]) for one in found["spec"]["rules"][0]["backendRefs"]]
         if (found := self.find("WeightedRoute", "web")) is not None:
             return [(one["service"], one["weight"]) for one in found["spec"]["backends"]]
         found = self.get("TraefikService")
         return [(one["name"], one.get("weight")) for one in found["spec"]["weighted"]["services"]]
 
     def belongings(self) -> dict[str, JsonObject]:
-        """Every such object to the letter: only what every write counts is left out, and when a manager last wrote."""
+        """Every such object to the letter: only what every write counts is left out, when a manager last wrote, and what
+        controllers say of it."""
         found = {}
         for resource in self.told.routed:
             for body in self.told.storage.list(resource, "shop"):
                 kept = {key: value for key, value in body["metadata"].items() if key not in ("resourceVersion", "generation")}
-                kept["managedFields"] = [{k: v for k, v in one.items() if k != "time"} for one in kept["managedFields"]]
-                found[f"{resource.kind}/{kept['name']}"] = {**body, "metadata": kept}
+                managers = (one for one in kept["managedFields"] if one.get("subresource") != "status")
+                kept["managedFields"] = [{k: v for k, v in one.items() if k != "time"} for one in managers]
+                said = {key: value for key, value in body.items() if key != "status"}
+                found[f"{resource.kind}/{kept['name']}"] = {**said, "metadata": kept}
         return found
 
     @property
@@ -157,19 +204,33 @@ class Routed:
         return (await self.told.until_ended()).status
 
 
+def is_taken_up(body: JsonObject) -> bool:
+    """Whether it is a route of the Gateway API of which its controller has spoken, or no such route."""
+    return body["kind"] not in ROUTE_KINDS or bool((body.get("status") or {}).get("parents"))
+
+
 @asynccontextmanager
 async def routed(
-    where: Path, *bodies: JsonObject, replicas: int = 3, traefik_groups: Sequence[str] = (TRAEFIK_GROUP,)
+    where: Path,
+    *bodies: JsonObject,
+    replicas: int = 3,
+    traefik_groups: Sequence[str] = (TRAEFIK_GROUP,),
+    gateway_channel: GatewayChannel = GatewayChannel.EXPERIMENTAL,
+    linkerd: bool = False,
 ) -> AsyncIterator[Routed]:
-    """The application is live, with these objects; and the cluster serves a kind of its own, WeightedRoute."""
-    async with stage(where, traefik_groups=traefik_groups) as told:
+    """The application is live, with these objects and a Gateway; and the cluster serves a kind of its own, WeightedRoute."""
+    async with stage(where, traefik_groups=traefik_groups, gateway_channel=gateway_channel, linkerd=linkerd) as told:
         defined: JsonObject = definition("WeightedRoute")
         defined["spec"]["versions"][0]["subresources"] = {"status": {}}
         told.storage.create(CUSTOM_RESOURCE_DEFINITIONS, defined)
         found = Routed(told)
         await told.live(replicas=replicas)
+        gateways = next(one for one in told.storage.registry.kinds() if one.kind == "Gateway")
+        told.storage.create(gateways, gateway(), manager="kubectl")
         for body in bodies:
             found.add(body)
+        names = [(body["kind"], body["metadata"]["name"]) for body in bodies]
+        await told.until(lambda: all(is_taken_up(found.get(*one)) for one in names))
         found.watch.violations.clear()  # The objects came one after another.
         yield found
         found.watch.raise_violations(unless=told.traffic.pods_may_fail)

@@ -1,5 +1,5 @@
-"""The invariants about traffic through Ingresses, TraefikServices and objects by pointers, looked at after every change of the
-cluster: requests are followed as the proxies follow them, and every one of them meets a pod that is ready.
+"""The invariants about traffic through Ingresses, TraefikServices, routes of the Gateway API and objects by pointers, looked at
+after every change of the cluster: requests are followed as the proxies follow them, and every one of them meets a pod that is ready.
 
 What is told of proxies here is what people have reported of them: ingress-nginx asks a canary Ingress only for an Ingress whose
 own Service has pods, and goes on with that Service where the canary's has none; Traefik takes a whole list back of which one
@@ -38,7 +38,7 @@ class RoutesWatch:
 
     def _notice(self, event: StorageEvent) -> None:
         when = f"after {event.type} {event.resource.kind} {event.object['metadata']['name']}"
-        for parts in (*self._of_ingresses(), *self._of_traefik(when), *self._of_weighted()):
+        for parts in (*self._of_ingresses(), *self._of_traefik(when), *self._of_weighted(), *self._of_gateways()):
             self._check(when, parts)
 
     def _check(self, when: str, parts: Parts) -> None:
@@ -87,6 +87,14 @@ class RoutesWatch:
         for found in self._all("WeightedRoute"):
             entries = found["spec"]["backends"]
             yield [(one["service"], float(one["weight"])) for one in entries if one["service"] not in self.theirs]
+
+    def _of_gateways(self) -> Iterator[Parts]:
+        """Every rule by itself, but for those that single requests out for the new version."""
+        for found in (*self._all("HTTPRoute"), *self._all("GRPCRoute")):
+            for rule in found["spec"]["rules"]:
+                backends = rule.get("backendRefs") or []
+                if [one["name"] for one in backends] != ["web-canary"]:
+                    yield [(one["name"], float(one["weight"])) for one in backends if one["name"] not in self.theirs]
 
     def _all(self, kind: str) -> Iterator[JsonObject]:
         for resource in self._storage.registry.kinds():

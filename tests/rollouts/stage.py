@@ -11,6 +11,7 @@ from random import Random
 import anyio
 
 from adapters.embedded.cluster import EmbeddedCluster, run_embedded_cluster
+from adapters.embedded.gateway_definitions import GatewayChannel
 from adapters.embedded.istio_definitions import ISTIO_VERSIONS
 from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.resources import (
@@ -33,6 +34,7 @@ from adapters.kubernetes.transport import open_transport
 from adapters.kubernetes.world import KubernetesWorld
 from adapters.routers.active_service import ActiveServiceRouter
 from adapters.routers.custom import CustomRouter
+from adapters.routers.gateway import GatewayRouter
 from adapters.routers.ingress_nginx import IngressNginxRouter
 from adapters.routers.istio import IstioRouter
 from adapters.routers.pod_ratio import PodRatioRouter
@@ -204,7 +206,8 @@ class Stage:
     @property
     def routed(self) -> list[Resource]:
         """The kinds of the other routers that name Services."""
-        return [one for one in self.storage.registry.kinds() if one.kind in ("Ingress", "TraefikService", "WeightedRoute")]
+        kinds = ("Ingress", "TraefikService", "WeightedRoute", "HTTPRoute", "GRPCRoute")
+        return [one for one in self.storage.registry.kinds() if one.kind in kinds]
 
     def picture(self, namespace: str = "shop") -> dict[str, JsonObject]:
         """Everything in the namespace that people and we write, without what only counts versions."""
@@ -231,6 +234,7 @@ ROUTERS = Routers(
     {
         RouterKind.SMI: SmiRouter(),
         RouterKind.ISTIO: IstioRouter(),
+        RouterKind.GATEWAY_API: GatewayRouter(),
         RouterKind.INGRESS_NGINX: IngressNginxRouter(),
         RouterKind.TRAEFIK: TraefikRouter(),
         RouterKind.CUSTOM: CustomRouter(),
@@ -246,6 +250,7 @@ def _embedded(
     split_versions: Sequence[str],
     istio_versions: Sequence[str],
     traefik_groups: Sequence[str],
+    gateway_channel: GatewayChannel | None,
     linkerd: bool,
 ) -> AbstractAsyncContextManager[EmbeddedCluster]:
     def new_uid() -> str:
@@ -257,6 +262,8 @@ def _embedded(
         split_versions=split_versions,
         istio_versions=istio_versions,
         traefik_groups=traefik_groups,
+        gateway_channel=gateway_channel,
+        takes_up_routes=gateway_channel is not None,
         linkerd=linkerd,
     )
 
@@ -269,12 +276,14 @@ async def stage(
     split_versions: Sequence[str] = ("v1alpha2", "v1alpha4"),
     istio_versions: Sequence[str] = ISTIO_VERSIONS,
     traefik_groups: Sequence[str] = (TRAEFIK_GROUP,),
+    gateway_channel: GatewayChannel | None = None,
     linkerd: bool = False,
 ) -> AsyncIterator[Stage]:
-    """One embedded cluster as account `embedded`, and one daemon's engine on a store under `path`."""
+    """One embedded cluster as account `embedded`, and one daemon's engine on a store under `path`. `gateway_channel`: with the
+    Gateway API, and a controller that takes up its routes."""
     clock, numbers, journal, bus, names = SystemClock(), count(1), Journal(), Bus(), Names()
     async with AsyncExitStack() as stack:
-        running = _embedded(clock, numbers, split_versions, istio_versions, traefik_groups, linkerd)
+        running = _embedded(clock, numbers, split_versions, istio_versions, traefik_groups, gateway_channel, linkerd)
         embedded = await stack.enter_async_context(running)
         store = await stack.enter_async_context(open_store(path / "headgate.db"))
         transport = await stack.enter_async_context(open_transport(await load_kubeconfig_content(embedded.kubeconfig())))

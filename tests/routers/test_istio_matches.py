@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.kubernetes.templates import JsonObject
-from adapters.routers.istio_matches import Unjoinable, cookie_pattern, joined
+from adapters.routers.istio_matches import joined
+from adapters.routers.request_values import Unjoinable, cookie_pattern
 from engine.traffic import MatchKind, NamedMatch, RequestMatch, ValueMatch
 from tests.rollouts.istio_requests import Request, follow
 

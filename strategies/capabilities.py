@@ -19,8 +19,6 @@ HTTP_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OP
 
 class Mirroring(StrEnum):
     NONE = "none"
-    ALL = "all"
-    """All requests or none."""
     SHARE = "share"
     """Any share of them, to 0.01 %."""
 
@@ -51,7 +49,7 @@ class Capabilities:
     sticky: bool = False
     finest: int | None = 1
     """The finest step of a weight in basis points; None where it follows from the number of pods, or is all or nothing."""
-    instead: str = "use istio, which can"
+    instead: str = "use istio or gatewayApi, which can"
     """What to do where it cannot."""
 
     @property
@@ -76,16 +74,25 @@ ISTIO_CONNECTIONS = Capabilities(
 HTTP_ROUTE = Capabilities(
     "an HTTPRoute",
     headers=frozenset({EXACT, REGEX}),
-    cookies=frozenset({EXACT, REGEX}),
-    paths=ALL_KINDS,
+    cookies=ALL_KINDS,
+    most_cookies=3,
+    paths=frozenset({EXACT, PREFIX}),
     methods=HTTP_METHODS,
-    mirroring=Mirroring.ALL,
+    mirroring=Mirroring.SHARE,
+    sticky=True,
 )
+"""A share of a mirror, and clients that stay, need definitions that know them, which the first look tries out. Of two paths of
+which one is an expression the API leaves open which goes first."""
 GRPC_ROUTE = Capabilities(
-    "a GRPCRoute", headers=frozenset({EXACT, REGEX}), any_method=True, instead="use istio, or an HTTPRoute, which can"
+    "a GRPCRoute",
+    headers=frozenset({EXACT, REGEX}),
+    any_method=True,
+    mirroring=Mirroring.SHARE,
+    sticky=True,
+    instead="use an HTTPRoute, or istio, which can",
 )
 OF_KINDS: dict[RouterKind, Capabilities] = {
-    RouterKind.SMI: Capabilities("a TrafficSplit", instead="it knows weights only: use istio, which can"),
+    RouterKind.SMI: Capabilities("a TrafficSplit", instead="it knows weights only: use istio or gatewayApi, which can"),
     RouterKind.INGRESS_NGINX: Capabilities(
         "an Ingress of ingress-nginx",
         headers=ALL_KINDS,
@@ -99,7 +106,7 @@ OF_KINDS: dict[RouterKind, Capabilities] = {
     RouterKind.POD_RATIO: Capabilities(
         "a ratio of pods",
         finest=None,
-        instead="every pod gets all kinds of requests: add trafficManagement with istio",
+        instead="every pod gets all kinds of requests: add trafficManagement with istio or gatewayApi",
     ),
     RouterKind.SERVICE: Capabilities("a Service of blue/green", finest=None, instead="use a canary strategy"),
 }

@@ -107,8 +107,6 @@ class Asked:
             return
         if self._known.mirroring is Mirroring.NONE:
             yield self._more(share, "setMirror")
-        elif self._known.mirroring is Mirroring.ALL and points != FULL_WEIGHT:
-            yield share, f"{self._who} mirrors all requests or none, not {to_percent(points)} of them; write 100, or use istio"
 
     def _of_header_route(self, place: Place, matches: list[Place], standing: int) -> Iterator[Complaint]:
         known = self._known

@@ -232,6 +232,11 @@ class WithoutTraffic(StrEnum):
     PASS = "pass"
 
 
+class ParentKind(StrEnum):
+    GATEWAY = "Gateway"
+    SERVICE = "Service"
+
+
 class FreezeMoment(StrEnum):
     FROM_START = "fromStart"
     AT_HAND_OVER = "atHandOver"
@@ -264,6 +269,7 @@ OnDriftWord: TypeAlias = Annotated[OnDriftChoice, BeforeValidator(_reader(OnDrif
 WithoutTrafficWord: TypeAlias = Annotated[
     WithoutTraffic, BeforeValidator(_reader(WithoutTraffic)), _choice_schema(WithoutTraffic)
 ]
+ParentKindWord: TypeAlias = Annotated[ParentKind, BeforeValidator(_reader(ParentKind)), _choice_schema(ParentKind)]
 MethodWord: TypeAlias = Annotated[Method, BeforeValidator(_reader(Method)), _choice_schema(Method)]
 
 

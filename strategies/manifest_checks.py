@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from strategies.gateway_checks import check_shipped_routes
 from strategies.istio_manifests import check_shipped_istio
 from strategies.kubernetes_kinds import (
     CALLS_A_SERVICE,
@@ -52,6 +53,7 @@ def check_manifests(root: Place, objects: Sequence[ManifestObject], say: FileRep
                 check_shipped_traefik(routed["traefik"].get(name, ()), chosen[name], say)
                 check_shipped_custom(routed["custom"].get(name, ()), chosen[name], say)
                 deployments, services = deployment_facts(chosen[name]), service_facts(chosen[name])
+                check_shipped_routes(routed["gatewayApi"].get(name, ()), chosen[name], services, say)
                 check_shipped_istio(istio.get(name, ()), chosen[name], deployments, services, say)
 
 

@@ -1,4 +1,5 @@
-"""Whether the `ingressNginx`, `traefik` and `custom` blocks of a deploy file make sense, as far as the file alone tells.
+"""Whether the `gatewayApi`, `ingressNginx`, `traefik` and `custom` blocks of a deploy file make sense, as far as the file alone
+tells.
 
 Works on files that do not fit the schema.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from strategies.gateway_checks import check_gateway, routes_in
 from strategies.istio_checks import check_sticky
 from strategies.json_pointers import Json, LeadsNowhere, check_pointer, find_at
 from strategies.places import Place
@@ -15,7 +17,7 @@ from strategies.service_name_checks import check_services_differ
 from strategies.suggestions import quote
 from strategies.yaml_document import MappingNode, ScalarNode, SequenceNode, to_plain
 
-ROUTER_BLOCKS = ("ingressNginx", "traefik", "custom")
+ROUTER_BLOCKS = ("gatewayApi", "ingressNginx", "traefik", "custom")
 _LONGEST_NAME = 63
 _WEIGHTS, _SERVICES = ("stableWeight", "canaryWeight"), ("stableService", "canaryService")
 
@@ -25,6 +27,8 @@ def check_router_blocks(entry: Place, say: FileReport) -> None:
     for kind in ROUTER_BLOCKS:
         for block in entry.items(kind):
             check_services_differ(block, say)
+    for block in entry.items("gatewayApi"):
+        check_gateway(block, say)
     for block in entry.items("ingressNginx"):
         _check_ingress(block, say)
     for sticky in (block.get("stickySession") for block in entry.items("traefik")):
@@ -154,6 +158,12 @@ def _check_edited_once(target: str, blocks: Iterable[Place], say: FileReport) ->
 
 def _objects_of(block: Place) -> Iterator[tuple[tuple[str, ...], str, Place]]:
     """Every object, or place of one, that a block is the only one to write: a key, words for it, and its place."""
+    root = _text(block, "rootServiceName") or ""
+    for made_of, route in routes_in(block):
+        if (route_name := route.get("name")) is not None and route_name.text is not None:
+            is_made = route.get("parents") is not None
+            what = f"the {made_of} {quote(route_name.text)}" + ("" if is_made else f" for the root Service {quote(root)}")
+            yield (made_of, route_name.text, "" if is_made else root), what, route_name
     ingress, traefik = block.get("ingressName"), block.get("traefikServiceName")
     if ingress is not None and ingress.text is not None:
         yield ("Ingress", ingress.text), f"the Ingress {quote(ingress.text)}", ingress

@@ -35,12 +35,12 @@ Scalar: TypeAlias = Annotated[
     Any, BeforeValidator(_require_scalar), WithJsonSchema({"type": ["string", "number", "boolean"]})
 ]
 
-_STABLE = "The name of the Service for the version that serves now. Without it, `<rootServiceName>-stable`."
-_CANARY = (
+STABLE_SERVICE = "The name of the Service for the version that serves now. Without it, `<rootServiceName>-stable`."
+CANARY_SERVICE = (
     "A Service of yours for the new version: used and put back, never deleted. Without it, `<rootServiceName>-canary` is created "
     "and removed again."
 )
-_ROOT = "Its selector says which Deployment is meant. It is never edited."
+ROOT_SERVICE = "Its selector says which Deployment is meant. It is never edited."
 
 
 class IngressNginx(DeployModel):
@@ -53,7 +53,7 @@ class IngressNginx(DeployModel):
         json_schema_extra=ADDITION,
     )
     root_service_name: ServiceName = Field(
-        description=f"The Service that your Ingress names. {_ROOT}", examples=["web"], json_schema_extra=ADDITION
+        description=f"The Service that your Ingress names. {ROOT_SERVICE}", examples=["web"], json_schema_extra=ADDITION
     )
     canary_ingress_name: KubernetesName | None = Field(
         default=None,
@@ -62,8 +62,8 @@ class IngressNginx(DeployModel):
         examples=["web-canary"],
         json_schema_extra=ADDITION,
     )
-    canary_service_name: ServiceName | None = Field(default=None, description=_CANARY, json_schema_extra=ADDITION)
-    stable_service_name: ServiceName | None = Field(default=None, description=_STABLE, json_schema_extra=ADDITION)
+    canary_service_name: ServiceName | None = Field(default=None, description=CANARY_SERVICE, json_schema_extra=ADDITION)
+    stable_service_name: ServiceName | None = Field(default=None, description=STABLE_SERVICE, json_schema_extra=ADDITION)
 
 
 class StickySession(DeployModel):
@@ -86,10 +86,10 @@ class Traefik(DeployModel):
         json_schema_extra=ADDITION,
     )
     root_service_name: ServiceName = Field(
-        description=f"The Service whose part of the list is divided. {_ROOT}", examples=["web"], json_schema_extra=ADDITION
+        description=f"The Service whose part of the list is divided. {ROOT_SERVICE}", examples=["web"], json_schema_extra=ADDITION
     )
-    canary_service_name: ServiceName | None = Field(default=None, description=_CANARY, json_schema_extra=ADDITION)
-    stable_service_name: ServiceName | None = Field(default=None, description=_STABLE, json_schema_extra=ADDITION)
+    canary_service_name: ServiceName | None = Field(default=None, description=CANARY_SERVICE, json_schema_extra=ADDITION)
+    stable_service_name: ServiceName | None = Field(default=None, description=STABLE_SERVICE, json_schema_extra=ADDITION)
     sticky_session: StickySession | None = Field(
         default=None,
         description="Lets clients stay with the version that has answered them, the old one or the new one, for the time of the "
@@ -121,7 +121,7 @@ class Custom(DeployModel):
         json_schema_extra=ADDITION,
     )
     root_service_name: ServiceName = Field(
-        description=f"The Service that clients call, or that your object names. {_ROOT}",
+        description=f"The Service that clients call, or that your object names. {ROOT_SERVICE}",
         examples=["web"],
         json_schema_extra=ADDITION,
     )
@@ -173,5 +173,5 @@ class Custom(DeployModel):
         "are written where the pointers say, so something has to stand there.",
         json_schema_extra=ADDITION,
     )
-    canary_service_name: ServiceName | None = Field(default=None, description=_CANARY, json_schema_extra=ADDITION)
-    stable_service_name: ServiceName | None = Field(default=None, description=_STABLE, json_schema_extra=ADDITION)
+    canary_service_name: ServiceName | None = Field(default=None, description=CANARY_SERVICE, json_schema_extra=ADDITION)
+    stable_service_name: ServiceName | None = Field(default=None, description=STABLE_SERVICE, json_schema_extra=ADDITION)

@@ -1,4 +1,4 @@
-"""The `ingressNginx`, `traefik` and `custom` blocks of a deploy file -> plans of routes. Pure."""
+"""The `gatewayApi`, `ingressNginx`, `traefik` and `custom` blocks of a deploy file -> plans of routes. Pure."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Protocol, TypeAlias
 
 from msgspec.structs import replace
 
-from engine.traffic import CustomRoute, RoutePlan, RouterKind
+from engine.traffic import CustomRoute, GatewayParent, GatewayRoute, RoutePlan, RouterKind
 from strategies.deployfile_models import DeployFile
+from strategies.gateway_models import GatewayApi
 from strategies.istio_routes import compile_sticky
 from strategies.router_models import Custom, IngressNginx, Traefik
 from strategies.traffic_matching import NoMatch
@@ -33,7 +34,8 @@ def compile_router_routes(document: DeployFile, target: str, find: FindWorkload)
     for entry in document.traffic_management or []:
         if entry.targets is not None and target not in entry.targets:
             continue
-        found = [_ingress(block, find) for block in entry.ingress_nginx or []]
+        found = [_gateway(block, find) for block in entry.gateway_api or []]
+        found += [_ingress(block, find) for block in entry.ingress_nginx or []]
         found += [_traefik(block, find) for block in entry.traefik or []]
         found += [_custom(block, find) for block in entry.custom or []]
         routes += [route for route in found if route is not None]
@@ -45,6 +47,22 @@ def _unique(routes: Sequence[RoutePlan], index: int) -> str:
     name = routes[index].name
     before = sum(one.name == name for one in routes[:index])
     return f"{name}#{before + 1}" if before else name
+
+
+def _gateway(block: GatewayApi, find: FindWorkload) -> RoutePlan | None:
+    kind = "HTTPRoute" if block.http_route is not None else "GRPCRoute"
+    named = block.http_route or block.grpc_route
+    assert named is not None, "checked: a block names one route"
+    parents = tuple(
+        GatewayParent(one.kind, one.name, one.namespace or "", one.section_name or "", one.port or 0)
+        for one in named.parents or ()
+    )
+    place = GatewayRoute(
+        kind, named.name, parents, tuple(named.hostnames or ()), port=named.port or 0, rule=named.rule_name or ""
+    )
+    sticky = compile_sticky(block.sticky_session)
+    plan = RoutePlan(f"{kind.lower()}/{named.name}", RouterKind.GATEWAY_API, "", gateway=place, sticky=sticky)
+    return _with_services(plan, block, find)
 
 
 def _ingress(block: IngressNginx, find: FindWorkload) -> RoutePlan | None:

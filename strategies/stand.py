@@ -36,7 +36,7 @@ BACKENDS_FIRST = frozenset({RouterKind.GATEWAY_API, RouterKind.INGRESS_NGINX, Ro
 ACKNOWLEDGING = frozenset({RouterKind.SMI, RouterKind.GATEWAY_API, RouterKind.CUSTOM})
 """Somebody may say whether a write was taken up, or go on saying nothing: not waited for without an end."""
 SEEN_ON_THE_WAY_BACK = frozenset({RouterKind.GATEWAY_API})
-"""Whose controller is what moves the traffic, and says which write it has come to: until then the new version's pods get requests."""
+"""Whose controller says which write it has come to: until then the new version's pods get requests, and may not go."""
 
 
 class Stand:

@@ -20,6 +20,7 @@ from strategies.field_types import (
     WithoutTraffic,
     WithoutTrafficWord,
 )
+from strategies.gateway_models import GatewayApi
 from strategies.router_models import Custom, IngressNginx, StickySession, Traefik
 
 
@@ -194,6 +195,12 @@ class TrafficManagement(DeployModel):
     )
     istio: list[Istio] | None = Field(
         default=None, description="Your Istio VirtualServices, whose weights are edited and put back in the end."
+    )
+    gateway_api: list[GatewayApi] | None = Field(
+        default=None,
+        description="HTTPRoutes and GRPCRoutes of the Gateway API: your own, which are edited and put back in the end, or made "
+        "for the time of a rollout.",
+        json_schema_extra=ADDITION,
     )
     ingress_nginx: list[IngressNginx] | None = Field(
         default=None,

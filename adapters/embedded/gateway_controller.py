@@ -113,7 +113,7 @@ class GatewayController:
         gateway = self._gateway(route, reference)
         section = reference.get("sectionName")
         if gateway is not None:
-            listeners = items_of(gateway["spec"].get("listeners"))
+            listeners = list(items_of(gateway["spec"].get("listeners")))
             if section and section not in (one["name"] for one in listeners):
                 return Verdict("Accepted", "False", "NoMatchingParent", f"the Gateway has no listener {section}")
             if not any(one["protocol"] in _HTTP_PROTOCOLS for one in listeners):

@@ -36,7 +36,7 @@ def gateway_definitions(channel: GatewayChannel = GatewayChannel.EXPERIMENTAL) -
         _definition("HTTPRoute", ("v1", "v1beta1"), _route_spec(_http_rule(channel)), _route_status()),
         _definition("GRPCRoute", ("v1",), _route_spec(_grpc_rule(channel)), _route_status()),
         _definition("Gateway", ("v1", "v1beta1"), _gateway_spec(), _ANYTHING, short="gtw"),
-        _definition("GatewayClass", ("v1", "v1beta1"), _ANYTHING, _ANYTHING, short="gc", scope="Cluster", plural="gatewayclasses"),
+        _definition("GatewayClass", ("v1", "v1beta1"), _ANYTHING, _ANYTHING, short="gc", plural="gatewayclasses"),
         _definition("ReferenceGrant", ("v1beta1",), _grant_spec(), None, short="refgrant"),
     ]
 
@@ -48,7 +48,6 @@ def _definition(
     status: JsonObject | None,
     *,
     short: str = "",
-    scope: str = "Namespaced",
     plural: str = "",
 ) -> JsonObject:
     singular = kind.lower()
@@ -63,7 +62,7 @@ def _definition(
         "metadata": {"name": f"{names['plural']}.{GATEWAY_GROUP}"},
         "spec": {
             "group": GATEWAY_GROUP,
-            "scope": scope,
+            "scope": "Cluster" if kind == "GatewayClass" else "Namespaced",
             "names": {**names, "shortNames": [short]} if short else names,
             "versions": served,
         },
@@ -146,8 +145,8 @@ def _filter(kinds: tuple[str, ...], channel: GatewayChannel) -> JsonObject:
     properties = {
         "type": _one_of(*kinds),
         "requestMirror": _object(mirror, "backendRef"),
-        **{name: _ANYTHING for name in ("requestHeaderModifier", "responseHeaderModifier", "extensionRef")},
-        **({name: _ANYTHING for name in ("requestRedirect", "urlRewrite")} if "URLRewrite" in kinds else {}),
+        **dict.fromkeys(("requestHeaderModifier", "responseHeaderModifier", "extensionRef"), _ANYTHING),
+        **(dict.fromkeys(("requestRedirect", "urlRewrite"), _ANYTHING) if "URLRewrite" in kinds else {}),
     }
     return _object(properties, "type")
 

@@ -59,8 +59,8 @@ def _check_leads_somewhere(route: RoutePlan, found: JsonObject) -> None:
     """Of a route that was live before the rollout, so that somebody must have said something of it."""
     if not is_told(found):
         raise Rejected(
-            f"route {route.name}: no controller says anything of {words_for(route)}, so nobody would carry a weight out; see that "
-            "its parents are there, and that a controller runs for them"
+            f"route {route.name}: no controller says anything of {words_for(route)}, so nobody would carry a weight out; see "
+            "that its parents are there, and that a controller runs for them"
         )
     if refusal := find_refusal(found):
         raise Rejected(f"route {route.name}: {words_for(route)} leads nowhere already: {refusal}; mend it first")

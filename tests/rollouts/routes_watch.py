@@ -1,5 +1,6 @@
 """The invariants about traffic through Ingresses, TraefikServices, routes of the Gateway API and objects by pointers, looked at
-after every change of the cluster: requests are followed as the proxies follow them, and every one of them meets a pod that is ready.
+after every change of the cluster: requests are followed as the proxies follow them, and every one of them meets a pod that is
+ready.
 
 What is told of proxies here is what people have reported of them: ingress-nginx asks a canary Ingress only for an Ingress whose
 own Service has pods, and goes on with that Service where the canary's has none; Traefik takes a whole list back of which one

@@ -1,5 +1,5 @@
-"""Canaries by an Ingress, by a TraefikService, by an HTTPRoute and by an object that is known by pointers: what is the same for all
-of them, and that the user's objects are as they were in the end."""
+"""Canaries by an Ingress, by a TraefikService, by an HTTPRoute and by an object that is known by pointers: what is the same for
+all of them, and that the user's objects are as they were in the end."""
 
 from __future__ import annotations
 

@@ -58,8 +58,8 @@ COOKIE = "setHeaderRoute: {name: a, match: [{cookie: [{name: a, exact: %s}]}]}"
 ASKED: list[tuple[RoutePlan, str, list[str]]] = [
     (HTTP, HEADER % ("a", "exact"), []),
     (HTTP, HEADER % ("a", "prefix"), ['an HTTPRoute cannot match a header by prefix; write exact or regex: here "a\\.b.*"']),
-    (HTTP, "setMirror: {weight: 100}", []),
-    (HTTP, "setMirror: {weight: 10}", ["an HTTPRoute mirrors all requests or none, not 10 % of them; write 100, or use istio"]),
+    (HTTP, "setMirror: {weight: 0.5}", []),
+    (HTTP, "setHeaderRoute: {name: a, match: [{path: {regex: /v.}}]}", ["cannot match a path by regex; write exact or prefix"]),
     (HTTP, "setHeaderRoute: {name: a, match: [{method: Check}]}", ['match[0].method is "Check", which is no method of HTTP']),
     (GRPC, "setHeaderRoute: {name: a, match: [{method: Check, path: {exact: fleet.Health}}]}", []),
     (GRPC, COOKIE % "b", ["a GRPCRoute cannot tell requests by their cookie"]),

@@ -42,6 +42,7 @@ MESSAGES = "tests/strategies/test_deployfile_messages.py::test_"
 
 NGINX = "tests/rollouts/test_ingress_nginx.py::test_"
 TRAEFIK = "tests/rollouts/test_traefik.py::test_"
+GATEWAY = "tests/rollouts/test_gateway_api.py::test_"
 CUSTOM = "tests/rollouts/test_custom.py::test_"
 DRIFT = "tests/rollouts/test_drift_policies.py::test_"
 EFFECTS = "tests/engine/test_effects.py::test_"
@@ -280,6 +281,28 @@ SHOWN: dict[str, dict[str, tuple[str, ...]]] = {
         "stableServiceName": (TRAEFIK + "other_services_of_the_list_keep_their_part",),
         "stickySession": (TRAEFIK + "clients_stay_by_a_cookie_of_this_rollout",),
     },
+    "GatewayApi": {
+        "httpRoute": (GATEWAY + "what_a_deploy_file_says_is_what_is_carried_out",),
+        "grpcRoute": (GATEWAY + "what_a_deploy_file_says_is_what_is_carried_out",),
+        "rootServiceName": (GATEWAY + "what_a_deploy_file_says_is_what_is_carried_out",),
+        "canaryServiceName": (GATEWAY + "what_a_deploy_file_says_is_what_is_carried_out",),
+        "stableServiceName": (GATEWAY + "what_a_deploy_file_says_is_what_is_carried_out",),
+        "stickySession": (GATEWAY + "clients_stay_by_a_session_of_this_rollout",),
+    },
+    "GatewayRoute": {
+        "name": (GATEWAY + "what_a_deploy_file_says_is_what_is_carried_out",),
+        "ruleName": (GATEWAY + "what_a_deploy_file_says_is_what_is_carried_out",),
+        "parents": (GATEWAY + "what_a_deploy_file_says_is_what_is_carried_out",),
+        "hostnames": (GATEWAY + "what_a_deploy_file_says_is_what_is_carried_out",),
+        "port": (GATEWAY + "what_a_deploy_file_says_is_what_is_carried_out",),
+    },
+    "GatewayParent": {
+        "kind": (GATEWAY + "what_a_deploy_file_says_is_what_is_carried_out",),
+        "name": (GATEWAY + "what_a_deploy_file_says_is_what_is_carried_out",),
+        "namespace": (GATEWAY + "what_a_deploy_file_says_is_what_is_carried_out",),
+        "sectionName": (GATEWAY + "what_a_deploy_file_says_is_what_is_carried_out",),
+        "port": (GATEWAY + "what_a_deploy_file_says_is_what_is_carried_out",),
+    },
     "Accepted": {
         "pointer": (CUSTOM + "a_weight_counts_when_the_objects_status_says_so",),
         "value": (CUSTOM + "a_weight_that_is_never_accepted_is_undone_with_what_the_object_says",),
@@ -311,6 +334,7 @@ SHOWN: dict[str, dict[str, tuple[str, ...]]] = {
         "withoutTraffic": (EFFECTS + "without_traffic_the_file_says_whether_to_go_on",),
     },
     "TrafficManagement": {
+        "gatewayApi": (GATEWAY + "what_a_deploy_file_says_is_what_is_carried_out",),
         "ingressNginx": (NGINX + "only_what_leads_to_the_root_service_is_renamed_and_canaried",),
         "traefik": (TRAEFIK + "other_services_of_the_list_keep_their_part",),
         "custom": (CUSTOM + "an_object_is_made_from_its_template_and_removed_in_the_end",),

@@ -19,6 +19,7 @@ from adapters.cli.output import counted
 from adapters.cli.planned_istio import describe_istio
 from adapters.cli.planned_routers import (
     describe_custom,
+    describe_gateway,
     describe_ingress,
     describe_services,
     describe_shares,
@@ -254,6 +255,7 @@ def _describe_route(act: Act, route: RoutePlan) -> Change:
 
 _DESCRIBED = {
     RouterKind.ISTIO: describe_istio,
+    RouterKind.GATEWAY_API: describe_gateway,
     RouterKind.INGRESS_NGINX: describe_ingress,
     RouterKind.TRAEFIK: describe_traefik,
     RouterKind.CUSTOM: describe_custom,

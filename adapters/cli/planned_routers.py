@@ -1,14 +1,15 @@
-"""What a rollout will do to the two versions' Services, to Ingresses, TraefikServices and objects of other kinds, in the words of
-a plan. Pure; asks no cluster."""
+"""What a rollout will do to the two versions' Services, to routes of the Gateway API, Ingresses, TraefikServices and objects of
+other kinds, in the words of a plan. Pure; asks no cluster."""
 
 from __future__ import annotations
 
 from adapters.cli.changes import Change, Verb
 from adapters.http.views import percent
 from adapters.routers.custom_leaves import Leaves
+from adapters.routers.gateway_objects import gateway_of, words_for
 from adapters.routers.ingress_objects import weight_annotations
 from engine.model import Act, ActionKind
-from engine.traffic import FULL_WEIGHT, RoutePlan, describe_header_route, read_shape
+from engine.traffic import FULL_WEIGHT, RoutePlan, describe_header_route, describe_shape, read_shape
 
 
 def describe_services(act: Act, route: RoutePlan) -> Change | None:
@@ -34,6 +35,30 @@ def describe_services(act: Act, route: RoutePlan) -> Change | None:
 def describe_shares(route: RoutePlan, weight: int) -> str:
     rest = FULL_WEIGHT - weight
     return f"{route.stable_service} {percent(rest):g} %, {route.canary_service} {percent(weight):g} %"
+
+
+def describe_gateway(act: Act, route: RoutePlan) -> Change:
+    gateway = gateway_of(route)
+    what = words_for(route)
+    match act.kind:
+        case ActionKind.RECORD_ROUTE:
+            return Change(Verb.LOOK, what, "which port it is for" if gateway.is_made else "to be put back")
+        case ActionKind.ENSURE_ROUTE if gateway.is_made:
+            parents = ", ".join(f"{one.kind} {one.name}" for one in gateway.parents)
+            return Change(Verb.CREATE, what, f"for {parents}: {describe_shares(route, int(act.args.get('initial') or 0))}")
+        case ActionKind.ENSURE_ROUTE:
+            sticky = f", with the session {route.sticky.cookie}" if route.sticky is not None else ""
+            where = f" in rule {gateway.rule}" if gateway.rule else ""
+            told = f"names {route.stable_service} and {route.canary_service} instead of {route.root_service}{where}{sticky}"
+            return Change(Verb.CHANGE, what, told)
+        case ActionKind.SET_WEIGHT:
+            shape = describe_shape(read_shape(str(act.args.get("shape") or "")))
+            shares = describe_shares(route, int(act.args.get("weight") or 0))
+            return Change(Verb.CHANGE, what, f"{shares}; {shape}" if shape else shares)
+        case ActionKind.REMOVE_ROUTE:
+            return Change(Verb.REMOVE, what) if gateway.is_made else Change(Verb.CHANGE, what, "as it was found")
+        case _:
+            return describe_services(act, route) or Change(Verb.CHANGE, what, act.name)
 
 
 def describe_ingress(act: Act, route: RoutePlan) -> Change:

@@ -9,6 +9,8 @@ from adapters.kubernetes.cluster import Cluster
 from adapters.kubernetes.errors import ApiError
 from adapters.kubernetes.templates import JsonObject
 from adapters.routers import istio_objects, smi, traefik
+from adapters.routers.gateway_objects import VERSIONS
+from adapters.routers.gateway_status import GATEWAY_GROUP
 
 OLDEST_MINOR = 23
 """Kubernetes 1.23 is the first with autoscaling/v2, which is read at the first look."""
@@ -17,7 +19,7 @@ _ROUTERS = (
     (smi.GROUP, "SMI TrafficSplit", smi.VERSIONS),
     (istio_objects.GROUP, "Istio VirtualService", istio_objects.VERSIONS),
     *((group, f"Traefik's TraefikService of {group}", (traefik.VERSION,)) for group in traefik.GROUPS),
-    ("gateway.networking.k8s.io", "Gateway API routes", ()),
+    (GATEWAY_GROUP, "Gateway API routes", VERSIONS["HTTPRoute"]),
 )
 """Group, name, and the versions that this Headgate can use."""
 

@@ -6,6 +6,7 @@ import json
 
 from adapters.doctor import meshes
 from adapters.doctor.findings import Finding, note, ok, problem
+from adapters.doctor.gateway import examine_gateway
 from adapters.doctor.istio import examine_istio
 from adapters.doctor.routers import examine_custom, examine_ingress, examine_traefik
 from adapters.kubernetes.access import AccessReviews, AccessUnknown, required_permissions
@@ -120,6 +121,7 @@ def _of_root(root: JsonObject, route: RoutePlan, live: JsonObject | None) -> lis
 _OF_ROUTES = {
     RouterKind.SMI: _of_split,
     RouterKind.ISTIO: examine_istio,
+    RouterKind.GATEWAY_API: examine_gateway,
     RouterKind.INGRESS_NGINX: examine_ingress,
     RouterKind.TRAEFIK: examine_traefik,
     RouterKind.CUSTOM: examine_custom,

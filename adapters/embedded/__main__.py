@@ -10,12 +10,15 @@ from uuid import uuid4
 import anyio
 
 from adapters.embedded.cluster import run_embedded_cluster
+from adapters.embedded.gateway_definitions import GatewayChannel
 from engine.clock import SystemClock
 
 
 async def serve(path: Path) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with run_embedded_cluster(SystemClock(), lambda: str(uuid4())) as cluster:
+        async with run_embedded_cluster(
+            SystemClock(), lambda: str(uuid4()), gateway_channel=GatewayChannel.EXPERIMENTAL, takes_up_routes=True
+        ) as cluster:
             cluster.write_kubeconfig(path)
             sys.stdout.write(f"{cluster.server.url} serves; export KUBECONFIG={path}\n")
             sys.stdout.flush()

@@ -18,6 +18,7 @@ from aiohttp import web
 
 from adapters.embedded.cluster import SPLIT_VERSIONS, EmbeddedCluster, run_embedded_cluster
 from adapters.embedded.deployment_status import is_complete
+from adapters.embedded.gateway_definitions import GatewayChannel
 from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.linkerd_definitions import ROUTE_GROUP_VERSIONS, SMI_SPECS_GROUP
 from adapters.embedded.pods import PREFIX
@@ -58,7 +59,14 @@ async def rehearse(
         controllers = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(controllers.cancel_scope.cancel)
         for account in dict.fromkeys(target.account for target in plan.targets):
-            running = run_embedded_cluster(clock, new_uid, split_versions=splits, linkerd=linkerd)
+            running = run_embedded_cluster(
+                clock,
+                new_uid,
+                split_versions=splits,
+                gateway_channel=GatewayChannel.EXPERIMENTAL,
+                takes_up_routes=True,
+                linkerd=linkerd,
+            )
             cluster = await stack.enter_async_context(running)
             rehearsal.clusters[account] = cluster
             for target in plan.targets:

@@ -1,5 +1,5 @@
-"""The Ingresses, TraefikServices and objects of other kinds that a deploy file relies on and does not ship, as their users would
-have them before a rehearsal; and, for kinds that nobody here knows, their definitions. Pure."""
+"""The Ingresses, TraefikServices, routes of the Gateway API and objects of other kinds that a deploy file relies on and does
+not ship, as their users would have them before a rehearsal; and, for kinds that nobody here knows, their definitions. Pure."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ import json
 from collections.abc import Iterable, Iterator
 
 from adapters.embedded.json_objects import JsonObject
+from adapters.embedded.rehearsed_gateways import gateway_objects_of
 from adapters.embedded.traefik_definitions import TRAEFIK_GROUP
 from engine.model import TargetPlan
 from engine.traffic import CustomRoute, RoutePlan, RouterKind
 from strategies.json_pointers import Json, with_places
 
-_KINDS = (RouterKind.INGRESS_NGINX, RouterKind.TRAEFIK, RouterKind.CUSTOM)
+_KINDS = (RouterKind.GATEWAY_API, RouterKind.INGRESS_NGINX, RouterKind.TRAEFIK, RouterKind.CUSTOM)
 
 
 def router_objects_of(target: TargetPlan) -> list[JsonObject]:
     """One object for each name, in the order in which they need each other."""
     routes = [route for route in target.routes if route.kind in _KINDS]
-    objects: dict[tuple[str, str], JsonObject] = {}
-    for body in (*(_service(target, route) for route in routes), *_objects(target, routes)):
-        objects.setdefault((body["kind"], body["metadata"]["name"]), body)
+    ports = {route.root_service: _port(target, route) for route in routes}
+    of_gateways = gateway_objects_of(target, ports)
+    objects: dict[tuple[str, str, str], JsonObject] = {}
+    for body in (*(_service(target, route) for route in routes), *_objects(target, routes), *of_gateways):
+        objects.setdefault((body["kind"], body["metadata"].get("namespace", ""), body["metadata"]["name"]), body)
     return list(objects.values())
 
 
@@ -32,7 +35,7 @@ def _objects(target: TargetPlan, routes: Iterable[RoutePlan]) -> Iterator[JsonOb
                 yield _ingress(target, route)
             case RouterKind.TRAEFIK:
                 yield _traefik_service(target, route)
-            case _:
+            case RouterKind.CUSTOM:
                 if route.custom is not None and not route.custom.template:
                     key = (route.custom.api_version, route.custom.kind, route.custom.name)
                     custom[key] = _with_route(custom.get(key) or _empty(target, route.custom), route, route.custom)

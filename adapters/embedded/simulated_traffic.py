@@ -2,10 +2,10 @@
 
     headgate_rehearsal_requests_total{namespace, service, replicaset, code_class}
 
-Every Service that somebody could call gets the same constant rate. A TrafficSplit (on Linkerd, what its ServiceProfile says) or a
-VirtualService decides which pods answer, else the Service's own ready pods do, in equal shares. The share of errors is written
-on the pods: `embedded.headgate.dev/error-ratio: "0.05"`. The counters are integrated over time, so a change of the split shows
-at once.
+Every Service that somebody could call gets the same constant rate. A TrafficSplit (on Linkerd, what its ServiceProfile says), a
+VirtualService or a route of the Gateway API decides which pods answer, else the Service's own ready pods do, in equal shares.
+The share of errors is written on the pods: `embedded.headgate.dev/error-ratio: "0.05"`. The counters are integrated over time,
+so a change of the split shows at once.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from datetime import datetime
 
 from aiohttp import web
 
+from adapters.embedded.gateway_traffic import gateway_shares_of, versions_in_routes
 from adapters.embedded.history import StorageEvent
 from adapters.embedded.istio_traffic import Share, shares_of
 from adapters.embedded.json_objects import JsonObject, labels_of, metadata_of, name_of, namespace_of
@@ -28,7 +29,12 @@ from adapters.embedded.storage import Storage
 
 METRIC = "headgate_rehearsal_requests_total"
 REQUESTS_PER_SECOND = 100.0
-_DECISIVE = frozenset({"trafficsplits", "serviceprofiles", "virtualservices", "destinationrules", "services", "pods"})
+_DECISIVE = frozenset(
+    {
+        *("trafficsplits", "serviceprofiles", "virtualservices", "destinationrules", "httproutes", "grpcroutes"),
+        *("services", "pods"),
+    }
+)
 
 Series = tuple[str, str, str, str]
 """(namespace, service, replicaset, code class)."""
@@ -58,12 +64,14 @@ class SimulatedTraffic:
         rates: dict[Series, float] = defaultdict(float)
         splits = self._splits()
         backends = {(place[0], one["service"]) for place, found in splits.items() for one in found}
+        backends |= versions_in_routes(self._storage)
         for service in self._storage.iterate(SERVICES):
             place = (namespace_of(service), name_of(service))
             if place in backends or not service["spec"].get("selector"):
                 continue
             split = [Share(one["service"], float(one["weight"])) for one in splits.get(place) or ()]
-            shares = split or shares_of(self._storage, *place) or [Share(place[1], 1)]
+            by_objects = shares_of(self._storage, *place) or gateway_shares_of(self._storage, *place)
+            shares = split or by_objects or [Share(place[1], 1)]
             total = sum(one.weight for one in shares)
             for one in shares:
                 if total > 0:

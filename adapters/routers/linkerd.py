@@ -86,7 +86,8 @@ async def record(task: Task, route: RoutePlan, live: JsonObject, served: list[st
         )
     if route.match_groups:
         raise Rejected(
-            f"{where}: linkerd-smi knows no matches, so the split would be of all requests; leave matches out"
+            f"{where}: linkerd-smi knows no matches, so the split would be of all requests; leave matches out, or set header "
+            "routes by a trafficManagement of gatewayApi"
         )
     found = await find_profiles(task, route)
     declared = {one["metadata"]["name"]: one for one in _declared(task, route)}
@@ -126,7 +127,7 @@ async def _check_no_route_is_silenced(task: Task, route: RoutePlan) -> None:
     if rivals:
         raise Rejected(
             f"route {route.name}: {' and '.join(rivals)} routes Service {route.root_service}, and would be without effect as "
-            "soon as the split makes a ServiceProfile appear; remove it, or shift by the ratio of pods"
+            "soon as the split makes a ServiceProfile appear; name it in a trafficManagement of gatewayApi instead, or remove it"
         )
 
 

@@ -49,7 +49,7 @@ async def check_matches(task: Task, route: RoutePlan, version: str, served: Sequ
         raise Rejected(
             f"route {route.name}: matches need TrafficSplit v1alpha3 or later, and the cluster serves "
             f"{', '.join(sorted(served))}; leave matches out to split all requests, or set header "
-            "routes by a trafficManagement of istio"
+            "routes by a trafficManagement of istio or gatewayApi"
         )
     if missing := await missing_groups(task.cluster, task.namespace, route, _declared(task)):
         raise Rejected(f"route {route.name}: {missing}")

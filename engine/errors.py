@@ -55,6 +55,10 @@ class StoreDamaged(StoreError):
     """The file is not a store, or it is damaged. It is left untouched."""
 
 
+class BackupRefused(StoreError):
+    """A copy of the store cannot be made or taken as it was asked for. Nothing was written over."""
+
+
 class Conflict(HeadgateError):
     """Another run of the application is under way (exit code 3)."""
 

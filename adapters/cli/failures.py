@@ -11,6 +11,7 @@ import typer
 from adapters.cli.exit_codes import ExitCode
 from adapters.cli.output import Document, OutputFormat, Printer, ReaderGone, printable
 from engine.errors import (
+    BackupRefused,
     ClusterUnreachable,
     CommandRefused,
     Conflict,
@@ -117,7 +118,7 @@ def _explain_ours(error: HeadgateError) -> Explanation:
             return Explanation(ExitCode.CONFLICT, "conflict", message)
         case CommandRefused():
             return Explanation(ExitCode.CONFLICT, "refused", message)
-        case StoreBusy() | StoreTooNew() | StoreDamaged():
+        case StoreBusy() | StoreTooNew() | StoreDamaged() | BackupRefused():
             return Explanation(ExitCode.BAD_INPUT, "store", message)
         case StoreError():
             return Explanation(ExitCode.UNREACHABLE, "store", message)

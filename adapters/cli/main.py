@@ -53,6 +53,11 @@ app = typer.Typer(
 )
 
 
+StoreOption = Annotated[
+    Path | None, typer.Option("--store", metavar="PATH", help="The store, instead of the settings' one.")
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Outside:
     """What is handed to the commands from outside; None stands for the real clusters."""
@@ -162,9 +167,7 @@ def run(
 def serve(
     context: typer.Context,
     config: ConfigOption = None,
-    store: Annotated[
-        Path | None, typer.Option("--store", metavar="PATH", help="The store, instead of the settings' one.")
-    ] = None,
+    store: StoreOption = None,
 ) -> None:
     """Run the daemon.
 
@@ -428,6 +431,35 @@ def retry(
     _end(_wait(orders.retry(release, body, _daemon(server, config), _printer(output), watch=watch)))
 
 
+# --- the store ---------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def backup(
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="The file to make; it must not be there.", show_default=False)],
+    store: StoreOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Copy the store into one file, as it is at this moment. A daemon may go on writing meanwhile."""
+    from adapters.cli.backups import make_backup
+
+    _end(make_backup(_store(store, config), target, _printer(output)))
+
+
+@app.command()
+def restore(
+    source: Annotated[Path, typer.Argument(metavar="BACKUP", help="What `headgate backup` has made.", show_default=False)],
+    store: StoreOption = None,
+    config: ConfigOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Put a backup in the store's place, while no daemon runs. The former store is kept beside it, under another name."""
+    from adapters.cli.backups import restore_backup
+
+    _end(restore_backup(source, _store(store, config), _printer(output)))
+
+
 # --- the rest ----------------------------------------------------------------------------------------------------------
 
 
@@ -477,6 +509,12 @@ def _order(
             )
         )
     )
+
+
+def _store(named: Path | None, config: Path | None) -> Path:
+    from adapters.cli.surroundings import read_settings
+
+    return named.absolute() if named is not None else read_settings(config).store
 
 
 def _printer(output: OutputFormat) -> Printer:

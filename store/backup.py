@@ -1,0 +1,162 @@
+"""Copies of the store: one is taken while a daemon writes, and put in the store's place while none does. Nothing is ever
+overwritten: not a file that has the backup's name already, and not the store that a backup takes the place of.
+
+A copy is one file without a log beside it, checked page by page before it gets its name.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+
+from engine.errors import BackupRefused, StoreDamaged
+from engine.model import FINAL_STATUSES
+from store.lock import StoreLock
+from store.schema import inspect
+
+_BESIDE = ("-wal", "-shm", "-journal")
+"""What SQLite keeps beside a database, and is a part of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What is in a store."""
+
+    schema: int
+    releases: int
+    unfinished: int
+    """Releases that have not ended."""
+    latest: str
+    """When the newest line of the journal was written; empty where there is none."""
+
+
+def back_up(store: Path, target: Path) -> Contents:
+    """A copy as the store is at one moment; whoever writes goes on meanwhile.
+
+    Raises `BackupRefused` where there is no store, where `target` is there already or cannot be written, and `StoreDamaged` where
+    what was copied is damaged: then nothing is left behind.
+    """
+    if not store.exists():
+        raise BackupRefused(f"there is no store {store}; name the daemon's settings with --config, or the store with --store")
+    _require_absent(target)
+    with _new_file(target) as partial:
+        with closing(_open(store)) as source, closing(sqlite3.connect(partial)) as copy:
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")
+        contents = check(partial)
+        _sync(partial)
+        try:
+            os.link(partial, target)  # Unlike a rename, it never takes the place of a file that has come meanwhile.
+        except FileExistsError:
+            _require_absent(target)
+            raise
+    _sync(target.parent)
+    return contents
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    contents: Contents
+    former: Path | None
+    """Where the store is now that was there before; None where there was none."""
+
+
+def restore(backup: Path, store: Path, now: datetime) -> Restored:
+    """Put a backup in the store's place; the former store is kept beside it under another name.
+
+    Raises `StoreBusy` while a daemon runs on the store, and `StoreDamaged`, `StoreTooNew` or `BackupRefused` for a backup that is
+    none; then nothing was changed.
+    """
+    if not backup.exists():
+        raise BackupRefused(f"there is no backup {backup}")
+    contents = check(backup)
+    if store.exists() and backup.samefile(store):
+        raise BackupRefused(f"{backup} is the store itself; name a backup of it")
+    store.parent.mkdir(parents=True, exist_ok=True)
+    with StoreLock(store), _new_file(store) as partial:
+        shutil.copyfile(backup, partial)
+        _sync(partial)
+        former = _set_aside(store, now) if store.exists() else None
+        partial.rename(store)
+        _sync(store.parent)
+    return Restored(contents, former)
+
+
+def check(path: Path) -> Contents:
+    """Read every page of a copy that nobody writes. Raises `StoreDamaged` or `StoreTooNew`."""
+    schema = inspect(path)
+    if schema == 0:
+        raise StoreDamaged(f"{path} is empty. Name another backup.")
+    try:
+        with closing(_open(path)) as connection:
+            verdicts = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(3)")]
+            dangling = connection.execute("PRAGMA foreign_key_check").fetchone()
+            if verdicts != ["ok"] or dangling is not None:
+                told = "; ".join(verdicts) if verdicts != ["ok"] else f"a row of {dangling[0]} belongs to nothing"
+                raise StoreDamaged(f"{path} is damaged ({told}). Name another backup; this one was left untouched.")
+            return _count(connection, schema)
+    except sqlite3.DatabaseError as error:
+        raise StoreDamaged(f"{path} cannot be read ({error}). Name another backup; this one was left untouched.") from error
+
+
+def _count(connection: sqlite3.Connection, schema: int) -> Contents:
+    final = ", ".join(f"'{status}'" for status in sorted(FINAL_STATUSES))
+    releases, unfinished = connection.execute(
+        f"SELECT COUNT(*), COUNT(*) FILTER (WHERE status NOT IN ({final})) FROM release"
+    ).fetchone()
+    (latest,) = connection.execute("SELECT COALESCE(MAX(at), '') FROM journal").fetchone()
+    return Contents(schema, releases, unfinished, latest)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+
+
+def _require_absent(target: Path) -> None:
+    if target.exists():
+        raise BackupRefused(f"{target} is there already, and nothing is overwritten; name another file")
+
+
+@contextmanager
+def _new_file(beside: Path) -> Iterator[Path]:
+    """A file that only its owner may read, in the folder of another one; gone at the end, unless it got another name."""
+    partial = beside.with_name(f".{beside.name}.{os.getpid()}.partial")
+    try:
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        yield partial
+    except OSError as error:
+        raise BackupRefused(f"{beside} cannot be written: {(error.strerror or str(error)).lower()}") from error
+    except sqlite3.Error as error:
+        raise BackupRefused(f"{beside} cannot be written: {error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _set_aside(store: Path, now: datetime) -> Path:
+    moment = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+    former = name = store.with_name(f"{store.name}.before-restore-{moment}")
+    for number in count(2):
+        if not former.exists():
+            break
+        former = name.with_name(f"{name.name}-{number}")
+    for suffix in _BESIDE:
+        beside = store.with_name(store.name + suffix)
+        if beside.exists():
+            beside.rename(former.with_name(former.name + suffix))
+    store.rename(former)
+    return former
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

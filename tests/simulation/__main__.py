@@ -1,7 +1,9 @@
-"""The command: many stories, or one of them again.
+"""The command: many stories or one of them again, every crash point, or every planted bug.
 
-    python -m tests.simulation --seeds 1000 [--from 0] [--jobs 2]
+    python -m tests.simulation --seeds 1000 [--from 0]
     python -m tests.simulation --seed 4711 [--without pods,kills]
+    python -m tests.simulation --crash-points [--every 10] [--pairs 500]
+    python -m tests.simulation --mutations
 """
 
 from __future__ import annotations
@@ -11,15 +13,25 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import get_context
+from typing import TypeVar
 
+from tests.simulation.cluster import Routing
+from tests.simulation.crash_points import Ending, all_places, random_pairs, try_place
 from tests.simulation.dice import Trouble
+from tests.simulation.document import table, write_part
+from tests.simulation.mutations import MUTATIONS, catch
 from tests.simulation.story import Story
 from tests.simulation.telling import Outcome, lines_of, needed_troubles, silence, tell, tell_story
 
 HASH_SEED = "0"
 """Sets of texts are walked through in an order that Python draws anew in each process, if it is not told."""
+MUTATION_SEEDS = 1_000
+"""In which a planted bug has to show."""
+
+Given = TypeVar("Given")
+Found = TypeVar("Found")
 
 
 def main(arguments: list[str]) -> int:
@@ -30,7 +42,11 @@ def main(arguments: list[str]) -> int:
     given = _read(arguments)
     if given.seed is not None:
         return _tell_again(given.seed, [Trouble(one) for one in given.without.split(",") if one])
-    return _tell_many(range(given.first, given.first + given.seeds), given.jobs)
+    if given.crash_points:
+        return _try_crash_points(given)
+    if given.mutations:
+        return _try_mutations(given)
+    return _tell_many(range(given.first, given.first + given.seeds), given)
 
 
 def _read(arguments: list[str]) -> argparse.Namespace:
@@ -40,7 +56,28 @@ def _read(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one for each processor)")
     parser.add_argument("--seed", type=int, help="tell this one again, line by line")
     parser.add_argument("--without", default="", help=f"kinds of trouble to leave out of --seed: {', '.join(Trouble)}")
+    parser.add_argument("--crash-points", action="store_true", help="kill the daemon at every point of every router's rollouts")
+    parser.add_argument("--every", type=int, default=1, help="with --crash-points: only every so many (default 1: all)")
+    parser.add_argument("--pairs", type=int, default=0, help="with --crash-points: also so many pairs of points, drawn")
+    parser.add_argument("--mutations", action="store_true", help="plant bugs, and see which stories find them")
+    parser.add_argument("--document", action="store_true", help="write the figures into docs/simulation.md")
     return parser.parse_args(arguments)
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _each(work: Callable[[Given], Found], given: Iterable[Given], jobs: int) -> Iterator[Found]:
+    if jobs == 1:
+        yield from map(work, given)
+        return
+    with get_context("spawn").Pool(jobs, initializer=silence) as pool:
+        yield from pool.imap_unordered(work, given, chunksize=4)
+
+
+# --- stories -----------------------------------------------------------------------------------------------------------
 
 
 def _tell_again(seed: int, without: list[Trouble]) -> int:
@@ -54,38 +91,25 @@ def _tell_again(seed: int, without: list[Trouble]) -> int:
     return 1 if outcome.wrong else 0
 
 
-def say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
-
-
-def _tell_many(seeds: range, jobs: int) -> int:
-    began, failed = time.monotonic(), 0
-    sums = Sums()
-    for outcome in _told(seeds, jobs):
+def _tell_many(seeds: range, given: argparse.Namespace) -> int:
+    began, sums = time.monotonic(), Sums()
+    for outcome in _each(tell, seeds, given.jobs):
         sums.add(outcome)
         if outcome.wrong:
-            failed += 1
             say(f"seed {outcome.seed} ({outcome.routing}): {outcome.wrong}")
-            if failed <= 3:
+            if sums.failed <= 3:
                 say(f"  it needs: {', '.join(needed_troubles(outcome.seed)) or 'no trouble'}")
                 say(f"  again: python -m tests.simulation --seed {outcome.seed}")
-    say(sums.describe(time.monotonic() - began))
-    say(f"{failed} of {len(seeds)} stories break a rule")
-    return 1 if failed else 0
-
-
-def _told(seeds: range, jobs: int) -> Iterator[Outcome]:
-    if jobs == 1:
-        yield from map(tell, seeds)
-        return
-    with get_context("spawn").Pool(jobs, initializer=silence) as pool:
-        yield from pool.imap_unordered(tell, seeds, chunksize=8)
+    described = sums.describe(time.monotonic() - began)
+    say(described)
+    if given.document:
+        write_part("stories", f"Seeds {seeds.start} to {seeds.stop - 1}:\n\n```\n{described}\n```")
+    return 1 if sums.failed else 0
 
 
 class Sums:
     def __init__(self) -> None:
-        self.stories = self.events = self.lives = 0
+        self.stories = self.failed = self.events = self.lives = 0
         self.seconds = 0.0
         self.faults: Counter[str] = Counter()
         self.ends: Counter[str] = Counter()
@@ -93,6 +117,7 @@ class Sums:
 
     def add(self, outcome: Outcome) -> None:
         self.stories += 1
+        self.failed += bool(outcome.wrong)
         self.events += outcome.events
         self.lives += outcome.lives
         self.seconds += outcome.seconds
@@ -103,14 +128,70 @@ class Sums:
     def describe(self, seconds: float) -> str:
         hours, speed = self.seconds / 3_600, self.stories / seconds
         return (
-            f"{self.stories} stories, {hours:.0f} simulated hours, {self.events} events, {self.lives} lives of a daemon, "
-            f"{self.faults.total()} faults; {speed:.1f} stories per second\n"
+            f"{self.stories} stories, {self.failed} of them break a rule; {hours:.0f} simulated hours, {self.events} events,\n"
+            f"{self.lives} lives of a daemon, {self.faults.total()} faults; {speed:.1f} stories per second\n"
             f"ends: {_listed(self.ends)}\nrouters: {_listed(self.routings)}\nfaults: {_listed(self.faults)}"
         )
 
 
 def _listed(counted: Counter[str]) -> str:
     return ", ".join(f"{name} {number}" for name, number in counted.most_common())
+
+
+# --- crash points ------------------------------------------------------------------------------------------------------
+
+
+def _try_crash_points(given: argparse.Namespace) -> int:
+    places = [*all_places(every=given.every), *random_pairs(given.pairs, seed=given.first)]
+    tried: Counter[tuple[Routing, Ending]] = Counter()
+    failed: Counter[tuple[Routing, Ending]] = Counter()
+    pairs = 0
+    for place, wrong in _each(try_place, places, given.jobs):
+        pairs += len(place.numbers) > 1
+        tried[place.routing, place.ending] += len(place.numbers) == 1
+        if wrong:
+            failed[place.routing, place.ending] += 1
+            say(f"{place}: {wrong}")
+    rows = [
+        [routing, *(f"{tried[routing, ending] - failed[routing, ending]} of {tried[routing, ending]}" for ending in Ending)]
+        for routing in Routing
+    ]
+    described = table(["router", *Ending], [*rows, ["all", *(_sum(tried, failed, ending) for ending in Ending)]])
+    said = f"{described}\n\n{tried.total()} crash points and {pairs} pairs of them; {failed.total()} with another end."
+    say(said)
+    if given.document:
+        write_part("crash points", said)
+    return 1 if failed else 0
+
+
+def _sum(tried: Counter[tuple[Routing, Ending]], failed: Counter[tuple[Routing, Ending]], ending: Ending) -> str:
+    all_of = sum(tried[routing, ending] for routing in Routing)
+    return f"{all_of - sum(failed[routing, ending] for routing in Routing)} of {all_of}"
+
+
+# --- planted bugs ------------------------------------------------------------------------------------------------------
+
+
+def _try_mutations(given: argparse.Namespace) -> int:
+    rows: dict[str, tuple[str, str]] = {}
+    for name, caught in _each(_catch, MUTATIONS, given.jobs):
+        rows[name] = (str(caught[0]), _short(caught[1])) if caught else ("none", f"not found in {MUTATION_SEEDS} stories")
+        say(f"{name}: seed {rows[name][0]}: {rows[name][1]}")
+    missed = [name for name, (seed, _) in rows.items() if seed == "none"]
+    said = table(["planted bug", "seed", "what was noticed"], [[name, *rows[name]] for name in MUTATIONS])
+    if given.document:
+        write_part("planted bugs", f"{said}\n\n{len(rows) - len(missed)} of {len(rows)} are found.")
+    return 1 if missed else 0
+
+
+def _catch(name: str) -> tuple[str, tuple[int, str] | None]:
+    return name, catch(name, range(MUTATION_SEEDS))
+
+
+def _short(text: str) -> str:
+    """One sentence of it, for a table."""
+    first = text.removeprefix("Broken: ").partition("; ")[0].partition(": [")[0].replace("|", "/")
+    return first if len(first) <= 110 else f"{first[:110]} ..."
 
 
 if __name__ == "__main__":

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import groupby, zip_longest
+from functools import cache
+from itertools import groupby, islice, zip_longest
+from random import Random
 
 import anyio
 from msgspec.structs import replace
@@ -165,11 +167,46 @@ def difference(unkilled: Run, killed: Run) -> str:
     return "" if killed.picture == unkilled.picture else "another end"
 
 
-def try_points(routing: Routing, ending: Ending, *, every: int = 1, first: int = 1) -> Iterator[tuple[str, str]]:
-    """Each crash point, and what is wrong with what follows from it."""
-    unkilled = run(routing, ending)
-    if unkilled.wrong:
-        raise AssertionError(f"{routing}, {ending}, without any crash: {unkilled.wrong}")
-    for number in range(first, len(unkilled.passed) + 1, every):
-        killed = run(routing, ending, at(number))
-        yield f"{number}: {unkilled.passed[number - 1]}", difference(unkilled, killed)
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a daemon is killed: the number of a point, or of several, counted over all its lives."""
+
+    routing: Routing
+    ending: Ending
+    numbers: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.routing}, {self.ending}, point {' and '.join(map(str, self.numbers))}"
+
+
+@cache
+def unkilled_run(routing: Routing, ending: Ending) -> Run:
+    found = run(routing, ending)
+    if found.wrong:
+        raise AssertionError(f"{routing}, {ending}, without any crash: {found.wrong}")
+    return found
+
+
+def all_places(*, every: int = 1, first: int = 1) -> Iterator[Place]:
+    """Every point of every router's rollouts; or every so many of them, all rollouts taken as one row."""
+    places = (
+        Place(routing, ending, (number,))
+        for routing in Routing
+        for ending in Ending
+        for number in range(1, len(unkilled_run(routing, ending).passed) + 1)
+    )
+    return islice(places, first - 1, None, every)
+
+
+def random_pairs(count: int, *, seed: int) -> Iterator[Place]:
+    """Two crashes in one run; the second may be one of the successor's first steps."""
+    random = Random(f"{seed}/pairs")
+    for _ in range(count):
+        routing, ending = random.choice(list(Routing)), random.choice(list(Ending))
+        first = random.randint(1, len(unkilled_run(routing, ending).passed))
+        yield Place(routing, ending, (first, first + random.randint(1, 60)))
+
+
+def try_place(place: Place) -> tuple[Place, str]:
+    """What is wrong with what follows from a crash there; empty for nothing."""
+    return place, difference(unkilled_run(place.routing, place.ending), run(place.routing, place.ending, at(*place.numbers)))

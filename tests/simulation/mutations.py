@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from adapters.kubernetes import taking_back, workloads
 from adapters.kubernetes.actuator import KubernetesActuator
 from adapters.kubernetes.cluster import Cluster
+from adapters.kubernetes.errors import Unreachable
 from adapters.kubernetes.informer import Informer
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import HASH_LABEL
@@ -28,7 +29,7 @@ from engine import absorbing, decide, judgement, observation
 from engine.actor import Actor
 from engine.daemon import Engine
 from engine.errors import StoreError
-from engine.events import Cleared, Started, TimerFired
+from engine.events import Cleared, Started
 from engine.model import Act, ActionKind, Await, Condition, Operation, RolloutSpec, Settle, Snapshot, State
 from engine.ports import Commit
 from engine.timers import Timers
@@ -114,24 +115,17 @@ def drop_what_the_disk_refuses() -> Mutation:
     return patch.object(Actor, "_decide_and_commit", decide_and_commit)
 
 
-def fire_timers_once() -> Mutation:
-    """A timer that fired too early, because the clock was set back, is not armed again."""
-    former = Actor._turn
+def take_silence_for_absence() -> Mutation:
+    """Where a cluster does not answer, nothing is there."""
+    former = Cluster.find
 
-    async def turn(self: Actor, event: Any, reply: Any) -> None:
-        with patch.object(Actor, "_arm_timers", lambda self: None) if _is_stale(self, event) else _nothing():
-            await former(self, event, reply)
+    async def find(self: Cluster, *place: Any) -> Any:
+        try:
+            return await former(self, *place)
+        except Unreachable:
+            return None
 
-    return patch.object(Actor, "_turn", turn)
-
-
-def _is_stale(actor: Actor, event: Any) -> bool:
-    return isinstance(event, TimerFired) and actor._is_stale(event)
-
-
-@contextmanager
-def _nothing() -> Generator[None]:
-    yield
+    return patch.object(Cluster, "find", find)
 
 
 def sleep_for_ever_after_a_jump() -> Mutation:
@@ -152,7 +146,7 @@ def carry_out_two_releases_at_once() -> Mutation:
         for actor in self._actors.values():
             if actor.snapshot.state is State.WAITING and actor.spec.id not in self._admitted:
                 self._admitted.add(actor.spec.id)
-                actor.post(Cleared())
+                actor.post(Cleared("begins"))
                 actor.post(Started("begins"))
 
     return patch.object(Engine, "_begin_what_may", begin)
@@ -335,7 +329,7 @@ MUTATIONS: dict[str, Callable[[], Mutation]] = {
     "timers are not armed again after a restart": forget_timers_at_a_restart,
     "an ordered action is not repeated after a restart": forget_actions_at_a_restart,
     "what the disk refuses is not decided again": drop_what_the_disk_refuses,
-    "a timer that the clock made stale is not armed again": fire_timers_once,
+    "where a cluster does not answer, nothing is there": take_silence_for_absence,
     "the fourth timer of all is forgotten": sleep_for_ever_after_a_jump,
     "two releases of an application are carried out at once": carry_out_two_releases_at_once,
     "releases are taken up in the order of their clocks": order_releases_by_the_clock,

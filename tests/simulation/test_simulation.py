@@ -7,7 +7,9 @@ import os
 import pytest
 
 from tests.simulation.cluster import Routing
+from tests.simulation.crash_points import Ending, all_places, run, try_place
 from tests.simulation.dice import Trouble
+from tests.simulation.mutations import MUTATIONS, catch
 from tests.simulation.telling import needed_troubles, tell
 
 STORIES = int(os.environ.get("HEADGATE_SIMULATIONS", "100"))
@@ -35,3 +37,30 @@ def test_every_router_goes_through_a_story_without_trouble(routing: Routing) -> 
 def test_the_same_seed_tells_the_same_story() -> None:
     assert tell(21).digest == tell(21).digest
     assert tell(21).digest != tell(22).digest
+
+
+def test_a_crash_at_any_point_leads_to_the_same_end() -> None:
+    """Some of the points, as many as are quick; `python -m tests.simulation --crash-points` tries all."""
+    wrong = [f"{place}: {found}" for place, found in map(try_place, all_places(every=97, first=11)) if found]
+    assert not wrong
+
+
+def test_a_run_that_nobody_kills_passes_many_points() -> None:
+    passed = run(Routing.SMI, Ending.GOOD).passed
+    assert len(passed) > 150
+    assert {"before a commit", "after a commit", "before PATCH deployments.apps shop/web"} <= set(passed)
+
+
+QUICKLY_FOUND = (
+    "an action is performed before its decision is on the disk",
+    "an abort removes the pods, and leaves the weight",
+    "Services go before the route that names them",
+    "a canary Service is left behind",
+)
+
+
+@pytest.mark.parametrize("name", QUICKLY_FOUND)
+def test_a_planted_bug_is_found(name: str) -> None:
+    """`python -m tests.simulation --mutations` plants all of them."""
+    assert name in MUTATIONS
+    assert catch(name, range(60))

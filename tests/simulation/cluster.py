@@ -11,6 +11,8 @@ from itertools import count
 import anyio
 
 from adapters.embedded.control_plane import ControlPlane, run_control_plane
+from adapters.embedded.gateway_controller import GatewayController
+from adapters.embedded.gateway_definitions import gateway_definitions
 from adapters.embedded.istio_definitions import istio_definitions
 from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.known_crds import traffic_split_definition
@@ -32,6 +34,7 @@ from tests.builders import (
     custom_route,
     definition,
     deployment,
+    gateway_route,
     ingress_route,
     istio_route,
     pod_ratio_route,
@@ -41,8 +44,8 @@ from tests.builders import (
     traefik_route,
 )
 from tests.clocks import LoopClock
-from tests.rollouts.istio_objects import destination, destination_rule, http_route, virtual_service
-from tests.rollouts.routed import ingress, traefik_service, weighted_route
+from tests.rollouts import istio_objects as istio
+from tests.rollouts.routed import gateway, http_route, ingress, traefik_service, weighted_route
 from tests.simulation.dice import Dice
 from tests.simulation.network import Network, SimulatedApi
 from tests.simulation.pods import SimulatedPods
@@ -56,6 +59,7 @@ class Routing(StrEnum):
     INGRESS = "ingress"
     TRAEFIK = "traefik"
     CUSTOM = "custom"
+    GATEWAY = "gateway"
     POD_RATIO = "pod ratio"
     SWITCH = "switch"
 
@@ -66,10 +70,11 @@ ROUTES: Mapping[Routing, RoutePlan] = {
     Routing.INGRESS: ingress_route(),
     Routing.TRAEFIK: traefik_route(),
     Routing.CUSTOM: custom_route(),
+    Routing.GATEWAY: gateway_route(),
     Routing.POD_RATIO: pod_ratio_route(),
     Routing.SWITCH: service_route(),
 }
-_OWN_KINDS = ("TrafficSplit", "VirtualService", "DestinationRule", "Ingress", "TraefikService", "WeightedRoute")
+_OWN_KINDS = ("TrafficSplit", "VirtualService", "DestinationRule", "Ingress", "TraefikService", "WeightedRoute", "HTTPRoute")
 
 
 @dataclass
@@ -138,7 +143,13 @@ async def live_cluster(dice: Dice, clock: LoopClock, routing: Routing, replicas:
     """The application is complete in its first version, `web:1`."""
     numbers, pods = count(1), SimulatedPods(dice)
     pods.calm = True
-    async with run_control_plane(clock, lambda: f"uid-{next(numbers)}", pods=pods) as plane:
+
+    def install(storage: Storage) -> list[GatewayController]:
+        controller = GatewayController(storage, clock)
+        controller.lag_seconds = dice.of("the gateway's lag").choice([0.0, 0.05, 2.0])
+        return [controller] if routing is Routing.GATEWAY else []
+
+    async with run_control_plane(clock, lambda: f"uid-{next(numbers)}", pods=pods, extend=install) as plane:
         storage = plane.storage
         for body in _definitions_of(routing):
             storage.create(CUSTOM_RESOURCE_DEFINITIONS, body)
@@ -163,6 +174,8 @@ def _definitions_of(routing: Routing) -> list[JsonObject]:
             return list(istio_definitions(("v1",)))
         case Routing.TRAEFIK:
             return [traefik_definition(TRAEFIK_GROUP)]
+        case Routing.GATEWAY:
+            return gateway_definitions()
         case Routing.CUSTOM:
             defined: JsonObject = definition("WeightedRoute")
             defined["spec"]["versions"][0]["subresources"] = {"status": {}}
@@ -173,11 +186,13 @@ def _definitions_of(routing: Routing) -> list[JsonObject]:
 def _objects_of(routing: Routing) -> list[JsonObject]:
     match routing:
         case Routing.ISTIO:
-            return [destination_rule(), virtual_service(http_route(destination(subset="active")))]
+            return [istio.destination_rule(), istio.virtual_service(istio.http_route(istio.destination(subset="active")))]
         case Routing.INGRESS:
             return [ingress()]
         case Routing.TRAEFIK:
             return [traefik_service()]
         case Routing.CUSTOM:
             return [weighted_route()]
+        case Routing.GATEWAY:
+            return [gateway(), http_route()]
     return []

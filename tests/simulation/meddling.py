@@ -8,7 +8,7 @@ from adapters.embedded.resources import DEPLOYMENTS, SERVICES
 from tests.simulation.cluster import NAMESPACE, SimulatedCluster
 from tests.simulation.dice import Dice, Trouble
 
-_ROUTED = ("TrafficSplit", "VirtualService", "DestinationRule", "Ingress", "TraefikService", "WeightedRoute")
+_ROUTED = ("TrafficSplit", "VirtualService", "DestinationRule", "Ingress", "TraefikService", "WeightedRoute", "HTTPRoute")
 
 
 class Meddler:
@@ -102,6 +102,8 @@ def _set_weights(body: JsonObject, weight: int) -> bool:
             entries = spec["http"][-1]["route"]
         case "TraefikService":
             entries = spec["weighted"]["services"]
+        case "HTTPRoute":
+            entries = spec["rules"][0]["backendRefs"]
         case "WeightedRoute":
             entries = spec["backends"]
         case _:

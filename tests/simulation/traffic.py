@@ -46,6 +46,8 @@ def shares_of(cluster: SimulatedCluster) -> list[Share]:
             return _of_list(cluster, "TraefikService", lambda spec: spec["weighted"]["services"], "name")
         case Routing.CUSTOM:
             return _of_list(cluster, "WeightedRoute", lambda spec: spec["backends"], "service")
+        case Routing.GATEWAY:
+            return _of_list(cluster, "HTTPRoute", lambda spec: spec["rules"][0]["backendRefs"], "name")
         case Routing.POD_RATIO | Routing.SWITCH:
             return [Share(1.0, _selector(cluster, "web"), "web")]
 

@@ -52,7 +52,7 @@ def prepare(stand: Stand) -> Iterator[Operation]:
     """Look first, at everything, before anything is changed. Then what the new version needs, then what keeps traffic off it.
 
     The split stands at 100/0 before any pod of the canary exists, because the root Service's own selector matches those pods
-    too (SMI's order), and the stable Service before the split, because a split may only name Services that are there.
+    too (SMI's order), and both Services before the split, because a split may only name Services that are there.
     """
     for workload in stand.plan.workloads:
         yield Act(f"record:{workload.name}", ActionKind.RECORD, {"workload": workload.name})
@@ -84,11 +84,9 @@ def _ensure_routes(stand: Stand) -> Iterator[Operation]:
         name: Facts = {"route": route.name}
         splits = route.kind is not RouterKind.SERVICE and route.kind not in BACKENDS_FIRST
         if splits:
-            yield Act(f"ensure-stable-service:{route.name}", ActionKind.ENSURE_STABLE_SERVICE, name)
+            yield from _ensure_backends(stand, route)
         yield Act(f"ensure-route:{route.name}", ActionKind.ENSURE_ROUTE, {**name, "initial": 0})
         yield reads(stand, route, 0)
-        if splits and not stand.is_shown(route):
-            yield Act(f"ensure-canary-service:{route.name}", ActionKind.ENSURE_CANARY_SERVICE, name)
 
 
 def _ensure_backends(stand: Stand, route: RoutePlan) -> Iterator[Operation]:

@@ -102,7 +102,7 @@ class IstioRouter:
             return RouteObservation()
         version = str(snapshot.facts[f"{route.name}.version"])
         found = cluster.cached_object(virtual_services(version), spec.plan.namespace, place_of(route).virtual_service)
-        now = destinations_at(found, place_of(route)) if found is not None else None
+        now = destinations_at(found, place_of(route), division.is_in) if found is not None else None
         read = division.read(now) if now is not None else None
         ordered = Ordered(snapshot.expected, read_shape(snapshot.shape), route.sticky, version_of(spec.id))
         shape = _shape_shown(route, snapshot, division, found, ordered)
@@ -199,7 +199,7 @@ def _resource(task: Task) -> ResourceRef:
 async def _find(task: Task) -> tuple[JsonObject | None, list[JsonObject] | None]:
     place = place_of(task.route)
     found = await task.cluster.find(_resource(task), task.namespace, place.virtual_service)
-    return found, destinations_at(found, place) if found is not None else None
+    return found, destinations_at(found, place, _division(task).is_in) if found is not None else None
 
 
 async def _reassert(task: Task) -> Done:
@@ -233,36 +233,37 @@ async def _divide(task: Task, weight: int) -> Done:
 
 
 def _change_to(found: JsonObject, place: IstioRoute, division: Division, ordered: Ordered) -> list[JsonObject]:
-    index = _index_in(found, place)
+    index = _index_in(found, place, division)
     if index is None:
-        return change_of(path_of(found, place), destinations_at(found, place), division.at(ordered.weight))
+        now = destinations_at(found, place, division.is_in)
+        return change_of(path_of(found, place, division.is_in), now, division.at(ordered.weight))
     try:
         wanted = arrange(http_of(found), place, index, division, ordered)
     except Unjoinable as error:
         raise Rejected(f"the {words_for(place)} was edited by somebody else during the rollout: it {error}") from error
-    return _change_of_http(found, place, index, wanted)
+    return _change_of_http(found, index, wanted)
 
 
 def _change_back(found: JsonObject, place: IstioRoute, division: Division) -> list[JsonObject]:
-    index = _index_in(found, place)
+    index = _index_in(found, place, division)
     if index is None:
-        now = destinations_at(found, place) or []
-        return change_of(path_of(found, place), now, division.without_canary(now))
-    return _change_of_http(found, place, index, without_ours(http_of(found), place, index, division))
+        now = destinations_at(found, place, division.is_in) or []
+        return change_of(path_of(found, place, division.is_in), now, division.without_canary(now))
+    return _change_of_http(found, index, without_ours(http_of(found), place, index, division))
 
 
-def _index_in(found: JsonObject, place: IstioRoute) -> int | None:
+def _index_in(found: JsonObject, place: IstioRoute, division: Division) -> int | None:
     """Where in its list an http route stands, beside which there may be more of ours than a weight."""
-    index = find_index(found, place)
+    index = find_index(found, place, division.is_in)
     return index if place.protocol is IstioProtocol.HTTP and isinstance(index, int) else None
 
 
-def _change_of_http(found: JsonObject, place: IstioRoute, index: int, wanted: list[JsonObject]) -> list[JsonObject]:
+def _change_of_http(found: JsonObject, index: int, wanted: list[JsonObject]) -> list[JsonObject]:
     """Of no more than one list of destinations, where that is all that changes."""
     now = http_of(found)
     destinations = wanted[index].get("route") if index < len(wanted) else None
     if wanted == [*now[:index], {**now[index], "route": destinations}, *now[index + 1 :]]:
-        return change_of(path_of(found, place), now[index].get("route"), destinations)
+        return change_of(f"/spec/http/{index}/route", now[index].get("route"), destinations)
     return change_of("/spec/http", now, wanted)
 
 
@@ -293,7 +294,7 @@ def _shape_shown(
 ) -> str:
     """What was ordered beside the weight, where just that stands there; anything else otherwise."""
     place = place_of(route)
-    index = _index_in(found, place) if found is not None else None
+    index = _index_in(found, place, division) if found is not None else None
     if found is None or index is None:
         return ""
     if is_arranged(http_of(found), place, index, division, ordered):

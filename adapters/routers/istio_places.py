@@ -6,8 +6,9 @@ name. Source: the reference of VirtualService (Destination.host).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from adapters.kubernetes.templates import JsonObject
 from engine.errors import Rejected
@@ -15,6 +16,8 @@ from engine.traffic import IstioProtocol, IstioRoute
 
 _OURS = "headgate/"
 """How the names of http routes begin that were put into a list for a rollout."""
+NamesUs: TypeAlias = Callable[[Sequence[JsonObject]], bool]
+"""Whether a list of destinations is one that a rollout has divided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +74,19 @@ def is_ours(route: JsonObject, place: IstioRoute) -> bool:
     return str(route.get("name") or "").startswith(ours_before(place))
 
 
-def find_index(virtual_service: JsonObject, place: IstioRoute) -> int | str:
-    """Which route of its list is meant; or, in words that follow the route's, why none is."""
+def find_index(virtual_service: JsonObject, place: IstioRoute, names_us: NamesUs | None = None) -> int | str:
+    """Which route of its list is meant; or, in words that follow the route's, why none is. Once a route is divided it is known by
+    that (`names_us`), also where somebody has put others beside it that the deploy file's words would fit as well."""
     routes = (virtual_service.get("spec") or {}).get(place.protocol.value) or []
-    if place.protocol is IstioProtocol.HTTP and not place.http_route:
-        theirs = [index for index, route in enumerate(routes) if not str(route.get("name") or "").startswith(_OURS)]
-        return theirs[0] if len(theirs) == 1 else f"cannot be told: there are {len(theirs)}; name it with httpRouteName"
+    is_only = place.protocol is IstioProtocol.HTTP and not place.http_route
     found = [index for index, route in enumerate(routes) if _is_meant(route, place)]
+    if len(found) > 1 and names_us is not None:
+        divided = [index for index in found if names_us(routes[index].get("route") or [])]
+        found = divided or found
     if len(found) == 1:
         return found[0]
+    if is_only:
+        return f"cannot be told: there are {len(found)}; name it with httpRouteName"
     return "is there more than once" if found else f"does not exist{_others(routes, place)}"
 
 
@@ -90,7 +97,8 @@ def _others(routes: Iterable[JsonObject], place: IstioRoute) -> str:
 
 def _is_meant(route: JsonObject, place: IstioRoute) -> bool:
     if place.protocol is IstioProtocol.HTTP:
-        return bool(route.get("name") == place.http_route)
+        is_theirs = not str(route.get("name") or "").startswith(_OURS)
+        return bool(route.get("name") == place.http_route) if place.http_route else is_theirs
     return any(_matches(one, place) for one in route.get("match") or ())
 
 
@@ -99,9 +107,11 @@ def _matches(match: JsonObject, place: IstioRoute) -> bool:
     return (not place.port or port == place.port) and (not place.sni_hosts or hosts == place.sni_hosts)
 
 
-def destinations_at(virtual_service: JsonObject, place: IstioRoute) -> list[JsonObject] | None:
+def destinations_at(
+    virtual_service: JsonObject, place: IstioRoute, names_us: NamesUs | None = None
+) -> list[JsonObject] | None:
     """The list of destinations as it stands; None where there is none any more."""
-    index = find_index(virtual_service, place)
+    index = find_index(virtual_service, place, names_us)
     if isinstance(index, str):
         return None
     found: list[JsonObject] | None = virtual_service["spec"][place.protocol.value][index].get("route")
@@ -114,9 +124,9 @@ def http_of(virtual_service: JsonObject) -> list[JsonObject]:
     return found
 
 
-def path_of(virtual_service: JsonObject, place: IstioRoute) -> str:
+def path_of(virtual_service: JsonObject, place: IstioRoute, names_us: NamesUs | None = None) -> str:
     """The JSON pointer of the list of destinations, in exactly this version of the object. Raises `Rejected`."""
-    index = find_index(virtual_service, place)
+    index = find_index(virtual_service, place, names_us)
     if isinstance(index, str):
         raise Rejected(f"the {words_for(place)} {index}")
     return f"/spec/{place.protocol}/{index}/route"

@@ -83,6 +83,10 @@ class Division:
             is_same(side_of(one), other, self.namespace) for one, other in zip(now, wanted, strict=True)
         )
 
+    def is_in(self, now: Sequence[JsonObject]) -> bool:
+        """Whether a list of destinations names the new version."""
+        return self._find(now, self.fresh) is not None
+
     def without_canary(self, now: Sequence[JsonObject]) -> list[JsonObject]:
         """The list as it was found; or, where somebody has put other destinations into it, theirs and the old version's, which
         gets what both versions had."""

@@ -19,7 +19,6 @@ from adapters.routers.linkerd_profiles import (
     is_skipped,
     overrides_of,
 )
-from engine.guarding import REASSERT
 from engine.model import STEP_STATES, UNDOING_STATES, Snapshot, State
 from engine.traffic import RoutePlan
 
@@ -79,8 +78,9 @@ def _why_it_stays(route: RoutePlan, namespace: str, profile: JsonObject | None, 
 
 
 def _drift(route: RoutePlan, namespace: str, snapshot: Snapshot, profile: JsonObject | None, exact: int | None) -> str:
-    """What somebody else made of a profile that has been read back as it was ordered. An older weight may only be late where one
-    was written that nobody waits for."""
+    """What somebody else made of a profile that has been read back as it was ordered. An older weight may only be late while one
+    is on its way that pods can carry, which nobody waits for. What is put back is written into the profile itself, so nothing is
+    late after that."""
     if snapshot.state not in STEP_STATES - {State.SHIFTING} or snapshot.action is not None:
         return ""
     root, advice = route.root_service, "put it back and resume, or abort"
@@ -92,7 +92,7 @@ def _drift(route: RoutePlan, namespace: str, snapshot: Snapshot, profile: JsonOb
         return f"the dstOverrides of ServiceProfile {name} were taken out by somebody else; {_RESYNC}; resume then, or abort"
     if exact is None:
         return f"the dstOverrides of ServiceProfile {name} were edited by somebody else; {advice}"
-    if snapshot.carrying is not None or any(one.startswith((REASSERT, "carry:")) for one in snapshot.begun):
+    if snapshot.carrying is not None:
         return ""
     if exact != snapshot.expected:
         instead = f"{exact / 100:g} % instead of {snapshot.expected / 100:g} %"

@@ -82,7 +82,7 @@ async def _open_plane(real: RealControlPlane | None) -> AsyncIterator[Plane]:
             kubeconfig = real.kubeconfig()
         credentials = await load_kubeconfig_content(kubeconfig)
         transport = await stack.enter_async_context(open_transport(credentials))
-        http = await stack.enter_async_context(_open_http(kubeconfig))
+        http = await stack.enter_async_context(open_http(kubeconfig))
         namespace = f"test-{uuid4().hex[:10]}"
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
         async with http.post("/api/v1/namespaces", json=body) as answer:
@@ -103,7 +103,8 @@ async def _clean_up(http: aiohttp.ClientSession, namespace: str) -> None:
         assert answer.status in (200, 202), await answer.text()
 
 
-def _open_http(kubeconfig: JsonObject) -> aiohttp.ClientSession:
+def open_http(kubeconfig: JsonObject) -> aiohttp.ClientSession:
+    """A plain way to an API server, with an administrator's login in it."""
     cluster, user = kubeconfig["clusters"][0]["cluster"], kubeconfig["users"][0]["user"]
     authority = cluster.get("certificate-authority")
     context = ssl.create_default_context(cafile=authority) if authority else False

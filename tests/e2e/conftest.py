@@ -28,10 +28,11 @@ def define_meshes(plane: RealControlPlane) -> None:
     """Install the kinds of SMI, Istio and the Gateway API."""
     definitions = [one for source in SOURCES for one in load_definitions(source)]
     for definition in definitions:
-        _define(plane, definition)
+        define(plane, definition)
 
 
-def _define(plane: RealControlPlane, definition: JsonObject) -> None:
+def define(plane: RealControlPlane, definition: JsonObject) -> None:
+    """Install a kind, or replace its definition, and wait until its versions are served."""
     path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
     try:
         ask_api(plane, path, definition)

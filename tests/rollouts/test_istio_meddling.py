@@ -42,6 +42,23 @@ def edit(mesh: Meshed, kind: str, how: Edit) -> JsonObject:
     return before
 
 
+def add_route(service: JsonObject) -> None:
+    service["spec"]["http"].append(http_route(destination("legacy"), name="theirs"))
+
+
+@pytest.mark.parametrize("answer", [CommandKind.APPROVE, CommandKind.ABORT])
+async def test_a_route_that_somebody_adds_beside_the_only_one_takes_nothing_from_it(tmp_path: Path, answer: CommandKind) -> None:
+    """The deploy file names none, and now there are two: the divided one is known by the versions that it names."""
+    async with meshed(tmp_path) as mesh:
+        mesh.watch.ignores.add("legacy")
+        before = deepcopy(mesh.get("VirtualService")["spec"])
+        await begin(mesh)
+        edit(mesh, "VirtualService", add_route)
+        await end(mesh, answer)
+        assert at(mesh).held == ""
+        assert mesh.get("VirtualService")["spec"]["http"] == [*before["http"], http_route(destination("legacy"), name="theirs")]
+
+
 def set_weights(service: JsonObject) -> None:
     for one, weight in zip(service["spec"]["http"][0]["route"], (10, 90), strict=True):
         one["weight"] = weight

@@ -240,6 +240,21 @@ async def test_where_that_is_the_policy_the_profile_is_put_back(tmp_path: Path, 
         assert sorted(mesh.told.picture()) == ["Deployment/web", "Service/web"]
 
 
+async def test_a_second_edit_of_the_profile_is_noticed_as_the_first_was(tmp_path: Path) -> None:
+    async with linkerd(tmp_path) as mesh:
+        plan = target_plan([percent(25), Approval()], settle=0.05)
+        await mesh.told.submit(release_plan(replace(plan, on_drift=OnDrift.REASSERT, reassert_limit=1)))
+        await mesh.until_asked()
+        mesh.edit(overrides(stable=1, canary=1))
+        await mesh.told.until(lambda: "reassert:web:1" in mesh.at.begun and mesh.at.action is None)
+        assert mesh.history[-1] == (75, 25)
+        mesh.edit(overrides(stable=1, canary=1))
+        await mesh.told.until(lambda: "put back 1 times and changed again: somebody fights for it" in mesh.at.held)
+        await mesh.order(CommandKind.ABORT)
+        assert (await mesh.told.until_ended()).status is ReleaseStatus.FAILED
+        assert sorted(mesh.told.picture()) == ["Deployment/web", "Service/web"]
+
+
 # --- what is looked at before anything is changed -----------------------------------------------------------------------
 
 

@@ -142,7 +142,7 @@ def _listed(counted: Counter[str]) -> str:
 
 
 def _try_crash_points(given: argparse.Namespace) -> int:
-    places = [*all_places(every=given.every), *random_pairs(given.pairs, seed=given.first)]
+    places = [*all_places(every=given.every, first=given.first % given.every + 1), *random_pairs(given.pairs, seed=given.first)]
     tried: Counter[tuple[Routing, Ending]] = Counter()
     failed: Counter[tuple[Routing, Ending]] = Counter()
     pairs = 0

@@ -195,6 +195,9 @@ class Story:
         return any(at.state is State.PROMOTING for _, at in self._unfinished())
 
     async def _submit(self, engine: Engine) -> None:
+        if self.dice.happens(Trouble.CLOCK, 0.3):
+            self.clock.jump(-40.0)
+            self._note(Trouble.CLOCK, "the clock is set back, just before a release comes")
         plan = self._plans.pop()
         with suppress(Conflict):
             try:

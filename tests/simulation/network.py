@@ -54,6 +54,9 @@ class Network:
         self.calm = False
         self.faults: Counter[str] = Counter()
 
+    def cut_for(self, seconds: float) -> None:
+        self.cut_until = max(self.cut_until, anyio.current_time() + seconds)
+
     def delay(self) -> float:
         random = self._dice.of(f"network of {self._name}")
         usual = random.uniform(0.001, 0.008)

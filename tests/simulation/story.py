@@ -3,6 +3,7 @@ calm, a person answers what is asked, and every rollout has to come to an end th
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -172,11 +173,12 @@ class Story:
             await self._give_order(engine)
         if self.dice.happens(Trouble.PARTITION, 0.01):
             seconds = self.dice.of("partition").choice([5.0, 60.0, 400.0])
-            self.cluster.network.cut_until = anyio.current_time() + seconds
+            self.cluster.network.cut_for(seconds)
             self._note(Trouble.PARTITION, f"no way to the cluster for {seconds:g} s")
         if self.dice.happens(Trouble.WATCHES, 0.02):
-            self.cluster.storage.forget_history()
-            self._note(Trouble.WATCHES, "the history is forgotten")
+            self.cluster.network.cut_for(5.0)
+            asyncio.get_running_loop().call_later(4.0, self.cluster.storage.forget_history)
+            self._note(Trouble.WATCHES, "all watches break off, and the history is forgotten before they begin again")
         if self.dice.happens(Trouble.PODS, 0.05):
             self.cluster.pods.fall_ill()
         if self.dice.happens(Trouble.SCALING, 0.03):

@@ -5,13 +5,21 @@ from __future__ import annotations
 from strategies.importing.argo_analysis import read_analysis
 from strategies.importing.draft import Draft, Part, Step, analyses, approval, background, pause, set_weight
 from strategies.importing.input_file import InputFile, InputObject
-from strategies.importing.requests import end_header_route, read_matches, set_header_route, set_mirror, without_idle
+from strategies.importing.requests import (
+    SINGLE_OUT,
+    end_header_route,
+    fit_to,
+    read_matches,
+    set_header_route,
+    set_mirror,
+    without_idle,
+)
 from strategies.importing.subjects import Lost, Subject, full_path
 from strategies.places import Place
 
 _BY_HAND = "there is no such step; leave it out, or do it by a webhook (runWebhook)"
-_WITHOUT_ISTIO = "only an http route of Istio tells requests apart here; test the new version through its canary Service"
-_STEPS_LOST: Lost = {
+_WITHOUT_ISTIO = "only a route of Istio or the Gateway API tells requests apart here; test the new version by its canary Service"
+_STEPS_LOST: dict[str, tuple[str, str]] = {
     "setCanaryScale": (
         "set the number of the new version's pods apart from its share of the traffic",
         "Headgate sizes the new version itself: in full with a mesh, by the share without one",
@@ -20,6 +28,9 @@ _STEPS_LOST: Lost = {
     "setMirrorRoute": ("sent a copy of requests to the new version", _WITHOUT_ISTIO),
     "experiment": ("ran other ReplicaSets beside the rollout for a while", _BY_HAND),
     "plugin": ("ran a plugin of Argo", _BY_HAND),
+}
+_BY_THE_PLUGIN = {
+    "setMirrorRoute": ("mirrored nothing, as Argo's plugin does not", "write a setMirror step to have copies of requests sent")
 }
 _LOST: Lost = {
     "maxSurge": (
@@ -96,21 +107,22 @@ def _read_step(rollout: Subject, step: Place, index: int, most: float, file: Inp
         _read_pause(rollout, step, index, draft)
     elif (measuring := step.get("analysis")) is not None:
         _read_analysis_step(rollout, measuring, index, file, item, draft)
-    elif "istio" in draft.traffic and (singled := _read_singling_out(rollout, step, draft)) is not None:
+    elif (singled := _read_singling_out(rollout, step, draft)) is not None:
         draft.steps.append(Step(singled, index))
     else:
         lost = [kind for kind in kinds if kind in _STEPS_LOST]
-        rollout.lose(step, _STEPS_LOST)
+        rollout.lose(step, _STEPS_LOST | _BY_THE_PLUGIN if "gatewayApi" in draft.traffic else _STEPS_LOST)
         line = f"not carried over: {full_path(step)} ({', '.join(lost) or 'not known'})"
         draft.last_words.append(line)
 
 
 def _read_singling_out(rollout: Subject, step: Place, draft: Draft) -> Part | None:
     """A header route or a mirror; None where it is another step, or one that cannot be carried over."""
-    if (route := step.get("setHeaderRoute")) is not None:
-        return _read_header_route(rollout, route)
+    router = next((one for one in SINGLE_OUT if one in draft.traffic), "")
+    if router and (route := step.get("setHeaderRoute")) is not None:
+        return _read_header_route(rollout, route, router)
     mirror = step.get("setMirrorRoute")
-    if mirror is None:
+    if mirror is None or router != "istio":  # Argo's plugin for the Gateway API mirrors nothing.
         return None
     matches, share = list(mirror.items("match")), mirror.get("percentage")
     if not matches and "match" not in mirror.names:
@@ -126,7 +138,7 @@ def _read_singling_out(rollout: Subject, step: Place, draft: Draft) -> Part | No
     return set_mirror(percent)
 
 
-def _read_header_route(rollout: Subject, route: Place) -> Part | None:
+def _read_header_route(rollout: Subject, route: Place, router: str) -> Part | None:
     name, entries = route.get("name"), list(route.items("match"))
     if name is None or name.text is None or not name.text.isprintable() or len(name.text) > 253:
         return None
@@ -134,10 +146,11 @@ def _read_header_route(rollout: Subject, route: Place) -> Part | None:
         rollout.finish(route)
         return end_header_route(name.text)
     matches = read_matches(entries)
-    if isinstance(matches, str):
+    fitting = fit_to(router, matches) if not isinstance(matches, str) else matches
+    if isinstance(fitting, str):
         return None
     rollout.finish(route)
-    return set_header_route(name.text, matches)
+    return set_header_route(name.text, fitting)
 
 
 def _read_pause(rollout: Subject, step: Place, index: int, draft: Draft) -> None:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from strategies.importing.draft import Draft, Part, service_name
+from strategies.importing.argo_routers import GATEWAY_PLUGIN, Services, read_gateway, read_nginx, read_traefik
+from strategies.importing.draft import Draft, Part
 from strategies.importing.go_durations import duration
 from strategies.importing.input_file import InputObject
 from strategies.importing.manifests import Manifests
 from strategies.importing.names import is_name, is_service_name
+from strategies.importing.root_services import name_what_is_made
 from strategies.importing.subjects import Lost, Subject
 from strategies.kubernetes_kinds import SERVICE
 from strategies.places import Place
 from strategies.suggestions import quote
 from strategies.traffic_matching import DeploymentFacts
 
-_BY_PODS = "until Headgate has that router, traffic is divided by the number of pods; use smi, or keep Argo here"
+_BY_PODS = (
+    "until Headgate has that router, traffic is divided by the number of pods; use another one, custom for any object with two "
+    "weights, or keep Argo here"
+)
 _ROUTERS_LOST: Lost = {
-    "nginx": ("divided the traffic by an Ingress of nginx", _BY_PODS),
     "alb": ("divided the traffic by an AWS load balancer", _BY_PODS),
-    "traefik": ("divided the traffic by a TraefikService", _BY_PODS),
     "ambassador": ("divided the traffic by Mappings of Ambassador", _BY_PODS),
     "appMesh": ("divided the traffic by App Mesh", _BY_PODS),
     "apisix": ("divided the traffic by an ApisixRoute", _BY_PODS),
-    "plugins": ("divided the traffic by a plugin of Argo", _BY_PODS),
 }
 
 
@@ -41,6 +43,7 @@ def read_traffic(
     if "maxTrafficWeight" in routing.names and (most := routing.get("maxTrafficWeight")) is not None:
         rollout.changed(most, "was the weight of all traffic", "weights are percentages here, and were converted")
     rollout.lose(routing, _ROUTERS_LOST)
+    plugin = _find_plugin(rollout, routing)
     if (managed := routing.get("managedRoutes")) is not None:
         rollout.finish(managed)
         rollout.note(managed, "gave the order of header routes and mirrors", "here what was set earlier comes first")
@@ -49,8 +52,27 @@ def read_traffic(
         _read_smi(rollout, canary, smi, stable, new, manifests, pods, draft)
     elif (istio := routing.get("istio")) is not None:
         _read_istio(rollout, istio, draft)
+    else:
+        services = Services(stable, new, manifests, pods)
+        others = (("nginx", read_nginx), ("traefik", read_traefik))
+        if plugin is not None:
+            read_gateway(rollout, plugin, services, draft)
+        for key, read in others if plugin is None else ():
+            if (place := routing.get(key)) is not None and not draft.traffic:
+                read(rollout, place, services, draft)
     if not draft.traffic:
         draft.traffic_words.append("No trafficManagement: traffic is divided by the number of pods of each version.")
+
+
+def _find_plugin(rollout: Subject, routing: Place) -> Place | None:
+    """Argo's plugin for the Gateway API. Other plugins are lost."""
+    found = None
+    for name, plugin in routing.entries("plugins"):
+        if name == GATEWAY_PLUGIN:
+            found = plugin
+        else:
+            rollout.lost(plugin, "divided the traffic by a plugin of Argo", _BY_PODS)
+    return found
 
 
 def _read_delay(rollout: Subject, canary: Place, draft: Draft) -> None:
@@ -92,7 +114,7 @@ def _read_smi(
             )
         else:
             block["canaryServiceName"] = new
-    _name_what_is_made(root, block, stable, manifests)
+    name_what_is_made(root, block, stable, manifests)
     if split is not None and is_name(split):
         block["trafficSplitName"] = split
     rollout.note(
@@ -106,29 +128,6 @@ def _read_smi(
 def rollout_name(rollout: Subject) -> str:
     name = rollout.root.at("metadata", "name")
     return (name.text if name is not None else None) or ""
-
-
-def _name_what_is_made(root: str, block: Part, stable: str | None, manifests: Manifests) -> None:
-    """Other names where the usual ones are taken by Services that stay, or are too long for a Service."""
-    taken = {root, str(block.get("canaryServiceName", "")), *([stable] if stable is not None else [])}
-    taken |= {name for kind, name in manifests.kept if kind == SERVICE}
-    for field, suffix in (("canaryServiceName", "canary"), ("stableServiceName", "stable")):
-        if field in block:
-            continue
-        usual = f"{root}-{suffix}"
-        if usual not in taken and len(usual) <= 63:
-            taken.add(usual)
-            continue
-        if field == "canaryServiceName":  # Named, it has to exist; so the one that is shipped under the usual name goes.
-            manifests.leave_out(SERVICE, usual)
-            if len(usual) <= 63:
-                continue
-        name, number = service_name(root, f"{suffix}-rollout"), 1
-        while name in taken:
-            number += 1
-            name = service_name(root, f"{suffix}-rollout-{number}")
-        block[field] = name
-        taken.add(name)
 
 
 # --- istio ---------------------------------------------------------------------------------------------------------------

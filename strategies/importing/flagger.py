@@ -10,7 +10,7 @@ from strategies.importing.flagger_webhooks import Hooks, read_webhooks
 from strategies.importing.go_durations import duration
 from strategies.importing.input_file import InputFile, InputObject
 from strategies.importing.manifests import Manifests, gather
-from strategies.importing.requests import read_matches, set_header_route, set_mirror, without_idle
+from strategies.importing.requests import SINGLE_OUT, fit_to, read_matches, set_header_route, set_mirror, without_idle
 from strategies.importing.subjects import Lost, Subject
 from strategies.places import Place
 from strategies.suggestions import quote
@@ -26,7 +26,7 @@ _LOST: Lost = {
     "suspend": ("held the Canary", "hold a rollout with: headgate pause APPLICATION"),
     **_ROUTE_SOURCES,
 }
-_WITHOUT_ISTIO = "only a canary by Istio can do that here; use the mesh's own means, or leave it out"
+_WITHOUT_ISTIO = "a canary by Istio or the Gateway API can do that here; use the mesh's own means, or leave it out"
 _ANALYSIS_LOST: Lost = {
     "stepWeightPromotion": (
         "gave the traffic back to the primary pods in steps",
@@ -98,7 +98,7 @@ def _read_target(canary: Subject, spec: Place) -> str:
 
 
 def _read_the_rest(canary: Subject, spec: Place, draft: Draft) -> None:
-    canary.lose(spec, _LOST)
+    canary.lose(spec, {key: lost for key, lost in _LOST.items() if not (key == "ingressRef" and "ingressNginx" in draft.traffic)})
     seconds = canary.integer(spec, "progressDeadlineSeconds")
     draft.config["timeout"] = duration(seconds if seconds is not None else _DEADLINE_SECONDS, least=60)
     if seconds is not None and seconds < 60 and (place := spec.get("progressDeadlineSeconds")) is not None:
@@ -213,7 +213,9 @@ def _check(inner: _Analysis, metrics: list[Measured], runs: int) -> Step:
 
 def _write_matched(inner: _Analysis, metrics: list[Measured], hooks: Hooks, draft: Draft) -> None:
     assert inner.matched is not None
-    matches = read_matches(list(inner.matched.items())) if "istio" in draft.traffic else ""
+    router = next((one for one in SINGLE_OUT if one in draft.traffic), "")
+    matches = read_matches(list(inner.matched.items())) if router else ""
+    matches = fit_to(router, matches) if not isinstance(matches, str) else matches
     if not isinstance(matches, str):
         inner.canary.finish(inner.matched)
         draft.steps.append(Step(set_header_route("flagger", matches)))

@@ -3,10 +3,12 @@ Flagger made by itself."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from typing import Any
 
 from strategies.importing.draft import Draft, Part, service_name
+from strategies.importing.flagger_routers import GATEWAY_FIELDS, write_gateway, write_nginx, write_traefik
 from strategies.importing.input_file import InputObject
 from strategies.importing.manifests import (
     JsonObject,
@@ -35,6 +37,8 @@ class Mesh(Enum):
     ISTIO = auto()
     APP_MESH = auto()
     GATEWAY_API = auto()
+    NGINX = auto()
+    TRAEFIK = auto()
     NONE = auto()
     """Nothing: Flagger's provider `kubernetes` waits and checks."""
     OTHER = auto()
@@ -50,9 +54,19 @@ _MESHES = {
     "istio": Mesh.ISTIO,
     "appmesh": Mesh.APP_MESH,
     "gatewayapi": Mesh.GATEWAY_API,
+    "nginx": Mesh.NGINX,
+    "traefik": Mesh.TRAEFIK,
     "kubernetes": Mesh.NONE,
 }
-_BY_PODS = "until Headgate has that router, traffic is divided by the number of pods; use smi, or keep Flagger here"
+_WRITTEN: Mapping[Mesh, Callable[[Subject, Place, str, Manifests, Draft], None]] = {
+    Mesh.GATEWAY_API: write_gateway,
+    Mesh.NGINX: write_nginx,
+    Mesh.TRAEFIK: write_traefik,
+}
+_BY_PODS = (
+    "until Headgate has that router, traffic is divided by the number of pods; use another one, custom for any object with two "
+    "weights, or keep Flagger here"
+)
 _OF_THE_MESH = ("configured the mesh or gateway object that Flagger made", "write it into an object of your own")
 _SERVICE_LOST: Lost = {
     **dict.fromkeys(
@@ -90,7 +104,7 @@ def read_provider(canary: Subject, spec: Place) -> Mesh:
         )
         return Mesh.UNKNOWN
     mesh = _MESHES.get(written.partition(":")[0].strip().lower(), Mesh.OTHER)
-    if mesh not in (*_SPLITS, Mesh.ISTIO, Mesh.NONE) and (place := spec.get("provider")) is not None:
+    if mesh not in (*_SPLITS, *_WRITTEN, Mesh.ISTIO, Mesh.NONE) and (place := spec.get("provider")) is not None:
         canary.lost(place, f"divided the traffic by {written}", _BY_PODS)
     return mesh
 
@@ -100,7 +114,8 @@ def read_service(
 ) -> str:
     """The name of the Service that clients call."""
     service = spec.get("service")
-    canary.lose(service, _SERVICE_LOST)
+    is_written = mesh is Mesh.GATEWAY_API and not draft.is_blue_green
+    canary.lose(service, {key: lost for key, lost in _SERVICE_LOST.items() if not (is_written and key in GATEWAY_FIELDS)})
     apex = canary.text(service, "name") or target
     deployment = manifests.deployment(target)
     made = _service(canary, service, apex, deployment)
@@ -127,8 +142,11 @@ def read_service(
         )
     if draft.is_blue_green:
         _write_blue_green(canary, service, spec, apex, deployment, made, mesh, manifests, draft)
-    elif mesh in _SPLITS:
-        _write_split(canary, spec, apex, target, deployment, manifests, draft)
+    elif mesh in (*_SPLITS, *_WRITTEN) and _can_be_root(canary, spec, apex, target, deployment, manifests):
+        if mesh in _SPLITS:
+            _write_split(canary, spec, apex, manifests, draft)
+        else:
+            _WRITTEN[mesh](canary, spec, apex, manifests, draft)
     elif mesh is Mesh.ISTIO:
         _write_istio(canary, spec, apex, draft)
     if not draft.traffic:
@@ -176,15 +194,10 @@ def _service(canary: Subject, service: Place | None, apex: str, deployment: Json
     return body
 
 
-def _write_split(
-    canary: Subject,
-    spec: Place,
-    apex: str,
-    target: str,
-    deployment: JsonObject | None,
-    manifests: Manifests,
-    draft: Draft,
-) -> None:
+def _can_be_root(
+    canary: Subject, spec: Place, apex: str, target: str, deployment: JsonObject | None, manifests: Manifests
+) -> bool:
+    """False, with a remark, where the Service cannot be divided."""
     place = spec.get("provider") or spec
     pods = pods_of(target, pod_labels(deployment)) if deployment is not None else None
     is_headless = inside(manifests.kept.get((SERVICE, apex)), "spec", "clusterIP") == "None"
@@ -196,7 +209,11 @@ def _write_split(
             f"cannot be carried over: {why or 'a headless Service cannot be divided'}",
             "correct the Service and import again",
         )
-        return
+        return False
+    return True
+
+
+def _write_split(canary: Subject, spec: Place, apex: str, manifests: Manifests, draft: Draft) -> None:
     block: Part = {"rootServiceName": apex}
     for field, suffix in (("canaryServiceName", "canary"), ("stableServiceName", "stable")):
         usual = f"{apex}-{suffix}"
@@ -205,7 +222,7 @@ def _write_split(
             block[field] = service_name(apex, suffix)
     draft.traffic = {"smi": [block]}
     canary.note(
-        place,
+        spec.get("provider") or spec,
         f"Headgate makes the TrafficSplit {quote(apex)} and the Services {quote(apex + '-canary')} and "
         f"{quote(apex + '-stable')} for the time of a rollout",
         "Flagger's own ones of these names go with the Canary; see that they are gone before the first run",

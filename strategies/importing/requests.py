@@ -18,6 +18,8 @@ from strategies.traffic_step_checks import KINDS, MOST_MATCHES, is_token
 
 _ONE_COOKIE = re.compile(r"\^?\(\.\*\??;(?:\\s\*| )?\)\?\(?(?P<name>[\w-]+)=(?P<value>[\w-]+)\)?\(;\.\*\)\?\$?")
 """How the documentation of Istio and of Flagger asks for one cookie."""
+SINGLE_OUT = ("istio", "gatewayApi")
+"""The routers of a deploy file that can be asked for what Argo and Flagger asked of Istio."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 
 
@@ -98,6 +100,30 @@ class _Value:
         if kind not in KINDS or (kind == "regex" and find_fault(text)):
             return None
         return {kind: text}
+
+
+def fit_to(router: str, matches: Sequence[Value]) -> list[Value] | str:
+    """The matches as this router of a deploy file can ask for them; or why it cannot. An HTTPRoute knows no beginning of a
+    header, which an expression says as well, and no expression for a path."""
+    if router != "gatewayApi":
+        return list(matches)
+    found: list[Value] = []
+    for match in matches:
+        assert isinstance(match, dict)
+        path, headers = match.get("path"), match.get("header")
+        if isinstance(path, Flow) and "regex" in path.values:
+            return "asks for a path by an expression, and of an HTTPRoute's rules it is open which one goes first then"
+        listed = headers if isinstance(headers, list) else [headers] if headers is not None else []
+        told = [_as_expression(one) if isinstance(one, Flow) else one for one in listed]
+        found.append({**match, **({"header": told[0] if len(told) == 1 else told} if told else {})})
+    return found
+
+
+def _as_expression(header: Flow) -> Flow:
+    if "prefix" not in header.values:
+        return header
+    beginning = re.sub(r"([^\w\s])", r"\\\1", str(header.values["prefix"]))
+    return Flow({"name": header.values["name"], "regex": f"{beginning}.*"})
 
 
 # --- steps -------------------------------------------------------------------------------------------------------------

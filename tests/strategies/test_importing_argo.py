@@ -116,6 +116,78 @@ def test_what_is_singled_out_while_nothing_waits_is_left_out_and_that_is_said() 
     assert "spec.strategy.canary.steps[1]" in said(made, RemarkKind.CHANGED)
 
 
+def plugin(**config: Any) -> dict[str, Any]:
+    routing = {"plugins": {"argoproj-labs/gatewayAPI": config}}
+    return {"trafficRouting": routing, "stableService": "web", "canaryService": "web-new"}
+
+
+def test_the_routes_of_the_plugin_for_the_gateway_api_are_divided_and_single_requests_out() -> None:
+    steps: tuple[dict[str, Any], ...] = (
+        {"setHeaderRoute": {"name": "testers", "match": [header("x-tester", prefix="a.b"), header("agent", exact="curl")]}},
+        {"pause": {}},
+        {"setWeight": 50},
+    )
+    routing = plugin(httpRoutes=[{"name": "web", "useHeaderRoutes": True}], grpcRoute="calls")
+    made = import_whole(Origin.ARGO, as_text(of_steps(*steps, **routing)))
+    blocks = (document_of(made).traffic_management or [])[0].gateway_api or []
+    assert [(one.http_route or one.grpc_route).name for one in blocks] == ["web", "calls"]  # type: ignore[union-attr]
+    assert [(one.root_service_name, one.canary_service_name) for one in blocks] == [("web", "web-new")] * 2
+    assert steps_of(made)[0] == {
+        "setHeaderRoute": {
+            "name": "testers",
+            "match": [{"header": [{"name": "x-tester", "regex": "a\\.b.*"}]}, {"header": [{"name": "agent", "exact": "curl"}]}],
+        }
+    }
+    assert "spec.strategy.canary.trafficRouting.plugins.argoproj-labs/gatewayAPI" in said(made, RemarkKind.FILL_IN)
+
+
+def test_the_new_versions_service_is_taken_out_of_a_route_that_is_in_the_input() -> None:
+    backends = [{"name": "web", "port": 80, "weight": 100}, {"name": "web-new", "port": 80, "weight": 0}]
+    route = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "web"},
+        "spec": {"parentRefs": [{"name": "edge"}], "rules": [{"backendRefs": backends}]},
+    }
+    made = import_whole(Origin.ARGO, as_text(of_steps({"setWeight": 5}, **plugin(httpRoute="web")), route))
+    objects = list(yaml.safe_load_all(document_of(made).manifests[0].inline or ""))
+    (kept,) = (one for one in objects if one["kind"] == "HTTPRoute")
+    assert kept["spec"]["rules"] == [{"backendRefs": [{"name": "web", "port": 80}]}]
+    assert "spec.strategy.canary.trafficRouting.plugins.argoproj-labs/gatewayAPI" in said(made, RemarkKind.CHANGED)
+
+
+def test_an_ingress_and_a_traefik_service_are_divided_as_before() -> None:
+    services = {"stableService": "web", "canaryService": "web-new"}
+    nginx = {"nginx": {"stableIngresses": ["one", "two"], "annotationPrefix": "custom.io"}}
+    made = import_whole(Origin.ARGO, as_text(of_steps({"setWeight": 5}, trafficRouting=nginx, **services)))
+    blocks = (document_of(made).traffic_management or [])[0].ingress_nginx or []
+    assert [(one.ingress_name, one.root_service_name) for one in blocks] == [("one", "web"), ("two", "web")]
+    assert "spec.strategy.canary.trafficRouting.nginx.annotationPrefix" in said(made, RemarkKind.LOST)
+    traefik = {"traefik": {"weightedTraefikServiceName": "front"}}
+    made = import_whole(Origin.ARGO, as_text(of_steps({"setWeight": 5}, trafficRouting=traefik, **services)))
+    (block,) = (document_of(made).traffic_management or [])[0].traefik or []
+    assert (block.traefik_service_name, block.root_service_name, block.canary_service_name) == ("front", "web", "web-new")
+
+
+@pytest.mark.parametrize(
+    "routing",
+    [
+        plugin(tcpRoute="web"),
+        plugin(httpRoute="web", namespace="elsewhere"),
+        plugin(httpRoute="web") | {"stableService": None},
+        {"trafficRouting": {"nginx": {}}, "stableService": "web"},
+        {"trafficRouting": {"traefik": {}}, "stableService": "web"},
+        {"trafficRouting": {"plugins": {"somebody/else": {"a": 1}}}, "stableService": "web"},
+    ],
+)
+def test_what_cannot_be_divided_as_before_is_lost_and_divided_by_pods(routing: dict[str, Any]) -> None:
+    one = of_steps({"setWeight": 5}, **{key: value for key, value in routing.items() if value is not None})
+    one["metadata"]["namespace"] = "default"
+    made = import_whole(Origin.ARGO, as_text(one))
+    assert document_of(made).traffic_management is None
+    assert any("trafficRouting" in field for field in said(made, RemarkKind.LOST))
+
+
 @pytest.mark.parametrize(
     ("condition", "limits"),
     [

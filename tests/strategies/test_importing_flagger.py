@@ -86,7 +86,7 @@ def test_the_built_in_metrics_are_those_of_the_provider(provider: str, selects: 
     assert duration.query_template.startswith("1000 * ") == ("_seconds_" in duration.query_template)
 
 
-@pytest.mark.parametrize("provider", ["nginx", "contour", "traefik", "gloo", "apisix", "skipper", "kuma", None])
+@pytest.mark.parametrize("provider", ["nginx", "contour", "gloo", "apisix", "skipper", "kuma", None])
 def test_what_was_measured_at_a_service_that_is_gone_is_lost(provider: str | None) -> None:
     made = import_whole(Origin.FLAGGER, as_text(canary(RISING, provider), deployment()))
     assert "spec.analysis.metrics[0]" in said(made, RemarkKind.LOST)
@@ -99,6 +99,45 @@ def test_meshes_with_splits_are_divided_by_a_split_on_the_service(provider: str)
     made = import_whole(Origin.FLAGGER, as_text(canary(RISING, provider), deployment()))
     (block,) = (document_of(made).traffic_management or [])[0].smi or []
     assert block.root_service_name == "web"
+
+
+def test_an_ingress_a_route_and_a_traefik_service_are_divided_as_before() -> None:
+    by_nginx = canary(RISING, "nginx", ingressRef={"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "name": "front"})
+    entry = (document_of(import_whole(Origin.FLAGGER, as_text(by_nginx, deployment()))).traffic_management or [])[0]
+    assert [(one.ingress_name, one.root_service_name) for one in entry.ingress_nginx or []] == [("front", "web")]
+
+    gateways = [{"name": "edge", "namespace": "infra"}]
+    service = {"port": 8080, "gatewayRefs": gateways, "hosts": ["web.example.com"], "timeout": "5s"}
+    made = import_whole(Origin.FLAGGER, as_text(canary(RISING, "gatewayapi:v1", service=service), deployment()))
+    (route,) = (document_of(made).traffic_management or [])[0].gateway_api or []
+    assert (route.http_route is not None and route.http_route.name, route.root_service_name) == ("web", "web")
+    objects = {one["kind"]: one for one in yaml.safe_load_all(document_of(made).manifests[0].inline or "")}
+    assert objects["HTTPRoute"]["spec"] == {
+        "parentRefs": [{"name": "edge", "namespace": "infra"}],
+        "hostnames": ["web.example.com"],
+        "rules": [{"backendRefs": [{"name": "web", "port": 8080}]}],
+    }
+    assert "spec.service.timeout" in said(made, RemarkKind.LOST)
+
+    made = import_whole(Origin.FLAGGER, as_text(canary(RISING, "traefik"), deployment()))
+    (weighted,) = (document_of(made).traffic_management or [])[0].traefik or []
+    assert (weighted.traefik_service_name, weighted.root_service_name) == ("web", "web")
+    objects = {one["kind"]: one for one in yaml.safe_load_all(document_of(made).manifests[0].inline or "")}
+    assert objects["TraefikService"]["spec"]["weighted"]["services"] == [{"name": "web", "port": 80, "weight": 1}]
+
+
+def test_a_route_without_its_gateways_has_to_be_written_and_one_that_is_there_is_kept() -> None:
+    unknown = import_whole(Origin.FLAGGER, as_text(canary(RISING, "gatewayapi:v1"), deployment()))
+    assert "spec.provider" in said(unknown, RemarkKind.FILL_IN)
+    own = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "web"},
+        "spec": {"parentRefs": [{"name": "mine"}], "rules": [{"backendRefs": [{"name": "web", "port": 80}]}]},
+    }
+    kept = import_whole(Origin.FLAGGER, as_text(canary(RISING, "gatewayapi:v1"), deployment(), own))
+    assert kept.deploy_file.count("kind: HTTPRoute") == 1
+    assert "mine" in kept.deploy_file
 
 
 def test_the_service_that_flagger_made_is_made_for_the_manifests() -> None:

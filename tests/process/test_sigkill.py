@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -17,6 +17,7 @@ import pytest
 
 from adapters.embedded.audit import AuditedRequest
 from adapters.embedded.cluster import EmbeddedCluster, run_embedded_cluster
+from adapters.embedded.gateway_definitions import GatewayChannel
 from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.resources import DEPLOYMENTS, NAMESPACES, PODS, SERVICES, Resource
 from engine.clock import SystemClock
@@ -25,6 +26,7 @@ from store.sqlite import open_store
 from tests.builders import (
     deployment,
     error_rate,
+    gateway_route,
     istio_route,
     percent,
     pod_ratio_route,
@@ -34,9 +36,13 @@ from tests.builders import (
     target_plan,
 )
 from tests.rollouts.istio_objects import destination_rule, virtual_service
+from tests.rollouts.routed import gateway, http_route
 
-NAMESPACES_OF_STORIES = ("good-mesh", "bad-mesh", "good-istio", "bad-istio", "good-ratio", "bad-ratio")
-ROUTES = {"mesh": smi_route(), "istio": istio_route(), "ratio": pod_ratio_route()}
+WAYS = {"mesh": smi_route(), "istio": istio_route(), "gateway": gateway_route(), "ratio": pod_ratio_route()}
+
+
+USED = {"istio": (virtual_service(), destination_rule()), "gateway": (gateway(), http_route())}
+"""What of the user's is there before, by the way in which traffic moves."""
 
 
 def smoke_job() -> RunJob:
@@ -46,11 +52,11 @@ def smoke_job() -> RunJob:
     return RunJob("smoke", json.dumps(body), 60.0)
 
 
-def plans() -> list[ReleasePlan]:
+def plans(namespaces: Sequence[str]) -> list[ReleasePlan]:
     """A good and a bad version by each router, with every kind of step that the engine itself can answer."""
     made = []
-    for namespace in NAMESPACES_OF_STORIES:
-        route = ROUTES[namespace.partition("-")[2]]
+    for namespace in namespaces:
+        route = WAYS[namespace.partition("-")[2]]
         steps: list[Step] = [percent(34), Pause(0.05), smoke_job(), error_rate(runs=1, interval=0.05), percent(67), Approval()]
         plan = target_plan(steps, namespace=namespace, route=route, settle=0.05)
         made.append(release_plan(plan, application=namespace))
@@ -58,25 +64,34 @@ def plans() -> list[ReleasePlan]:
 
 
 @asynccontextmanager
-async def cluster() -> AsyncIterator[EmbeddedCluster]:
+async def cluster(namespaces: Sequence[str]) -> AsyncIterator[EmbeddedCluster]:
     numbers = count(1)
-    async with run_embedded_cluster(SystemClock(), lambda: f"uid-{next(numbers)}") as embedded:
-        for namespace in NAMESPACES_OF_STORIES:
+    running = run_embedded_cluster(
+        SystemClock(), lambda: f"uid-{next(numbers)}", gateway_channel=GatewayChannel.STANDARD, takes_up_routes=True
+    )
+    async with running as embedded:
+        for namespace in namespaces:
             body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
             embedded.storage.create(NAMESPACES, body)
             embedded.storage.create(SERVICES, service(namespace=namespace), manager="kubectl")
             embedded.storage.create(DEPLOYMENTS, deployment(image="web:1", namespace=namespace), manager="kubectl")
-            for found in (virtual_service(), destination_rule()) if namespace.endswith("istio") else ():
+            for found in USED.get(namespace.partition("-")[2], ()):
                 placed = {**found, "metadata": {**found["metadata"], "namespace": namespace}}
-                embedded.storage.create(istio_kind(embedded, found["kind"]), placed, manager="kubectl")
+                embedded.storage.create(kind_called(embedded, found["kind"]), placed, manager="kubectl")
         with anyio.fail_after(20):
-            while any(available(embedded, namespace) < 3 for namespace in NAMESPACES_OF_STORIES):
+            while any(available(embedded, namespace) < 3 for namespace in namespaces) or not is_told(embedded):
                 await anyio.sleep(0.02)
         yield embedded
 
 
-def istio_kind(embedded: EmbeddedCluster, kind: str) -> Resource:
+def kind_called(embedded: EmbeddedCluster, kind: str) -> Resource:
     return next(one for one in embedded.storage.registry.kinds() if one.kind == kind)
+
+
+def is_told(embedded: EmbeddedCluster) -> bool:
+    """Whether somebody has said something of each route."""
+    routes = embedded.storage.list(kind_called(embedded, "HTTPRoute"))
+    return all((one.get("status") or {}).get("parents") for one in routes)
 
 
 def available(embedded: EmbeddedCluster, namespace: str) -> int:
@@ -84,10 +99,10 @@ def available(embedded: EmbeddedCluster, namespace: str) -> int:
     return int(found.get("status", {}).get("availableReplicas", 0)) if found is not None else 0
 
 
-async def run_nursery(path: Path, embedded: EmbeddedCluster, *arguments: str) -> int:
+async def run_nursery(path: Path, embedded: EmbeddedCluster, namespaces: Sequence[str], *arguments: str) -> int:
     """Run it to its end; how many lives it took."""
     embedded.write_kubeconfig(path / "kubeconfig")
-    (path / "plans.json").write_bytes(msgspec.json.encode(plans()))
+    (path / "plans.json").write_bytes(msgspec.json.encode(plans(namespaces)))
     files = [str(path / name) for name in ("kubeconfig", "headgate.db", "deaths", "plans.json")]
     command = [sys.executable, "-m", "tests.process.nursery", *files, *arguments]
     result = await anyio.run_process(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -121,7 +136,7 @@ def _content(request: AuditedRequest) -> str:
 
 
 def picture(embedded: EmbeddedCluster, namespace: str) -> dict[str, JsonObject]:
-    kinds = (DEPLOYMENTS, SERVICES, *(istio_kind(embedded, kind) for kind in ("VirtualService", "DestinationRule")))
+    kinds = (DEPLOYMENTS, SERVICES, *(kind_called(embedded, kind) for kind in ("VirtualService", "DestinationRule", "HTTPRoute")))
     return {
         f"{one['kind']}/{one['metadata']['name']}": {"spec": one["spec"], "labels": one["metadata"].get("labels")}
         for kind in kinds
@@ -134,10 +149,10 @@ def images(embedded: EmbeddedCluster, namespace: str) -> list[str]:
     return sorted(pod["spec"]["containers"][0]["image"] for pod in pods)
 
 
-async def states(path: Path) -> dict[str, list[State]]:
+async def states(path: Path, namespaces: Sequence[str]) -> dict[str, list[State]]:
     async with open_store(path / "headgate.db") as store:
         ended: dict[str, list[State]] = {}
-        for namespace in NAMESPACES_OF_STORIES:
+        for namespace in namespaces:
             journal = await store.journal(namespace)
             assert [entry.seq for entry in journal] == list(range(1, len(journal) + 1)), "the story has a gap"
             ended[namespace] = list(dict.fromkeys(entry.destination for entry in journal))
@@ -146,23 +161,25 @@ async def states(path: Path) -> dict[str, list[State]]:
 
 @pytest.mark.process
 @pytest.mark.timeout(360)
-async def test_a_daemon_killed_at_every_point_ends_as_one_that_was_never_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ways", [("mesh", "istio", "ratio"), ("gateway",)], ids=" and ".join)
+async def test_a_daemon_killed_at_every_point_ends_as_one_that_was_never_killed(tmp_path: Path, ways: Sequence[str]) -> None:
+    namespaces = [f"{how}-{way}" for way in ways for how in ("good", "bad")]
     (tmp_path / "never").mkdir()
     (tmp_path / "always").mkdir()
-    async with cluster() as untroubled, cluster() as troubled:
-        assert await run_nursery(tmp_path / "never", untroubled, "--immortal") == 1
-        lives = await run_nursery(tmp_path / "always", troubled)
+    async with cluster(namespaces) as untroubled, cluster(namespaces) as troubled:
+        assert await run_nursery(tmp_path / "never", untroubled, namespaces, "--immortal") == 1
+        lives = await run_nursery(tmp_path / "always", troubled, namespaces)
         deaths = (tmp_path / "always" / "deaths").read_text("utf-8").splitlines()
         assert lives == len(deaths) + 1
-        expected, ended = await states(tmp_path / "never"), await states(tmp_path / "always")
-        for namespace in NAMESPACES_OF_STORIES:
+        expected, ended = await states(tmp_path / "never", namespaces), await states(tmp_path / "always", namespaces)
+        for namespace in namespaces:
             assert ended[namespace] == expected[namespace]
             assert writes(troubled, namespace) == writes(untroubled, namespace)
             assert picture(troubled, namespace) == picture(untroubled, namespace)
             assert images(troubled, namespace) == ["web:1" if "bad" in namespace else "web:2"] * 3
         died_in = {death.split()[2] for death in deaths if death.startswith("in ")}
-        assert died_in >= {state for state in expected["good-mesh"] if state not in FINAL_STATES}
+        assert died_in >= {state for state in expected[namespaces[0]] if state not in FINAL_STATES}
         assert died_in >= {State.ABORTING, State.RESTORING}
         before = [death for death in deaths if death.startswith("before ")]
         after = [death for death in deaths if death.startswith("after ")]
-        assert len(before) == len(after) >= 50
+        assert len(before) == len(after) >= 8 * len(namespaces)

@@ -17,6 +17,7 @@ from tests.conformance.routers.readings import (
     NGINX,
     Headers,
     Reading,
+    by_gateway_route,
     by_ingress,
     by_istio,
     by_profile,
@@ -24,13 +25,30 @@ from tests.conformance.routers.readings import (
     by_split,
     by_traefik,
     by_weighted_route,
+    cookie_of_gateway_route,
     cookie_of_istio,
     cookie_of_traefik,
+    mirrored_by_gateway_route,
     mirrored_by_istio,
+    not_mirrored,
 )
 from tests.conformance.routers.view import JsonObject, View
 from tests.rollouts.istio_objects import destination, destination_rule, http_route, virtual_service
-from tests.rollouts.routed import backend, entry, ingress, path, traefik_service, weighted_route
+from tests.rollouts.routed import (
+    backend,
+    backend_ref,
+    entry,
+    gateway,
+    grpc_route,
+    ingress,
+    parent,
+    path,
+    path_match,
+    rule,
+    traefik_service,
+    weighted_route,
+)
+from tests.rollouts.routed import http_route as gateway_http_route
 
 Change = Callable[[JsonObject], None]
 
@@ -53,7 +71,7 @@ class RouterCase:
     elsewhere: Change = lambda body: None
     """What somebody else does in one of the user's objects, beside labels, that is no business of the rollout."""
     cookie: Callable[[View], str] = lambda view: ""
-    mirrored: Callable[[View], Fraction] = lambda view: Fraction(0)
+    mirrored: Callable[[View], Fraction] = not_mirrored
     singled: tuple[Headers, ...] = ()
     """Requests that a header route for `x-user: anna` takes, where the router can make one."""
     blue_green: bool = False
@@ -64,6 +82,10 @@ class RouterCase:
     """Of TrafficSplit, that the cluster serves."""
     traefik_group: str = "traefik.io"
     linkerd: bool = False
+    gateways: bool = False
+    """Whether the cluster has the Gateway API, and somebody who takes up its routes."""
+    sticks_on_real: bool = True
+    """Whether the projects' own definitions, in their standard channel, know how clients stay."""
     on_real: bool = True
     finest: int = 1
     """In basis points; coarser than the router's table says where the deploy file makes it so."""
@@ -155,6 +177,17 @@ def _other_paths(body: JsonObject) -> None:
 
 def _other_annotations(body: JsonObject) -> None:
     body["metadata"].setdefault("annotations", {})["theirs"] = "yes"
+
+
+def _meddle_with_rule(body: JsonObject) -> None:
+    _swap([one for one in body["spec"]["rules"][-1]["backendRefs"] if one["name"] != "legacy"])
+
+
+def _other_rules(body: JsonObject) -> None:
+    """A timeout in the divided rule, where the kind has one, and a rule of somebody else's for another path."""
+    if body["kind"] == "HTTPRoute":
+        body["spec"]["rules"][-1]["timeouts"] = {"request": "7s"}
+        body["spec"]["rules"].insert(0, rule(backend_ref("legacy"), matches=[path_match("/theirs")]))
 
 
 def _other_host(body: JsonObject) -> None:
@@ -324,6 +357,53 @@ TEMPLATE = replace(
     objects=(),
     finest=100,
 )
+HTTP_ROUTE = RouterCase(
+    name="Gateway API, HTTPRoute",
+    kind=RouterKind.GATEWAY_API,
+    traffic="gatewayApi: [{httpRoute: {name: web}, rootServiceName: web}]",
+    objects=(
+        gateway(),
+        service("legacy"),
+        gateway_http_route(
+            rule(backend_ref("legacy"), matches=[path_match("/legacy")]), rule(backend_ref("web", 3), backend_ref("legacy", 1))
+        ),
+    ),
+    read=by_gateway_route("HTTPRoute"),
+    kinds=("Gateway", "HTTPRoute"),
+    meddled=("HTTPRoute", "web"),
+    meddle=_meddle_with_rule,
+    elsewhere=_other_rules,
+    cookie=cookie_of_gateway_route,
+    mirrored=mirrored_by_gateway_route("HTTPRoute"),
+    singled=(ANNA,),
+    gateways=True,
+    sticks_on_real=False,
+)
+IN_A_MESH = replace(
+    HTTP_ROUTE,
+    name="Gateway API, HTTPRoute of a Service",
+    objects=(service("legacy"), gateway_http_route(parents=[parent("Service", "web", port=80)])),
+    kinds=("HTTPRoute",),
+)
+GRPC_ROUTE = replace(
+    HTTP_ROUTE,
+    name="Gateway API, GRPCRoute",
+    traffic="gatewayApi: [{grpcRoute: {name: web}, rootServiceName: web}]",
+    objects=(gateway(), grpc_route()),
+    read=by_gateway_route("GRPCRoute"),
+    kinds=("Gateway", "GRPCRoute"),
+    meddled=("GRPCRoute", "web"),
+    mirrored=mirrored_by_gateway_route("GRPCRoute"),
+)
+MADE_ROUTE = replace(
+    IN_A_MESH,
+    name="Gateway API, a route that is made",
+    traffic="gatewayApi: [{httpRoute: {name: web-rollout, parents: [{kind: Service, name: web}]}, rootServiceName: web}]",
+    objects=(),
+    read=by_gateway_route("HTTPRoute", "web-rollout"),
+    meddled=("HTTPRoute", "web-rollout"),
+    mirrored=mirrored_by_gateway_route("HTTPRoute", "web-rollout"),
+)
 POD_RATIO = RouterCase(
     name="ratio of pods",
     kind=RouterKind.POD_RATIO,
@@ -359,6 +439,10 @@ CASES: Sequence[RouterCase] = (
     OLD_TRAEFIK,
     CUSTOM,
     TEMPLATE,
+    HTTP_ROUTE,
+    IN_A_MESH,
+    GRPC_ROUTE,
+    MADE_ROUTE,
     POD_RATIO,
     BLUE_GREEN,
 )

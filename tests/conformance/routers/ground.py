@@ -39,6 +39,9 @@ COLLECTIONS = {
     "VirtualService": "/apis/networking.istio.io/v1/{}/virtualservices",
     "DestinationRule": "/apis/networking.istio.io/v1/{}/destinationrules",
     "ServiceProfile": "/apis/linkerd.io/v1alpha2/{}/serviceprofiles",
+    "Gateway": "/apis/gateway.networking.k8s.io/v1/{}/gateways",
+    "HTTPRoute": "/apis/gateway.networking.k8s.io/v1/{}/httproutes",
+    "GRPCRoute": "/apis/gateway.networking.k8s.io/v1/{}/grpcroutes",
     "WeightedRoute": "/apis/sea.example.com/v1/{}/weightedroutes",
 }
 

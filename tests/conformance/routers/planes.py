@@ -13,6 +13,7 @@ import aiohttp
 import anyio
 
 from adapters.embedded.cluster import run_embedded_cluster
+from adapters.embedded.gateway_definitions import GatewayChannel
 from adapters.embedded.history import EventType, StorageEvent
 from adapters.embedded.resources import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES
 from adapters.embedded.server import ApiServer
@@ -27,6 +28,7 @@ from tests.conformance.conftest import open_http
 from tests.conformance.routers.cases import OLD_TRAEFIK, WEIGHTED_ROUTES, RouterCase
 from tests.conformance.routers.daemon import Daemon
 from tests.conformance.routers.deploy_files import deployment
+from tests.conformance.routers.gateways import take_up_routes
 from tests.conformance.routers.ground import OURS, Ground, collections_of, go_live
 from tests.conformance.routers.recording import Change, Recording, record
 from tests.conformance.routers.view import JsonObject
@@ -82,6 +84,8 @@ async def embedded_ground(case: RouterCase) -> AsyncIterator[Ground]:
             split_versions=case.split_versions,
             traefik_groups=(case.traefik_group,),
             linkerd=case.linkerd,
+            gateway_channel=GatewayChannel.EXPERIMENTAL if case.gateways else None,
+            takes_up_routes=case.gateways,
         )
         embedded = await stack.enter_async_context(running)
         people = await stack.enter_async_context(ApiServer(embedded.storage))
@@ -128,6 +132,8 @@ async def real_ground(plane: RealControlPlane, case: RouterCase) -> AsyncIterato
         login = _login(plane, namespace, account["metadata"]["uid"])
         ground = await stack.enter_async_context(_stand_on(case, namespace, plane.kubeconfig(), login, restrict))
         await stack.enter_async_context(record(http, collections_of(case, namespace), ground.recording))
+        if case.gateways:
+            await stack.enter_async_context(take_up_routes(ground))
         await _begin(ground)
         yield ground
 

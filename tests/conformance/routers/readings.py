@@ -24,6 +24,11 @@ def by_root(view: View, headers: Headers) -> list[Ways]:
     return [ROOT]
 
 
+def not_mirrored(view: View) -> Fraction:
+    """Where nothing can be copied."""
+    return Fraction(0)
+
+
 # --- SMI and Linkerd ---------------------------------------------------------------------------------------------------
 
 
@@ -194,3 +199,73 @@ def by_weighted_route(view: View, headers: Headers) -> list[Ways]:
     routes = list(view.of_kind("WeightedRoute"))
     found = [[Way(one["service"], Fraction(str(one["weight"]))) for one in route["spec"]["backends"]] for route in routes]
     return [[way for way in ways if way.service.startswith("web")] for ways in found] or [ROOT]
+
+
+# --- the Gateway API ---------------------------------------------------------------------------------------------------
+
+
+def by_gateway_route(kind: str, name: str = "web") -> Reading:
+    """A route that is not there divides nothing: requests come to the Service."""
+
+    def read(view: View, headers: Headers) -> list[Ways]:
+        route = view.find(kind, name)
+        if route is None:
+            return [ROOT]
+        fitting = [
+            (_precedence(match), -index, rule)
+            for index, rule in enumerate(route["spec"]["rules"])
+            for match in rule.get("matches") or [{}]
+            if _takes(match, headers)
+        ]
+        _, _, chosen = max(fitting, key=lambda one: one[:2])
+        return [[Way(one["name"], Fraction(one.get("weight", 1))) for one in chosen["backendRefs"] if one["name"] != "legacy"]]
+
+    return read
+
+
+def _takes(match: JsonObject, headers: Headers) -> bool:
+    """The request asks for the path `/` by GET."""
+    path = match.get("path") or {"type": "PathPrefix", "value": "/"}
+    asked = match.get("headers") or ()
+    fits = [one["name"] in headers and _is_like(one, headers[one["name"]]) for one in asked]
+    return path["value"] == "/" and match.get("method", "GET") == "GET" and all(fits)
+
+
+def _is_like(condition: JsonObject, value: str) -> bool:
+    if condition.get("type") == "RegularExpression":
+        return re.search(condition["value"], value) is not None
+    return bool(condition["value"] == value)
+
+
+def _precedence(match: JsonObject) -> tuple[bool, int]:
+    """Of matches of one path: those that name a method go first, then those with more headers."""
+    return "method" in match, len(match.get("headers") or ())
+
+
+def mirrored_by_gateway_route(kind: str, name: str = "web") -> Callable[[View], Fraction]:
+    def read(view: View) -> Fraction:
+        route = view.find(kind, name)
+        filters = [one for rule in (route or {"spec": {"rules": []}})["spec"]["rules"] for one in rule.get("filters") or ()]
+        mirrors = [one["requestMirror"] for one in filters if one["type"] == "RequestMirror"]
+        shares = [
+            Fraction(one.get("percent", 100), 100) * view.share([Way(one["backendRef"]["name"])])
+            for one in mirrors
+            if "fraction" not in one
+        ]
+        parts = [one for one in mirrors if "fraction" in one]
+        shares += [
+            Fraction(one["fraction"]["numerator"], one["fraction"].get("denominator", 100))
+            * view.share([Way(one["backendRef"]["name"])])
+            for one in parts
+        ]
+        return max(shares, default=Fraction(0))
+
+    return read
+
+
+def cookie_of_gateway_route(view: View) -> str:
+    """The name only: what stands in it is the gateway's."""
+    routes = [*view.of_kind("HTTPRoute"), *view.of_kind("GRPCRoute")]
+    sessions = [rule.get("sessionPersistence") for route in routes for rule in route["spec"]["rules"]]
+    (found,) = {str(one["sessionName"]) for one in sessions if one} or {""}
+    return found

@@ -15,7 +15,7 @@ from tests.conformance.routers.cases import ANNA, CASES, RouterCase
 from tests.conformance.routers.conftest import OpenGround
 from tests.conformance.routers.deploy_files import APPROVAL, read_file, routes_of, weight
 from tests.conformance.routers.ground import Ground
-from tests.conformance.routers.readings import mirrored_by_istio
+from tests.conformance.routers.readings import not_mirrored
 from tests.conformance.routers.telling import story
 from tests.conformance.routers.view import JsonObject
 
@@ -34,7 +34,7 @@ def can(case: RouterCase) -> Capabilities:
 
 
 def is_mirrored(case: RouterCase) -> bool:
-    return bool(case.singled) and case.mirrored is mirrored_by_istio
+    return bool(case.singled) and case.mirrored is not not_mirrored
 
 
 def can_stick(case: RouterCase) -> bool:
@@ -43,7 +43,7 @@ def can_stick(case: RouterCase) -> bool:
 
 def sticking(case: RouterCase) -> RouterCase:
     """With clients that stay, where the deploy file has a place for that."""
-    for beginning in ("istio: [{", "traefik: [{"):
+    for beginning in ("istio: [{", "traefik: [{", "gatewayApi: [{"):
         case = replace(case, traffic=case.traffic.replace(beginning, f"{beginning}{STICKY}, "))
     return case
 
@@ -90,7 +90,7 @@ async def test_copies_of_requests_come_to_the_new_version(
 
 
 @BOTH_ENDS
-@story(can_stick)
+@story(can_stick, real=lambda case: case.sticks_on_real)
 async def test_clients_that_the_new_version_has_answered_stay_with_it(
     open_ground: OpenGround, plane: str, case: RouterCase, answer: CommandKind
 ) -> None:

@@ -68,6 +68,7 @@ def _is_ready(pod: JsonObject) -> bool:
 
 
 def letters(body: JsonObject) -> JsonObject:
-    """An object byte for byte, but for what every write counts and who wrote what."""
+    """An object byte for byte, but for what every write counts, who wrote what, and what its controller says of it."""
     left_out = ("managedFields", "resourceVersion", "generation")
-    return {**body, "metadata": {key: value for key, value in body["metadata"].items() if key not in left_out}}
+    metadata = {key: value for key, value in body["metadata"].items() if key not in left_out}
+    return {**{key: value for key, value in body.items() if key != "status"}, "metadata": metadata}

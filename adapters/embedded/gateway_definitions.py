@@ -17,6 +17,19 @@ GATEWAY_GROUP = "gateway.networking.k8s.io"
 ROUTE_KINDS = ("HTTPRoute", "GRPCRoute")
 _ANYTHING: JsonObject = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 _TEXT: JsonObject = {"type": "string"}
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_DOMAIN = rf"{_LABEL}(\.{_LABEL})*"
+_GROUP: JsonObject = {"type": "string", "maxLength": 253, "pattern": f"^$|^{_DOMAIN}$"}
+_KIND: JsonObject = {"type": "string", "minLength": 1, "maxLength": 63, "pattern": "^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$"}
+_NAMESPACE: JsonObject = {"type": "string", "minLength": 1, "maxLength": 63, "pattern": f"^{_LABEL}$"}
+_SECTION: JsonObject = {"type": "string", "minLength": 1, "maxLength": 253, "pattern": f"^{_DOMAIN}$"}
+_HOST: JsonObject = {**_SECTION, "pattern": rf"^(\*\.)?{_DOMAIN}$"}
+_TOKEN = r"^[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$"
+_DURATION: JsonObject = {"type": "string", "pattern": "^([0-9]{1,5}(h|m|s|ms)){1,4}$"}
+
+
+_APPROVED = {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api/pull/2466"}
+"""An API server takes no definition of a group of Kubernetes' own without it."""
 
 
 class GatewayChannel(StrEnum):
@@ -33,11 +46,11 @@ class GatewayChannel(StrEnum):
 def gateway_definitions(channel: GatewayChannel = GatewayChannel.EXPERIMENTAL) -> list[JsonObject]:
     """The CustomResourceDefinitions."""
     return [
-        _definition("HTTPRoute", ("v1", "v1beta1"), _route_spec(_http_rule(channel)), _route_status()),
-        _definition("GRPCRoute", ("v1",), _route_spec(_grpc_rule(channel)), _route_status()),
+        _definition("HTTPRoute", ("v1", "v1beta1"), _route_spec(_http_rules(channel)), _route_status()),
+        _definition("GRPCRoute", ("v1",), _route_spec(_grpc_rules(channel)), _route_status()),
         _definition("Gateway", ("v1", "v1beta1"), _gateway_spec(), _ANYTHING, short="gtw"),
         _definition("GatewayClass", ("v1", "v1beta1"), _ANYTHING, _ANYTHING, short="gc", plural="gatewayclasses"),
-        _definition("ReferenceGrant", ("v1beta1",), _grant_spec(), None, short="refgrant"),
+        _definition("ReferenceGrant", ("v1beta1", "v1"), _grant_spec(), None, short="refgrant"),
     ]
 
 
@@ -59,7 +72,7 @@ def _definition(
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{names['plural']}.{GATEWAY_GROUP}"},
+        "metadata": {"name": f"{names['plural']}.{GATEWAY_GROUP}", "annotations": _APPROVED},
         "spec": {
             "group": GATEWAY_GROUP,
             "scope": "Cluster" if kind == "GatewayClass" else "Namespaced",
@@ -92,26 +105,25 @@ def _port() -> JsonObject:
 
 def _parent() -> JsonObject:
     properties = {
-        "group": {"type": "string", "default": GATEWAY_GROUP, "maxLength": 253},
-        "kind": {"type": "string", "default": "Gateway", "minLength": 1, "maxLength": 63},
-        "namespace": _TEXT,
+        "group": {**_GROUP, "default": GATEWAY_GROUP},
+        "kind": {**_KIND, "default": "Gateway"},
+        "namespace": _NAMESPACE,
         "name": {"type": "string", "minLength": 1, "maxLength": 253},
-        "sectionName": _TEXT,
+        "sectionName": _SECTION,
         "port": _port(),
     }
     return _object(properties, "name")
 
 
-def _route_spec(rule: JsonObject) -> JsonObject:
-    rules = _list(rule, 16, least=1)
-    return _object({"parentRefs": _list(_parent(), 32), "hostnames": _list(_TEXT, 16), "rules": rules})
+def _route_spec(rules: JsonObject) -> JsonObject:
+    return _object({"parentRefs": _list(_parent(), 32), "hostnames": _list(_HOST, 16), "rules": rules})
 
 
 def _backend(**more: JsonObject) -> JsonObject:
     properties = {
-        "group": {"type": "string", "default": "", "maxLength": 253},
-        "kind": {"type": "string", "default": "Service", "minLength": 1, "maxLength": 63},
-        "namespace": _TEXT,
+        "group": {**_GROUP, "default": ""},
+        "kind": {**_KIND, "default": "Service"},
+        "namespace": _NAMESPACE,
         "name": {"type": "string", "minLength": 1, "maxLength": 253},
         "port": _port(),
         **more,
@@ -131,6 +143,7 @@ _HTTP_FILTERS = (
     "RequestRedirect",
     "URLRewrite",
     "ExtensionRef",
+    "CORS",
 )
 _GRPC_FILTERS = ("RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror", "ExtensionRef")
 
@@ -146,15 +159,16 @@ def _filter(kinds: tuple[str, ...], channel: GatewayChannel) -> JsonObject:
         "type": _one_of(*kinds),
         "requestMirror": _object(mirror, "backendRef"),
         **dict.fromkeys(("requestHeaderModifier", "responseHeaderModifier", "extensionRef"), _ANYTHING),
-        **(dict.fromkeys(("requestRedirect", "urlRewrite"), _ANYTHING) if "URLRewrite" in kinds else {}),
+        **(dict.fromkeys(("requestRedirect", "urlRewrite", "cors"), _ANYTHING) if "URLRewrite" in kinds else {}),
     }
     return _object(properties, "type")
 
 
-def _named_value() -> JsonObject:
+def _named_value(longest: int) -> JsonObject:
     kind = _one_of("Exact", "RegularExpression", default="Exact")
-    value = {"type": "string", "minLength": 1, "maxLength": 4_096}
-    return _object({"type": kind, "name": {"type": "string", "minLength": 1, "maxLength": 256}, "value": value}, "name", "value")
+    name = {"type": "string", "minLength": 1, "maxLength": 256, "pattern": _TOKEN}
+    value = {"type": "string", "minLength": 1, "maxLength": longest}
+    return _object({"type": kind, "name": name, "value": value}, "name", "value")
 
 
 def _rule(matches: JsonObject, kinds: tuple[str, ...], channel: GatewayChannel) -> JsonObject:
@@ -164,15 +178,15 @@ def _rule(matches: JsonObject, kinds: tuple[str, ...], channel: GatewayChannel) 
         "backendRefs": _weighted(kinds, channel),
     }
     if channel is not GatewayChannel.OLD:
-        properties["name"] = {"type": "string", "minLength": 1, "maxLength": 253}
+        properties["name"] = _SECTION
     if channel is GatewayChannel.EXPERIMENTAL:
-        duration = {"type": "string", "pattern": "^([0-9]{1,5}(h|m|s|ms)){1,4}$"}
+        properties["retry"] = _ANYTHING
         cookie = _object({"lifetimeType": _one_of("Permanent", "Session", default="Session")})
         properties["sessionPersistence"] = _object(
             {
                 "sessionName": {"type": "string", "maxLength": 128},
-                "absoluteTimeout": duration,
-                "idleTimeout": duration,
+                "absoluteTimeout": _DURATION,
+                "idleTimeout": _DURATION,
                 "type": _one_of("Cookie", "Header", default="Cookie"),
                 "cookieConfig": cookie,
             }
@@ -180,7 +194,7 @@ def _rule(matches: JsonObject, kinds: tuple[str, ...], channel: GatewayChannel) 
     return _object(properties)
 
 
-def _http_rule(channel: GatewayChannel) -> JsonObject:
+def _http_rules(channel: GatewayChannel) -> JsonObject:
     path = {
         "type": "object",
         "default": {"type": "PathPrefix", "value": "/"},
@@ -190,19 +204,19 @@ def _http_rule(channel: GatewayChannel) -> JsonObject:
         },
     }
     methods = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
-    values = _list(_named_value(), 16, by="name")
-    match = _object({"path": path, "headers": values, "queryParams": values, "method": _one_of(*methods)})
-    matches = {**_list(match, 64), "default": [{"path": {"type": "PathPrefix", "value": "/"}}]}
-    rule = _rule(matches, _HTTP_FILTERS, channel)
-    rule["properties"] |= {"timeouts": _object({"request": _TEXT, "backendRequest": _TEXT})}
-    return rule
+    headers, parameters = (_list(_named_value(longest), 16, by="name") for longest in (4_096, 1_024))
+    match = _object({"path": path, "headers": headers, "queryParams": parameters, "method": _one_of(*methods)})
+    anything = {"path": {"type": "PathPrefix", "value": "/"}}
+    rule = _rule({**_list(match, 64), "default": [anything]}, _HTTP_FILTERS, channel)
+    rule["properties"] |= {"timeouts": _object({"request": _DURATION, "backendRequest": _DURATION})}
+    return {**_list(rule, 16, least=1), "default": [{"matches": [anything]}]}
 
 
-def _grpc_rule(channel: GatewayChannel) -> JsonObject:
+def _grpc_rules(channel: GatewayChannel) -> JsonObject:
     name = {"type": "string", "maxLength": 1_024}
     method = _object({"type": _one_of("Exact", "RegularExpression", default="Exact"), "service": name, "method": name})
-    match = _object({"method": method, "headers": _list(_named_value(), 16, by="name")})
-    return _rule(_list(match, 64), _GRPC_FILTERS, channel)
+    match = _object({"method": method, "headers": _list(_named_value(4_096), 16, by="name")})
+    return _list(_rule(_list(match, 64), _GRPC_FILTERS, channel), 16)
 
 
 def _route_status() -> JsonObject:
@@ -217,8 +231,9 @@ def _route_status() -> JsonObject:
         },
         *("lastTransitionTime", "message", "reason", "status", "type"),
     )
-    conditions = _list(condition, 8, by="type")
-    parent = _object({"parentRef": _parent(), "controllerName": _TEXT, "conditions": conditions}, "controllerName", "parentRef")
+    conditions = _list(condition, 8, by="type", least=1)
+    properties = {"parentRef": _parent(), "controllerName": _TEXT, "conditions": conditions}
+    parent = _object(properties, "conditions", "controllerName", "parentRef")
     return _object({"parents": _list(parent, 32)}, "parents")
 
 
@@ -226,9 +241,9 @@ def _route_status() -> JsonObject:
 
 
 def _gateway_spec() -> JsonObject:
-    listener = _object({"name": _TEXT, "port": _port(), "protocol": _TEXT, "hostname": _TEXT}, "name", "port", "protocol")
+    listener = _object({"name": _SECTION, "port": _port(), "protocol": _TEXT, "hostname": _HOST}, "name", "port", "protocol")
     listener["x-kubernetes-preserve-unknown-fields"] = True
-    listeners = _list(listener, 64, by="name")
+    listeners = _list(listener, 64, by="name", least=1)
     return {**_ANYTHING, "required": ["gatewayClassName"], "properties": {"gatewayClassName": _TEXT, "listeners": listeners}}
 
 

@@ -39,7 +39,11 @@ def find_division(
     for index, one in enumerate(rules):
         if index not in ours and names_any(one, (stable, canary), namespace):
             return f"{shares_place(index)} names a Service that is one version's for the time of a rollout; take it out"
-    return Division(kind, root, stable, canary, namespace, tuple(parts), rule)
+    division = Division(kind, root, stable, canary, namespace, tuple(parts), rule)
+    for index, one in enumerate(rules):
+        if division.has_mirror(one):
+            return f"{shares_place(index)} mirrors to the Service {canary}, as only a setMirror step may; take the mirror out"
+    return division
 
 
 def shares_place(index: int) -> str:

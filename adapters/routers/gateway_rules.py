@@ -83,6 +83,10 @@ class Division:
             kept.pop("sessionPersistence", None)
         return kept
 
+    def has_mirror(self, rule: JsonObject) -> bool:
+        """Whether it copies requests to the new version: ours, as a user's own is found out before anything is changed."""
+        return any(map(self._mirrors_to_us, rule.get("filters") or ()))
+
     def _mirrors_to_us(self, one: JsonObject) -> bool:
         backend = (one.get("requestMirror") or {}).get("backendRef") or {}
         return one.get("type") == MIRROR and names(backend, self.canary, self.namespace)
@@ -139,8 +143,7 @@ class Division:
 
     def is_bare(self, rules: Sequence[JsonObject]) -> bool:
         """Whether nothing of ours stands beside the weight."""
-        mirrors = [one for rule in rules for one in rule.get("filters") or () if self._mirrors_to_us(one)]
-        return not mirrors and not any(self._is_ours(rule) for rule in rules)
+        return not any(self.has_mirror(rule) or self._is_ours(rule) for rule in rules)
 
     # --- as it is without us -------------------------------------------------------------------------------------------
 

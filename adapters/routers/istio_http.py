@@ -179,6 +179,8 @@ def find_obstacle(
         return "has routes of a rollout in front of it: another one uses it, or has left them. Wait for it, or remove them"
     if sticky is not None and (where := _cookie_in_the_way(edited, division)):
         return f"says in the headers of {where} what becomes of {_SET_COOKIE}; take that out, or leave stickySession out"
+    if _mirrors_to(edited, division):
+        return "mirrors requests to the new version's place, as only a setMirror step may; take the mirror out"
     if any(isinstance(step, SetMirror) and step.share for step in plan.steps) and any(edited.get(one) for one in _MIRRORS):
         return "mirrors requests already, and a route has one mirror; take it out, or the setMirror steps"
     routes = [step for step in plan.steps if isinstance(step, SetHeaderRoute) and step.matches]

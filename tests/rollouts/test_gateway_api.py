@@ -538,6 +538,7 @@ async def test_what_somebody_adds_for_the_root_service_is_told_and_kept_by_an_ab
 
 BY_PATH = header_route("beta", RequestMatch(path=ValueMatch(MatchKind.PREFIX, "/v2")))
 BY_HEADERS = header_route("beta", RequestMatch(headers=(*header_match("a", "1").headers, *header_match("b", "2").headers)))
+COPIES_TO_THE_NEW = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "web-canary", "port": 80}}}
 OBSTACLES: dict[str, tuple[JsonObject, RoutePlan, list[Step], str]] = {
     "no rule names the root Service": (
         http_route(rule({**backend_ref("other"), "port": 80})),
@@ -574,6 +575,12 @@ OBSTACLES: dict[str, tuple[JsonObject, RoutePlan, list[Step], str]] = {
         gateway_route(),
         [],
         "has a rule (spec.rules[1]) that names a Service that is one version's",
+    ),
+    "requests are copied to a version's Service already": (
+        http_route(rule(), rule(backend_ref("other"), matches=[path_match("/old")], filters=[COPIES_TO_THE_NEW])),
+        gateway_route(),
+        [],
+        "has a rule (spec.rules[1]) that mirrors to the Service web-canary, as only a setMirror step may; take the mirror out",
     ),
     "a header route gets nothing": (
         http_route(rule(matches=[path_match("/api")])),

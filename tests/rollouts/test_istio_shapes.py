@@ -325,6 +325,12 @@ OBSTACLES: dict[str, tuple[list[JsonObject], list[Step], RoutePlan, str]] = {
         istio_route(),
         "mirrors requests already, and a route has one mirror",
     ),
+    "a mirror of the user's to where the new version's will be": (
+        [{**http_route(), "mirror": {"host": "web", "subset": "canary"}}],
+        [percent(10), Approval()],
+        istio_route(),
+        "mirrors requests to the new version's place, as only a setMirror step may",
+    ),
     "two expressions on one header": (
         [{**http_route(), "match": [{"headers": {"cookie": {"regex": "a=.*"}}}]}],
         [header_route("beta", COOKIE), Approval()],

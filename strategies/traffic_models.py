@@ -83,10 +83,10 @@ class VirtualService(DeployModel):
         "`tcpRoutes`, no http route is edited.",
     )
     tls_routes: list[TlsRoute] | None = Field(
-        default=None, description="The tls routes to edit.", json_schema_extra=ADDITION
+        default=None, min_length=1, description="The tls routes to edit.", json_schema_extra=ADDITION
     )
     tcp_routes: list[TcpRoute] | None = Field(
-        default=None, description="The tcp routes to edit.", json_schema_extra=ADDITION
+        default=None, min_length=1, description="The tcp routes to edit.", json_schema_extra=ADDITION
     )
 
 
@@ -191,29 +191,33 @@ class TrafficManagement(DeployModel):
         default=None, min_length=1, description="The targets that this is for. Without it, all.", examples=[["prod"]]
     )
     smi: list[Smi] | None = Field(
-        default=None, description="TrafficSplits of the Service Mesh Interface, one per Service."
+        default=None, min_length=1, description="TrafficSplits of the Service Mesh Interface, one per Service."
     )
     istio: list[Istio] | None = Field(
-        default=None, description="Your Istio VirtualServices, whose weights are edited and put back in the end."
+        default=None, min_length=1, description="Your Istio VirtualServices, whose weights are edited and put back in the end."
     )
     gateway_api: list[GatewayApi] | None = Field(
         default=None,
+        min_length=1,
         description="HTTPRoutes and GRPCRoutes of the Gateway API: your own, which are edited and put back in the end, or made "
         "for the time of a rollout.",
         json_schema_extra=ADDITION,
     )
     ingress_nginx: list[IngressNginx] | None = Field(
         default=None,
+        min_length=1,
         description="Your Ingresses of ingress-nginx, each with a canary Ingress beside it for the time of a rollout.",
         json_schema_extra=ADDITION,
     )
     traefik: list[Traefik] | None = Field(
         default=None,
+        min_length=1,
         description="Your weighted TraefikServices, whose lists are edited and put back in the end.",
         json_schema_extra=ADDITION,
     )
     custom: list[Custom] | None = Field(
         default=None,
+        min_length=1,
         description="Objects of any other kind that say two weights, by JSON pointers to them.",
         json_schema_extra=ADDITION,
     )
@@ -223,5 +227,5 @@ class TrafficManagement(DeployModel):
         json_schema_extra=ADDITION,
     )
     kubernetes: list[KubernetesServices] | None = Field(
-        default=None, description="Services of blue/green strategies; canaries do not use them."
+        default=None, min_length=1, description="Services of blue/green strategies; canaries do not use them."
     )

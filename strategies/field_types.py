@@ -25,6 +25,8 @@ ADDITION: dict[str, Any] = {"x-headgate-addition": True}
 """Marks a field that CD-as-a-Service did not have."""
 
 _LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+_OBJECT = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
+_ADDRESS = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
 _SERVICE = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _URL = re.compile(r"(?:https?://|\{\{)\S.*", re.DOTALL)
 
@@ -76,6 +78,24 @@ def _require_kubernetes_name(value: str) -> str:
     return value
 
 
+def _require_object_name(value: str) -> str:
+    """Most kinds take dots in a name; Services, namespaces and what becomes a label do not."""
+    _require_text(value)
+    if _OBJECT.fullmatch(value) is None:
+        raise sentence(
+            f"is {quote(value)}, which Kubernetes does not take as a name; expected at most 253 lower-case letters, "
+            f"digits, dashes and dots, with a letter or digit at both ends{_did_you_mean_lowered(value, _OBJECT)}"
+        )
+    return value
+
+
+def _require_host_name(value: str) -> str:
+    _require_text(value)
+    if _OBJECT.fullmatch(value.removeprefix("*.")) is None or _ADDRESS.fullmatch(value):
+        raise sentence(f"is {quote(value)}, which is no host name; expected one such as shop.example.com, or *.example.com")
+    return value
+
+
 def _require_service_name(value: str) -> str:
     _require_text(value)
     if _SERVICE.fullmatch(value) is None:
@@ -105,6 +125,25 @@ KubernetesName: TypeAlias = Annotated[
     AfterValidator(_require_kubernetes_name),
     WithJsonSchema({"type": "string", "maxLength": 63, "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"}),
 ]
+ObjectName: TypeAlias = Annotated[
+    str,
+    AfterValidator(_require_object_name),
+    WithJsonSchema(
+        {"type": "string", "maxLength": 253, "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"}
+    ),
+]
+HostName: TypeAlias = Annotated[
+    str,
+    AfterValidator(_require_host_name),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "maxLength": 253,
+            "pattern": "^(\\*\\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+        }
+    ),
+]
+"""Of a route of the Gateway API, which takes a wildcard as the first part, and no addresses."""
 ServiceName: TypeAlias = Annotated[
     str,
     AfterValidator(_require_service_name),

@@ -128,10 +128,24 @@ def _check_own(kind: str, route: Place, name: Place, root: str, found: ManifestO
             advice = suggest(given.text, names, "none of its rules has a name; give it one")
             say.error(given.mark, f"{where} has no rule {quote(given.text)}; {advice}")
             return
-    backends = [backend.get("name") for rule in chosen for backend in rule.items("backendRefs")]
-    if root not in [one.text for one in backends if one is not None]:
+        _warn_of_rules_left_out(given, where, root, [rule for rule in rules if rule not in chosen], say)
+    if not any(_leads_to(root, rule) for rule in chosen):
         told = "that rule" if chosen is not rules else "any of its rules"
         say.error(name.mark, f"{where} does not name the Service {quote(root)} in {told}; correct one of them")
+
+
+def _warn_of_rules_left_out(given: Place, where: str, root: str, others: Sequence[Place], say: FileReport) -> None:
+    """The root Service selects the pods of both versions as long as there are both."""
+    if any(_leads_to(root, rule) for rule in others):
+        say.warn(
+            given.mark,
+            f"{where} has another rule that names the Service {quote(root)}, whose requests reach the pods of both versions, "
+            'whatever the weight; leave "ruleName" out to have all such rules divided',
+        )
+
+
+def _leads_to(service: str, rule: Place) -> bool:
+    return any(_text(backend, "name") == service for backend in rule.items("backendRefs"))
 
 
 def _shipped(kind: ObjectKind, name: str, objects: Iterable[ManifestObject]) -> ManifestObject | None:

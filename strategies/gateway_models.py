@@ -10,8 +10,10 @@ from pydantic import Field
 from strategies.field_types import (
     ADDITION,
     DeployModel,
+    HostName,
     KubernetesName,
     Name,
+    ObjectName,
     ParentKind,
     ParentKindWord,
     Port,
@@ -24,7 +26,7 @@ class GatewayParent(DeployModel):
     """What a route is attached to: a Gateway, or a Service whose callers are in a mesh."""
 
     kind: ParentKindWord = Field(default=ParentKind.GATEWAY, description="What kind it is of.", examples=["Service"])
-    name: KubernetesName = Field(description="Its name.", examples=["web"])
+    name: ObjectName = Field(description="Its name.", examples=["web"])
     namespace: KubernetesName | None = Field(default=None, description="Its namespace. Without it, the target's.")
     section_name: Name | None = Field(default=None, description="The listener of the Gateway. Without it, all that fit.")
     port: Port | None = Field(default=None, description="The port of it that is meant. Without it, all.")
@@ -33,10 +35,11 @@ class GatewayParent(DeployModel):
 class GatewayRoute(DeployModel):
     """One HTTPRoute or GRPCRoute: your own, or, with `parents`, one that is made for the rollout and removed in the end."""
 
-    name: KubernetesName = Field(description="The name of the route.", examples=["web"], json_schema_extra=ADDITION)
+    name: ObjectName = Field(description="The name of the route.", examples=["web"], json_schema_extra=ADDITION)
     rule_name: Name | None = Field(
         default=None,
-        description="The name of the only rule of your route that is divided. Without it, all that name the root Service are.",
+        description="The name of the only rule of your route that is divided. Without it, all that name the root Service are. "
+        "Other rules that name it lead to the pods of both versions meanwhile.",
         examples=["main"],
         json_schema_extra=ADDITION,
     )
@@ -48,7 +51,7 @@ class GatewayRoute(DeployModel):
         "Gateway you will mostly want to name your own route instead.",
         json_schema_extra=ADDITION,
     )
-    hostnames: list[Name] | None = Field(
+    hostnames: list[HostName] | None = Field(
         default=None,
         min_length=1,
         max_length=16,

@@ -18,7 +18,7 @@ from strategies.suggestions import quote
 from strategies.yaml_document import MappingNode, ScalarNode, SequenceNode, to_plain
 
 ROUTER_BLOCKS = ("gatewayApi", "ingressNginx", "traefik", "custom")
-_LONGEST_NAME = 63
+_LONGEST_NAME = 253
 _WEIGHTS, _SERVICES = ("stableWeight", "canaryWeight"), ("stableService", "canaryService")
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from strategies.field_types import ADDITION, DeployModel, Duration, KubernetesName, Name, ServiceName, sentence
+from strategies.field_types import ADDITION, DeployModel, Duration, Name, ObjectName, ServiceName, sentence
 from strategies.json_pointers import check_pointer
 from strategies.suggestions import quote
 
@@ -46,7 +46,7 @@ ROOT_SERVICE = "Its selector says which Deployment is meant. It is never edited.
 class IngressNginx(DeployModel):
     """A canary by ingress-nginx: a canary Ingress beside your own, which names the old version's Service meanwhile."""
 
-    ingress_name: KubernetesName = Field(
+    ingress_name: ObjectName = Field(
         description="Your Ingress (networking.k8s.io/v1). Wherever it names the root Service, it names the stable one for the "
         "time of a rollout; it is put back as it was found.",
         examples=["web"],
@@ -55,7 +55,7 @@ class IngressNginx(DeployModel):
     root_service_name: ServiceName = Field(
         description=f"The Service that your Ingress names. {ROOT_SERVICE}", examples=["web"], json_schema_extra=ADDITION
     )
-    canary_ingress_name: KubernetesName | None = Field(
+    canary_ingress_name: ObjectName | None = Field(
         default=None,
         description="The name of the canary Ingress, which is made for the rollout and removed again. Without it, "
         "`<ingressName>-canary`.",
@@ -79,7 +79,7 @@ class StickySession(DeployModel):
 class Traefik(DeployModel):
     """A canary by the weights of your own TraefikService, which are put back in the end."""
 
-    traefik_service_name: KubernetesName = Field(
+    traefik_service_name: ObjectName = Field(
         description="Your TraefikService (traefik.io/v1alpha1, or the older group traefik.containo.us). The part that the root "
         "Service has in its `spec.weighted.services` is divided; other Services keep theirs.",
         examples=["web"],
@@ -115,7 +115,7 @@ class Custom(DeployModel):
         description="The object's group and version.", examples=["networking.example.com/v1"], json_schema_extra=ADDITION
     )
     kind: Name = Field(description="Its kind, which the cluster serves.", examples=["WeightedRoute"], json_schema_extra=ADDITION)
-    name: KubernetesName = Field(
+    name: ObjectName = Field(
         description="Its name. It is yours, and its leaves are put back in the end; with `template` it is made for the rollout.",
         examples=["web"],
         json_schema_extra=ADDITION,

@@ -11,8 +11,8 @@ from strategies.field_types import (
     ADDITION,
     DeployModel,
     Duration,
-    KubernetesName,
     Name,
+    ObjectName,
     Port,
     ServiceName,
     Text,
@@ -44,10 +44,10 @@ class Smi(DeployModel):
         examples=["web-stable"],
         json_schema_extra=ADDITION,
     )
-    traffic_split_name: KubernetesName | None = Field(
+    traffic_split_name: ObjectName | None = Field(
         default=None, description="The name of the TrafficSplit. Without it, `<rootServiceName>`.", examples=["web"]
     )
-    matches: list[KubernetesName] | None = Field(
+    matches: list[ObjectName] | None = Field(
         default=None,
         min_length=1,
         description="HTTPRouteGroups (`specs.smi-spec.io`), live or among the manifests: only requests that fit one of them are "
@@ -76,7 +76,7 @@ class VirtualService(DeployModel):
     """Your Istio VirtualService. In each named route, the share of the version that serves now is divided; other
     destinations keep theirs."""
 
-    name: KubernetesName = Field(description="The name of the VirtualService.", examples=["web"])
+    name: ObjectName = Field(description="The name of the VirtualService.", examples=["web"])
     http_route_name: Name | None = Field(
         default=None,
         description="The http route to edit. Not needed when there is only one. Without it, and with `tlsRoutes` or "
@@ -94,7 +94,7 @@ class DestinationRule(DeployModel):
     """Your Istio DestinationRule. During a rollout its subsets are pinned on one version each, by
     `pod-template-hash`."""
 
-    name: KubernetesName = Field(description="The name of the DestinationRule.", examples=["web"])
+    name: ObjectName = Field(description="The name of the DestinationRule.", examples=["web"])
     active_subset_name: Name | None = Field(
         default=None, description="The subset that serves now. Not needed when there is only one."
     )

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from adapters.kubernetes import config_copies, errors, exposing, history, jobs, manifests, recording, workloads
 from adapters.kubernetes.access import AccessReviews, AccessUnknown, required_permissions
 from adapters.kubernetes.cluster import Cluster
+from adapters.kubernetes.endpoints import require_endpoints
 from adapters.kubernetes.permissions import Permission
 from adapters.kubernetes.routing import Handler, Routers
 from adapters.kubernetes.task import Done, Task
@@ -103,6 +104,8 @@ class KubernetesActuator:
             return Done(f"{done.note}; {unknown}", done.facts) if unknown else done
         if kind is ActionKind.EXPOSE_SERVICES:
             return await exposing.expose_services(task, self._public_url)
+        if kind is ActionKind.SET_WEIGHT:
+            await require_endpoints(task)
         handler = _HANDLERS.get(kind) or self._routers.of(task.route).handlers()[kind]
         return await handler(task)
 

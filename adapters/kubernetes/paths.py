@@ -56,6 +56,7 @@ CONFIG_MAPS = ResourceRef("", "v1", "configmaps", "ConfigMap", True)
 SECRETS = ResourceRef("", "v1", "secrets", "Secret", True)
 CONFIG_KINDS = {one.kind: one for one in (CONFIG_MAPS, SECRETS)}
 SERVICES = ResourceRef("", "v1", "services", "Service", True)
+ENDPOINT_SLICES = ResourceRef("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", True)
 SERVICE_PROXIES = ResourceRef("", "v1", "services/proxy", "Service", True)
 """Only as a right, as above."""
 INGRESSES = ResourceRef("networking.k8s.io", "v1", "ingresses", "Ingress", True)

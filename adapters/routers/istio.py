@@ -15,6 +15,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 
+from adapters.kubernetes import endpoints
 from adapters.kubernetes.cluster import Cluster, ObjectKey
 from adapters.kubernetes.paths import ResourceRef
 from adapters.kubernetes.permissions import Needs, Permission, Verb
@@ -54,7 +55,7 @@ class IstioRouter:
     def permissions(self, route: RoutePlan, needs: Needs) -> set[Permission]:
         resource = virtual_services(VERSIONS[0])
         found = needs.watch(resource) | needs.named(resource, place_of(route).virtual_service, Verb.GET, Verb.PATCH)
-        return found | _sides(route).permissions(route, needs)
+        return found | _sides(route).permissions(route, needs) | endpoints.permissions(route, needs)
 
     async def record(self, task: Task, route: RoutePlan, live: JsonObject, new_template: JsonObject) -> Facts:
         version = await served_version(task.cluster)

@@ -10,6 +10,7 @@ import copy
 import json
 from collections.abc import Mapping
 
+from adapters.kubernetes import endpoints
 from adapters.kubernetes.cluster import Cluster
 from adapters.kubernetes.field_owners import owners_without_us
 from adapters.kubernetes.paths import DEPLOYMENTS, REPLICA_SETS, SERVICES
@@ -26,7 +27,7 @@ _PORT_FIELDS = ("name", "port", "protocol", "targetPort", "appProtocol")
 def permissions(route: RoutePlan, needs: Needs) -> set[Permission]:
     """The Services of both versions may have to be edited: the old one's follows a version that took the found one's place, and
     both are put back where that is the policy for somebody else's edits."""
-    found = needs.watch(SERVICES) | needs.named(SERVICES, route.root_service, Verb.GET)
+    found = needs.watch(SERVICES) | needs.named(SERVICES, route.root_service, Verb.GET) | endpoints.permissions(route, needs)
     for name in (route.stable_service, route.canary_service):
         found |= needs.named(SERVICES, name, Verb.GET, Verb.CREATE, Verb.PATCH, Verb.DELETE)
     return found

@@ -1,0 +1,73 @@
+"""Pods that are available before anybody who sends traffic can know where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from adapters.embedded.endpoint_controller import EndpointController
+from adapters.embedded.json_objects import JsonObject
+from adapters.embedded.resources import SERVICES
+from engine.events import Command, CommandKind
+from engine.model import Approval, ReleaseStatus, State
+from engine.traffic import RoutePlan
+from tests.builders import istio_route, percent, release_plan, smi_route, target_plan
+from tests.rollouts.istio_objects import destination_rule, virtual_service
+from tests.rollouts.stage import Stage, stage
+
+NEW = "web:2"
+
+
+class LateEndpoints:
+    """The controller that knows nothing of some pods of the new version yet."""
+
+    def __init__(self) -> None:
+        self.known = 0
+
+    def of(self, pods: list[JsonObject]) -> list[JsonObject]:
+        fresh = sorted(one["metadata"]["name"] for one in pods if one["spec"]["containers"][0]["image"] == NEW)
+        return [one for one in pods if one["metadata"]["name"] not in fresh[self.known :]]
+
+    def learn(self, told: Stage, known: int) -> None:
+        self.known = known
+        for one in told.storage.list(SERVICES, "shop"):
+            labels = {**(one["metadata"].get("labels") or {}), "seen": str(known)}
+            told.storage.update(SERVICES, {**one, "metadata": {**one["metadata"], "labels": labels}}, manager="kubectl")
+
+
+@pytest.fixture
+def late(monkeypatch: pytest.MonkeyPatch) -> Iterator[LateEndpoints]:
+    endpoints = LateEndpoints()
+    write = EndpointController._write_slices
+    monkeypatch.setattr(
+        EndpointController, "_write_slices", lambda self, service, pods: write(self, service, endpoints.of(pods))
+    )
+    yield endpoints
+
+
+@pytest.mark.parametrize("route", [smi_route(), istio_route()], ids=["a Service of its own", "a subset"])
+async def test_nobody_is_sent_to_pods_that_are_not_among_the_endpoints(
+    tmp_path: Path, late: LateEndpoints, route: RoutePlan
+) -> None:
+    async with stage(tmp_path) as told:
+        await told.live()
+        for body in (virtual_service(), destination_rule()):
+            told.storage.create(next(one for one in told.istio if one.kind == body["kind"]), body, manager="kubectl")
+        plan = target_plan([percent(50), Approval()], route=route, settle=0.05)
+        release = await told.submit(release_plan(plan))
+
+        def is_told(words: str) -> bool:
+            return any(words in entry.text for entry in told.journal.entries.get("r1.production", ()))
+
+        for known in (0, 2):
+            late.learn(told, known)
+            await told.until(partial(is_told, f"{known} of the 3 available pods of the new version of web are among the"))
+            assert told.journal.snapshots["r1.production"].served == 0
+        late.learn(told, 3)
+        assert (await told.until_state(State.APPROVING)).served == 5_000
+        late.known = 0
+        await told.engine.command("r1", Command(CommandKind.ABORT, by="ada"))
+        assert (await told.until_ended(release.id)).status is ReleaseStatus.FAILED, "the way back waits for nobody"

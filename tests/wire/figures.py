@@ -47,6 +47,8 @@ class Measured:
     way: str
     plane: str
     splits: list[Split] = field(default_factory=list)
+    beside: list[Split] = field(default_factory=list)
+    """Of copies, and of a weight beside a header route."""
     changes: list[float] = field(default_factory=list)
     """Seconds from a decision to the changed split on the wire."""
     rollbacks: list[float] = field(default_factory=list)
@@ -61,6 +63,11 @@ class Measured:
     @property
     def requests(self) -> int:
         return sum(requests for requests, _ in self.stories.values())
+
+    @property
+    def is_well(self) -> bool:
+        """Told to its end, without a failure, and each share as asked for."""
+        return not self.broken and not self.failures and all(one.holds for one in (*self.splits, *self.beside))
 
     @property
     def failures(self) -> int:

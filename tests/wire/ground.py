@@ -23,6 +23,8 @@ from tests.wire.traefik import GATEWAY_CLASS, Traefik
 
 LOOPBACK = "127.0.0.1"
 KUBELET = "tests.wire.kubelet"
+LATE_ENDPOINTS = ("--endpointslice-updates-batch-period=500ms",)
+"""As large clusters have it: that pods are available is known before their endpoints are."""
 GATEWAY_NAMESPACE = "default"
 _GATEWAY_API = "/apis/gateway.networking.k8s.io/v1"
 
@@ -39,15 +41,15 @@ class Ground:
         """Where the mesh takes requests, by their Host header."""
         return (LOOPBACK, int(self.folder.joinpath("mesh.ready").read_text("ascii")))
 
+    @property
+    def envoy_admin(self) -> str:
+        """Where Envoy tells of itself: `host:port`."""
+        return self.folder.joinpath("mesh.admin").read_text("ascii").removeprefix("http://")
+
     def applied(self, cluster: str) -> set[str]:
         """The addresses among which Envoy spreads what is sent to this Service (`web.namespace`)."""
         told = json.loads(self.folder.joinpath("mesh.applied").read_text("ascii"))
         return {address for address, _ in told.get(cluster, ())}
-
-    def log_of_failures(self) -> str:
-        """The last words of the data planes."""
-        logs = (self.folder / "mesh.log", self.traefik.log)
-        return "\n".join(f"{log.name}: {log.read_text('utf-8', 'replace')[-2000:]}" for log in logs if log.exists())
 
 
 @contextmanager
@@ -58,7 +60,7 @@ def open_ground() -> Iterator[Ground]:
         stack.enter_context(own_network())
         folder = Path(tempfile.mkdtemp(prefix="headgate-wire-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        plane = stack.enter_context(run_real_control_plane(binaries, KUBELET))
+        plane = stack.enter_context(run_real_control_plane(binaries, KUBELET, LATE_ENDPOINTS))
         define_meshes(plane)
         kubeconfig = folder / "kubeconfig"
         plane.write_kubeconfig(kubeconfig)

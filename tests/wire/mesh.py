@@ -2,8 +2,8 @@
 
     python -m tests.wire.mesh KUBECONFIG FOLDER
 
-FOLDER/mesh.ready is written when Envoy takes requests, and holds its port; FOLDER/mesh.applied holds the endpoints of each
-Service that Envoy works by, and is renewed with them.
+FOLDER/mesh.ready is written when Envoy takes requests, and holds its port; FOLDER/mesh.admin holds the address of its
+administration; FOLDER/mesh.applied holds the endpoints of each Service that Envoy works by, and is renewed with them.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ async def keep(watched: Watched, proxy: Proxy, folder: Path) -> None:
         await proxy.apply(table)
         replace_file(folder / "mesh.applied", json.dumps(table.clusters))
         if not ready.exists():
+            replace_file(folder / "mesh.admin", proxy.admin.url)
             replace_file(ready, str(proxy.port))
 
 

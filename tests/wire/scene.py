@@ -36,8 +36,11 @@ class Scene:
     site: Site
     way: Way
     load: Load
+    pre_stop: int = PRE_STOP_SECONDS
     version: int = 1
     """The newest that was shipped: the tag of its image, and what its pods answer."""
+    live: int = 1
+    """The one that served everything when that was last looked at."""
 
     async def deploy(
         self, steps: Sequence[JsonObject], *, blue_green: JsonObject | None = None, settle: int | None = None
@@ -58,7 +61,7 @@ class Scene:
             file["deploymentConfig"]["settle"] = {"duration": settle, "unit": "seconds"}
         if self.way.traffic:
             file["trafficManagement"] = self.way.traffic
-        text = json.dumps(careful_deployment(f"web:{self.version}"))
+        text = json.dumps(careful_deployment(f"web:{self.version}", self.pre_stop))
         body = SubmitBody("deploy.yaml", json.dumps(file), {"web.yaml": [SourceBody("web.yaml", text)]})
         async with self.site.client() as client:
             return (await client.submit(body)).release.id
@@ -111,12 +114,12 @@ class Scene:
         return self.load.close_window(window)
 
 
-def careful_deployment(image: str) -> JsonObject:
+def careful_deployment(image: str, pre_stop: int = PRE_STOP_SECONDS) -> JsonObject:
     """Its pods go on serving for a while after they have left the endpoints."""
     body = deployment("web", image, REPLICAS)
     pods = body["spec"]["template"]["spec"]
     pods["terminationGracePeriodSeconds"] = GRACE_SECONDS
-    pods["containers"][0]["lifecycle"] = {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}}
+    pods["containers"][0]["lifecycle"] = {"preStop": {"sleep": {"seconds": pre_stop}}}
     return body
 
 

@@ -12,14 +12,17 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
+import aiohttp
 import anyio
 
+from adapters.dataplane.envoy_admin import EnvoyAdmin
 from adapters.embedded.json_objects import JsonObject
 from adapters.http.bodies import EntryBody
 from engine.model import ReleaseStatus
-from tests.wire.clients import Answer
+from tests.wire.clients import Answer, Load
 from tests.wire.figures import Split
 from tests.wire.scene import APPROVAL, Scene
+from tests.wire.translation import cluster_name
 
 WEIGHTS = (0.1, 1.0, 25.0, 50.0, 99.9, 100.0)
 """In percent, as in deploy files."""
@@ -94,6 +97,7 @@ async def until_alone(scene: Scene, version: int) -> None:
         return {one["spec"]["containers"][0]["image"] for one in pods} == {f"web:{version}"}
 
     await scene.site.until(is_alone, within=WAIT_SECONDS)
+    scene.live = version
     window = await scene.count(200)
     assert set(window.versions) <= {str(version)}, f"not only version {version} answers: {window.versions}"
 
@@ -119,7 +123,7 @@ async def measure(scene: Scene, asked: float, requests: int) -> Split:
 
 async def go_back(scene: Scene, *, settle: int | None = None) -> float:
     """An abort in the middle. Seconds from the order to the last answer of the new version."""
-    old = scene.version
+    old = scene.live
     release, reached = await begin(scene, (50.0,), settle=settle)
     await anext(reached)
     each, scene.load.requests_each = scene.load.requests_each, 1 if scene.way.per_connection else 0
@@ -178,6 +182,70 @@ async def survive_kills(scene: Scene) -> None:
     await until_alone(scene, scene.version)
 
 
+TESTERS: JsonObject = {"name": "testers", "match": [{"header": [{"name": "x-tester", "exact": "yes"}]}]}
+MIRRORED = 0.5
+MOST_TESTED = 500
+
+
+async def single_out(scene: Scene, requests: int) -> list[Split]:
+    """Testers by a header, whatever the weight; where there are mirrors, copies of half of all requests; a weight beside it.
+
+    The share that was copied, and that of the weight among everybody else.
+    """
+    steps: list[JsonObject] = [{"setHeaderRoute": TESTERS}, APPROVAL]
+    if scene.way.mirrors:
+        steps += [{"setMirror": {"weight": 100 * MIRRORED}}, APPROVAL, {"setMirror": {"weight": 0}}]
+    release = await scene.deploy([*steps, *steps_of([25.0])])
+    old, fresh = str(scene.live), str(scene.version)
+    splits = []
+    await scene.until_asked(release, 2)
+    await check_testers(scene, fresh)
+    assert set((await scene.count(requests)).versions) == {old}
+    await scene.approve(release)
+    if scene.way.mirrors:
+        await scene.until_asked(release, 4)
+        splits.append(await count_copies(scene, requests))
+        await scene.approve(release)
+    await scene.until_asked(release, len(steps) + 2)
+    await scene.until_on_wire(0.25)
+    splits.append(await measure(scene, 0.25, requests))
+    await check_testers(scene, fresh)
+    await scene.abort(release)
+    await scene.until_ended(release, ReleaseStatus.FAILED)
+    await until_alone(scene, int(old))
+    return splits
+
+
+async def check_testers(scene: Scene, fresh: str) -> None:
+    """Once the data plane has heard of the route, each of them gets the new version, and is answered."""
+    address, host = await scene.way.place(scene.ground, scene.site)
+    async with Load(address, host, connections=2, pause=0.0, headers={"x-tester": "yes"}) as testers:
+        with anyio.fail_after(WAIT_SECONDS):
+            await testers.expect(lambda one: one.version == fresh)
+        window = testers.open_window()
+        while window.requests < MOST_TESTED:
+            await anyio.sleep(0.02)
+    assert set(window.versions) == {fresh}, f"with the header: {window.versions}"
+    assert not testers.all.failed, testers.all.failures
+
+
+async def count_copies(scene: Scene, requests: int) -> Split:
+    """Nobody else sends anything to the new version: what arrives there are copies."""
+    async with aiohttp.ClientSession() as session:
+        admin, cluster = EnvoyAdmin(session, scene.ground.envoy_admin), cluster_name(scene.site.namespace, "web", "canary")
+
+        async def arrived() -> int:
+            return (await admin.statistics((cluster,)))[cluster].requests
+
+        at_first = await arrived()
+        with anyio.fail_after(WAIT_SECONDS):
+            while await arrived() == at_first:
+                await anyio.sleep(0.02)
+        before = await arrived()
+        window = await scene.count(requests)
+        return Split(MIRRORED, await arrived() - before, window.answers)
+
+
 async def until_told(scene: Scene, release: str, words: str) -> None:
     with anyio.fail_after(WAIT_SECONDS):
         while not any(words in entry.text for entry in await scene.journal(release)):
@@ -186,7 +254,7 @@ async def until_told(scene: Scene, release: str, words: str) -> None:
 
 async def change_often(scene: Scene, count: int) -> list[float]:
     """So many weights one after the other. Seconds from each decision to the changed split on the wire."""
-    weights = [10.0 + 0.01 * number if number % 2 else 60.0 + 0.01 * number for number in range(count)]
+    weights = [round((10 if number % 2 else 60) + 0.01 * number, 2) for number in range(count)]
     release = await scene.deploy(steps_of(weights))
     seen = []
     for number, weight in enumerate(weights):

@@ -23,6 +23,7 @@ from tests.wire.stories import (
     climb,
     end_well,
     go_back,
+    single_out,
     supersede,
     survive_kills,
 )
@@ -33,11 +34,15 @@ CLIMB = "start, every weight, hand-over"
 BACK = "abort at 50 %"
 SUPERSEDED = "a newer release at 50 %"
 KILLED = "kill -9 in a step and four times in the hand-over"
+SINGLED_OUT = "testers by a header, copies, a weight beside"
 API_SERVER = "the API server is killed at 50 %"
 CHANGES = "many changes"
 ROLLBACKS = "many rollbacks"
 STORIES = (CLIMB, BACK, SUPERSEDED, KILLED, API_SERVER)
 AWAY_SECONDS = 2.0
+QUICK_SETTLE_SECONDS, QUICK_PRE_STOP_SECONDS = 1, 1
+"""Both begin when the traffic is back already; shortened, there is time for more rollbacks. Not for Traefik, which takes two
+seconds to hear of anything, so pods have to wait for it."""
 Tell = Callable[[str], None]
 
 
@@ -57,7 +62,7 @@ class Telling:
         before = counted.requests, counted.failed
         try:
             return await story()
-        except (AssertionError, TimeoutError, OSError) as error:
+        except Exception as error:  # Whatever it was: the others go on, and it is told in the end.
             self.measured.broken = f"{name}: {''.join(traceback.format_exception(error))}"
             return None
         finally:
@@ -97,6 +102,8 @@ async def _tell_one(telling: Telling, counts: Counts) -> None:
     measured.rollbacks += [seconds] if seconds is not None else []
     await telling.tell(SUPERSEDED, lambda: supersede(scene))
     await telling.tell(KILLED, lambda: survive_kills(scene))
+    if scene.way.tests_by_header:
+        measured.beside += await telling.tell(SINGLED_OUT, lambda: single_out(scene, counts.common)) or []
 
 
 async def _kill_api_server(ground: Ground, tellings: Sequence[Telling]) -> None:
@@ -144,9 +151,14 @@ async def measure_rollbacks(
         tellings = await _open_all(stack, ground, ways, folder, say)
 
         async def go_back_often(telling: Telling) -> None:
+            is_quick = telling.scene.way.plane != "Traefik"
+            if is_quick:
+                telling.scene.pre_stop = QUICK_PRE_STOP_SECONDS
+
             async def story() -> None:
                 for _ in range(count):
-                    telling.measured.rollbacks.append(await go_back(telling.scene, settle=settle_of(telling.scene.way)))
+                    seconds = await go_back(telling.scene, settle=QUICK_SETTLE_SECONDS if is_quick else None)
+                    telling.measured.rollbacks.append(seconds)
 
             await telling.tell(ROLLBACKS, story)
 
@@ -154,10 +166,4 @@ async def measure_rollbacks(
             for telling, one in zip(tellings, measured, strict=True):
                 telling.measured = one
                 tasks.start_soon(go_back_often, telling)
-
-
-def settle_of(way: Way) -> int | None:
-    """In seconds. It begins when the traffic is back already; shortened, there is time for more rollbacks. Traefik takes two
-    seconds to hear of anything, and its pods have to wait for it."""
-    return None if way.plane == "Traefik" else 1
 

@@ -10,7 +10,7 @@ import os
 
 import pytest
 
-from tests.e2e.controlplane.binaries import REQUIRED
+from tests.e2e.controlplane.binaries import REQUIRED, BinariesMissing
 from tests.wire.figures import Measured
 from tests.wire.ground import open_ground
 from tests.wire.network import NetworkRefused
@@ -29,7 +29,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Measured]:
     try:
         with open_ground() as ground:
             measured = asyncio.run(tell_stories(ground, WAYS, folder, Counts(rare=10_000, common=2_000), print))
-    except NetworkRefused as error:
+    except (NetworkRefused, BinariesMissing) as error:
         (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)(str(error))
     return {one.way: one for one in measured}
 
@@ -39,12 +39,13 @@ def test_no_request_fails_whatever_happens_to_the_rollout(told: dict[str, Measur
     measured = told[way.name]
     assert not measured.broken
     assert measured.findings == []
-    assert {name: failed for name, (_, failed) in measured.stories.items()} == dict.fromkeys(STORIES, 0)
+    assert measured.stories.keys() >= set(STORIES)
+    assert all(not failed for _, failed in measured.stories.values())
     assert min(requests for requests, _ in measured.stories.values()) > 200
 
 
 @pytest.mark.parametrize("way", WAYS, ids=NAMES)
 def test_each_weight_is_what_is_served(told: dict[str, Measured], way: Way) -> None:
-    splits = told[way.name].splits
+    splits = [*told[way.name].splits, *told[way.name].beside]
     assert splits
     assert [one for one in splits if not one.holds] == []

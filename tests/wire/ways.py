@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,9 +13,10 @@ import aiohttp
 from adapters.embedded.json_objects import JsonObject
 from adapters.kubernetes.permissions import Needs, Permission
 from adapters.routers.active_service import ActiveServiceRouter
+from adapters.routers.gateway import GatewayRouter
 from adapters.routers.istio import IstioRouter
 from adapters.routers.traefik import TraefikRouter
-from tests.builders import istio_route, service_route, traefik_route
+from tests.builders import gateway_route, istio_route, service_route, traefik_route
 from tests.e2e.site import Site
 from tests.wire.clients import Answer, Load
 from tests.wire.ground import GATEWAY_NAMESPACE, LOOPBACK, Ground
@@ -43,6 +44,9 @@ class Way(Protocol):
     """The deploy file's `trafficManagement`."""
     per_connection: bool
     """Whether it is a connection, not a request, that is sent to a version."""
+    tests_by_header: bool
+    """Whether `setHeaderRoute` works here; `mirrors`: whether `setMirror` does, and is counted by Envoy."""
+    mirrors: bool
 
     async def prepare(self, ground: Ground, site: Site) -> None:
         """Make the user's objects and grant what the router needs."""
@@ -73,6 +77,8 @@ class EnvoyWay:
     permissions: Callable[[Needs], set[Permission]] = _no_more
     plane: str = "Envoy"
     per_connection: bool = False
+    tests_by_header: bool = False
+    mirrors: bool = False
 
     async def prepare(self, ground: Ground, site: Site) -> None:
         await make(site, self.objects(site.namespace), self.permissions)
@@ -98,6 +104,8 @@ class ServiceWay:
     permissions: Callable[[Needs], set[Permission]] = _no_more
     plane: str = "Service"
     per_connection: bool = True
+    tests_by_header: bool = False
+    mirrors: bool = False
 
     async def prepare(self, ground: Ground, site: Site) -> None:
         await make(site, self.objects(site.namespace), self.permissions)
@@ -129,6 +137,8 @@ class TraefikWay:
     """Whether a service of this name, with this content, is the one with the weights."""
     plane: str = "Traefik"
     per_connection: bool = False
+    tests_by_header: bool = False
+    mirrors: bool = False
 
     async def prepare(self, ground: Ground, site: Site) -> None:
         await make(site, self.objects(site.namespace), self.permissions)
@@ -141,18 +151,17 @@ class TraefikWay:
             while True:
                 async with session.get("/api/http/services") as answer:
                     found = [one for one in await answer.json() if shown.site.namespace in one["name"]]
-                if self.share(found) is not None and abs((self.share(found) or 0.0) - share) < CLOSE:
+                if any(abs(one - share) < CLOSE for one in self._shares(found)):
                     return asyncio.get_running_loop().time()
                 await asyncio.sleep(POLL_SECONDS)
 
-    def share(self, services: list[JsonObject]) -> float | None:
-        """What the new version gets of the list of weights, 0 to 1; None where there is no such list."""
+    def _shares(self, services: list[JsonObject]) -> Iterator[float]:
+        """What the new version gets of each list of weights, 0 to 1; that of a header route is one of its own."""
         for one in services:
             if self.weighted(one["name"], one):
                 weights = {part["name"]: part.get("weight", 1) for part in one["weighted"]["services"]}
-                fresh = sum(weight for name, weight in weights.items() if re.search(r"\bweb-canary\b", name))
-                return fresh / sum(weights.values()) if sum(weights.values()) else None
-        return None
+                if whole := sum(weights.values()):
+                    yield sum(part for name, part in weights.items() if re.search(r"\bweb-canary\b", name)) / whole
 
 
 async def make(
@@ -216,6 +225,8 @@ ISTIO = EnvoyWay(
     "canary",
     _istio_objects,
     lambda needs: IstioRouter().permissions(istio_route(), needs),
+    tests_by_header=True,
+    mirrors=True,
 )
 TRAEFIK = TraefikWay(
     "TraefikService",
@@ -225,11 +236,12 @@ TRAEFIK = TraefikWay(
     lambda name, one: "weighted" in one and name.endswith("-web@kubernetescrd"),
 )
 GATEWAY = TraefikWay(
-    "HTTPRoute (Gateway API)",
-    [],
+    "HTTPRoute",
+    [{"gatewayApi": [{"httpRoute": {"name": "web"}, "rootServiceName": "web"}]}],
     _gateway_objects,
-    _no_more,
+    lambda needs: GatewayRouter().permissions(gateway_route(), needs),
     lambda name, one: name.endswith("-wrr@kubernetesgateway"),
+    tests_by_header=True,
 )
 POD_RATIO = ServiceWay("pod ratio")
 BLUE_GREEN = ServiceWay(
@@ -238,4 +250,4 @@ BLUE_GREEN = ServiceWay(
     _preview,
     lambda needs: ActiveServiceRouter().permissions(service_route("web", "next"), needs),
 )
-WAYS: tuple[Way, ...] = (SMI, ISTIO, TRAEFIK, POD_RATIO, BLUE_GREEN)
+WAYS: tuple[Way, ...] = (SMI, ISTIO, TRAEFIK, GATEWAY, POD_RATIO, BLUE_GREEN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,10 +72,13 @@ SIMULATED_KUBELET = "tests.e2e.controlplane.kubelet"
 
 
 @contextmanager
-def run_real_control_plane(binaries: Binaries, kubelet: str = SIMULATED_KUBELET) -> Iterator[RealControlPlane]:
-    """A control plane that serves until the block ends, with the module that is its node's kubelet. Raises `StartFailed`."""
+def run_real_control_plane(
+    binaries: Binaries, kubelet: str = SIMULATED_KUBELET, more_of_controllers: Sequence[str] = ()
+) -> Iterator[RealControlPlane]:
+    """A control plane that serves until the block ends, with the module that is its node's kubelet, and these more arguments of
+    its controller manager. Raises `StartFailed`."""
     folder = Path(tempfile.mkdtemp(prefix="headgate-control-plane-"))
-    plane = _describe(binaries, folder, kubelet)
+    plane = _describe(binaries, folder, kubelet, more_of_controllers)
     try:
         for program in plane.programs():
             program.start()
@@ -86,7 +89,7 @@ def run_real_control_plane(binaries: Binaries, kubelet: str = SIMULATED_KUBELET)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _describe(binaries: Binaries, folder: Path, kubelet: str) -> RealControlPlane:
+def _describe(binaries: Binaries, folder: Path, kubelet: str, more_of_controllers: Sequence[str]) -> RealControlPlane:
     certificates = make_certificates(folder)
     etcd_port, peer_port, api_port, controllers_port = (free_port() for _ in range(4))
     server = f"https://127.0.0.1:{api_port}"
@@ -112,7 +115,7 @@ def _describe(binaries: Binaries, folder: Path, kubelet: str) -> RealControlPlan
         ),
         Program(
             "kube-controller-manager",
-            _controllers(binaries, folder, certificates, admin, controllers_port),
+            [*_controllers(binaries, folder, certificates, admin, controllers_port), *more_of_controllers],
             folder / "kube-controller-manager.log",
             answers_at(f"https://127.0.0.1:{controllers_port}/healthz", folder / "controllers" / "ca.crt"),
         ),

@@ -134,7 +134,8 @@ most, before a first look.
 
 {chr(10).join(lines)}
 
-A change is one look and one write: the look makes it safe to repeat after a crash. When a controller writes to the same
+A change is one look and one write: the look makes it safe to repeat after a crash. Before a weight rises, the endpoints of the
+new version are listed; where they are later than the pods, again after a moment. When a controller writes to the same
 object between the two, both are done again; such conflicts are not counted here.
 """
 

@@ -11,11 +11,13 @@ pytestmark = pytest.mark.real
 WRITES = ("create", "patch", "update", "delete", "dry run")
 
 
-async def test_a_weight_step_is_one_look_and_one_write_to_the_router_and_nothing_else(mesh_plane: RealControlPlane) -> None:
+async def test_a_weight_step_is_a_look_at_endpoints_and_a_look_and_a_write_to_the_router(mesh_plane: RealControlPlane) -> None:
     two = await count_a_rollout(mesh_plane, steps=weights(2), mesh=True, ends=None)
     three = await count_a_rollout(mesh_plane, steps=weights(3), mesh=True, ends=None)
+    assert two["list", "endpointslices"] >= 2
     three.subtract(two)
-    more = {request: count for request, count in three.items() if count}
+    # How often the endpoints are looked at depends on how late they are.
+    more = {request: count for request, count in three.items() if count and request != ("list", "endpointslices")}
     assert more == {("get", "trafficsplits"): 1, ("patch", "trafficsplits"): 1}
     rows = [line.split("|") for line in PAGE.read_text("utf-8").splitlines() if line.startswith("| ")]
     told = {row[1].strip(): row[2].strip() for row in rows}

@@ -12,8 +12,8 @@ HEAD = """# What really arrives
 Every way to move traffic, on real data planes under load. This page is written by `python -m tests.wire`; nothing of it is
 by hand.
 
-**{requests:,} requests in all, {failures} of them failed.** {splits} weights were compared with what was served, {beyond} of
-them was more than three standard errors away. {changes} changes of a weight and {rollbacks} rollbacks were timed.
+**{requests:,} requests in all, {failures} of them failed.** {splits} weights were compared with what was served; {beyond} of
+them differed by more than three standard errors. {changes} changes of a weight and {rollbacks} rollbacks were timed.
 
 A request has failed when its answer is not a 200, when its connection ends before the answer, when no connection can be made,
 or after five seconds without an answer. Nothing is tried twice: not by the clients, not by Envoy, not by Traefik.

@@ -6,6 +6,7 @@ Works on files that do not fit the schema.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from strategies.gateway_checks import check_gateway, routes_in
@@ -19,6 +20,8 @@ from strategies.yaml_document import MappingNode, ScalarNode, SequenceNode, to_p
 
 ROUTER_BLOCKS = ("gatewayApi", "ingressNginx", "traefik", "custom")
 _LONGEST_NAME = 253
+_API_VERSION = re.compile(r"(?:[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?/)?[a-z](?:[-a-z0-9]*[a-z0-9])?")
+_KIND = re.compile(r"[A-Za-z](?:[-A-Za-z0-9]*[A-Za-z0-9])?")
 _WEIGHTS, _SERVICES = ("stableWeight", "canaryWeight"), ("stableService", "canaryService")
 
 
@@ -56,6 +59,7 @@ def _check_ingress(block: Place, say: FileReport) -> None:
 
 def _check_custom(block: Place, say: FileReport) -> None:
     template = block.get("template")
+    _check_words(block, say)
     taken: dict[str, str] = {}
     for field in (*_WEIGHTS, *_SERVICES):
         place = block.get(field)
@@ -79,6 +83,16 @@ def _check_custom(block: Place, say: FileReport) -> None:
             'nothing says which Service the new version has in the object; give a "canaryService", or, where a Service of yours '
             'stands there, its "canaryServiceName"',
         )
+
+
+def _check_words(block: Place, say: FileReport) -> None:
+    version, kind = block.get("apiVersion"), block.get("kind")
+    if version is not None and version.text is not None and not _API_VERSION.fullmatch(version.text):
+        told = "expected a group and a version, such as networking.example.com/v1"
+        say.error(version.mark, f"{version.label} is {quote(version.text)}; {told}")
+    if kind is not None and kind.text is not None and not _KIND.fullmatch(kind.text):
+        told = "which no kind is called; expected letters only, such as WeightedRoute"
+        say.error(kind.mark, f"{kind.label} is {quote(kind.text)}, {told}")
 
 
 def _check_template(block: Place, template: Place, say: FileReport) -> None:

@@ -84,8 +84,9 @@ def _kind_of(parent: Place) -> str:
 
 
 def check_shipped_routes(
-    blocks: Iterable[Place], objects: Sequence[ManifestObject], services: Mapping[str, ServiceFacts], say: FileReport
+    blocks: Sequence[Place], objects: Sequence[ManifestObject], services: Mapping[str, ServiceFacts], say: FileReport
 ) -> None:
+    _warn_of_routes_left_out(blocks, objects, say)
     for block in blocks:
         root = _text(block, "rootServiceName")
         for kind, route in routes_in(block):
@@ -132,6 +133,23 @@ def _check_own(kind: str, route: Place, name: Place, root: str, found: ManifestO
     if not any(_leads_to(root, rule) for rule in chosen):
         told = "that rule" if chosen is not rules else "any of its rules"
         say.error(name.mark, f"{where} does not name the Service {quote(root)} in {told}; correct one of them")
+
+
+def _warn_of_routes_left_out(blocks: Sequence[Place], objects: Sequence[ManifestObject], say: FileReport) -> None:
+    """As with rules; an entry that names another route than was meant looks just like this."""
+    divided = {(kind, _text(route, "name")) for block in blocks for kind, route in routes_in(block)}
+    roots = {root: place for block in blocks if (place := block.get("rootServiceName")) is not None and (root := place.text)}
+    for found in objects:
+        kind = next((kind for kind in ROUTES.values() if found.kind == ObjectKind(GATEWAY_GROUP, kind)), None)
+        if kind is None or (kind, found.name) in divided:
+            continue
+        for root, place in roots.items():
+            if any(_leads_to(root, rule) for rule in found.place.items("spec", "rules")):
+                say.warn(
+                    place.mark,
+                    f"the {kind} {quote(found.name)} at {found.where} names the Service {quote(root)} and is in no entry of "
+                    "gatewayApi, so its requests reach the pods of both versions, whatever the weight; make an entry for it",
+                )
 
 
 def _warn_of_rules_left_out(given: Place, where: str, root: str, others: Sequence[Place], say: FileReport) -> None:

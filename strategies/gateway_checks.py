@@ -29,7 +29,7 @@ def routes_in(block: Place) -> Iterator[tuple[str, Place]]:
 
 def check_gateway(block: Place, say: FileReport) -> None:
     found = list(routes_in(block))
-    if not found and not any(name in block.names for name in ROUTES):
+    if not found:
         say.error(block.mark, 'nothing says which route is edited; write "httpRoute" or "grpcRoute"')
     if len(found) > 1:
         say.error(found[1][1].key_mark, 'httpRoute and grpcRoute are both here; keep one of them, or make an entry for each')

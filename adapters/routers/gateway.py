@@ -203,6 +203,7 @@ async def _make(task: Task, weight: int) -> None:
 
 async def _reassert(task: Task) -> Done:
     """Over whatever somebody else has made of what is ours: of a route of ours that is all of it."""
+    await services.reassert(task)
     found, weight, gateway = await _find(task), task.number("weight"), gateway_of(task.route)
     if not gateway.is_made:
         return await _divide(task, weight)

@@ -15,6 +15,7 @@ import anyio.lowlevel
 import pytest
 from msgspec.structs import replace
 
+from adapters.embedded.gateway_definitions import GatewayChannel
 from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.resources import SERVICES
 from engine.errors import CommandRefused
@@ -25,6 +26,7 @@ from strategies.blue_green import compile_switch
 from tests.builders import (
     custom_route,
     definition,
+    gateway_route,
     ingress_route,
     istio_route,
     percent,
@@ -36,7 +38,8 @@ from tests.builders import (
     traefik_route,
 )
 from tests.rollouts.istio_objects import destination, destination_rule, http_route, virtual_service
-from tests.rollouts.routed import ingress, traefik_service, weighted_route
+from tests.rollouts.routed import gateway, ingress, traefik_service, weighted_route
+from tests.rollouts.routed import http_route as gateway_http_route
 from tests.rollouts.stage import Stage, stage
 
 HASH = "pod-template-hash"
@@ -54,7 +57,8 @@ async def waiting(
     steps: Sequence[Step] = GENTLE,
 ) -> AsyncIterator[Stage]:
     """A rollout that waits for an approval at 34 %, if nothing else is said."""
-    async with stage(path) as told:
+    by_gateway = route is not None and route.kind is RouterKind.GATEWAY_API
+    async with stage(path, gateway_channel=GatewayChannel.STANDARD if by_gateway else None) as told:
         await told.live()
         for body in bodies:
             kind = told.storage.registry.find_kind(body["apiVersion"], body["kind"])
@@ -191,6 +195,7 @@ CASES = {
     "ingress-nginx": Told(ingress_route(), (ingress(),)),
     "traefik": Told(traefik_route(), (traefik_service(),)),
     "custom": Told(custom_route(), (WEIGHTED_ROUTES, weighted_route())),
+    "gateway": Told(gateway_route(), (gateway(), gateway_http_route())),
     "blue/green": Told(service_route("web", "next"), (service("next", app="web"),), ("web", "next"), SWITCH),
 }
 PINS = [(name, one) for name, told in CASES.items() for one in told.pinned]

@@ -57,7 +57,7 @@ def clear_istio(routes: Sequence[RoutePlan], begun: Collection[str], settle_seco
 def _may_be_pinned(route: RoutePlan, begun: Collection[str]) -> bool:
     if f"free-stable:{route.name}" not in begun or f"abort-follow-stable:{route.name}" in begun:
         return True
-    return any(name.startswith(f"follow-stable:{route.name}:") for name in begun)
+    return f"follow-stable:{route.name}" in begun
 
 
 def prepare_istio_again(routes: Sequence[RoutePlan]) -> Iterator[Operation]:

@@ -50,7 +50,7 @@ def mend(stand: Stand, observation: Observation) -> Act | None:
         workload = observation.workloads.get(route.workload)
         if workload is not None and _is_left_behind(stand, route, workload):
             args: Facts = {"route": route.name}
-            return Act(f"follow-stable:{route.name}:{stand.snapshot.actions}", ActionKind.FOLLOW_STABLE, args)
+            return Act(f"follow-stable:{route.name}", ActionKind.FOLLOW_STABLE, args)
     return _carry(stand, observation)
 
 
@@ -74,7 +74,7 @@ def _carry(stand: Stand, observation: Observation) -> Act | None:
             is_due = snapshot.carrying is not None or read is None or read > target
         if is_due:
             args: Facts = {"route": route.name, "weight": target, "shape": snapshot.shape, "carry": True}
-            return Act(f"carry:{route.name}:{target}:{snapshot.actions}", ActionKind.SET_WEIGHT, args)
+            return Act(f"carry:{route.name}:{target}", ActionKind.SET_WEIGHT, args)
     return None
 
 

@@ -8,6 +8,7 @@ from adapters.kubernetes import config_copies, errors, exposing, history, jobs, 
 from adapters.kubernetes.access import AccessReviews, AccessUnknown, required_permissions
 from adapters.kubernetes.cluster import Cluster
 from adapters.kubernetes.endpoints import require_endpoints
+from adapters.kubernetes.paths import REPLICA_SETS
 from adapters.kubernetes.permissions import Permission
 from adapters.kubernetes.routing import Handler, Routers
 from adapters.kubernetes.task import Done, Task
@@ -45,6 +46,7 @@ _HANDLERS: Mapping[ActionKind, Handler] = {
 }
 
 _MOST_NAMED = 5
+_CATCH_UP_SECONDS = 1.0
 _LOOKS = 4
 """How often a handler looks and writes before a conflict is called one."""
 
@@ -107,7 +109,10 @@ class KubernetesActuator:
         if kind is ActionKind.SET_WEIGHT:
             await require_endpoints(task)
         handler = _HANDLERS.get(kind) or self._routers.of(task.route).handlers()[kind]
-        return await handler(task)
+        done = await handler(task)
+        if kind is ActionKind.FOLLOW_STABLE and not task.is_undoing:
+            await _catch_up(task, done)
+        return done
 
 
     async def _record(self, task: Task) -> Done:
@@ -127,6 +132,15 @@ class KubernetesActuator:
             raise Doubtful(_lacking(account, missing))
         return ""
 
+
+
+async def _catch_up(task: Task, done: Done) -> None:
+    """That the old version's pods are gone was what the caches show. Where the API server shows them, and nobody else is
+    followed, a watch is behind, and would have the same done again at once, for as long as it is."""
+    workload = task.route.workload
+    if f"{workload}.stable_name" not in done.facts:
+        await task.cluster.look_again(REPLICA_SETS, task.namespace, task.fact(workload, "stable_name"))
+        await task.cluster.clock.sleep(_CATCH_UP_SECONDS)
 
 
 def _lacking(account: str, missing: Sequence[Permission]) -> str:

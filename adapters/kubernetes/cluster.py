@@ -259,6 +259,12 @@ class Cluster:
             self._tasks.start_soon(informer.run, name=f"informer {informer.what}")
         return informer
 
+    async def look_again(self, resource: ResourceRef, namespace: str, name: str) -> None:
+        """Read one object into its cache, ahead of a watch that is behind."""
+        informer = self._informer_of(resource, namespace)
+        if informer is not None:
+            await informer.refresh((namespace, name))
+
     @property
     def informers(self) -> Iterable[Informer[Any]]:
         return self._informers.values()

@@ -119,6 +119,9 @@ async def adopt_canary(task: Task) -> Done:
     replica_set = await task.cluster.get(REPLICA_SETS, task.namespace, task.fact(name, "canary_name"))
     if (replica_set["metadata"].get("labels") or {}) == labels:
         return Done(f"the new version of {name} belongs to its Deployment")
+    if digest(deployment["spec"]["template"]) != task.fact(name, "new_digest"):
+        # It was the new one when it was waited for. Tried again, this would be refused for ever.
+        raise Rejected(f"the template of Deployment {name} was edited by somebody else during the rollout")
     problem = _not_adoptable(deployment, replica_set, task.fact(name, "new_digest"))
     if problem:
         raise Retryable(f"Deployment {name} would not take its new version as it is: {problem}")
@@ -245,16 +248,26 @@ async def restore_workload(task: Task) -> Done:
     if task.fact(name, "mode") == "create":
         await task.cluster.delete(DEPLOYMENTS, found)
         return Done(f"Deployment {name}, which this rollout made, is removed")
-    original = task.json_fact(name, "original")
+    original, declared = task.json_fact(name, "original"), json.loads(task.workload.manifest)
     spec = {**original["spec"], "paused": True} if found["spec"].get("paused") else original["spec"]
-    metadata = {**original["metadata"], "annotations": _original_annotations(original, found)}
+    metadata = {**original["metadata"], "annotations": _original_annotations(original, declared, found)}
+    if labels := _put_back("labels", original, declared, found):
+        metadata["labels"] = labels
     await task.cluster.restore(DEPLOYMENTS, found, {**original, "metadata": metadata, "spec": spec})
     return Done(f"Deployment {name} is as it was found")
 
 
-def _original_annotations(original: JsonObject, found: JsonObject) -> dict[str, str]:
-    """As they were, but for the number of the revision: its controller counts on, and would write it again at once."""
-    annotations: dict[str, str] = dict(original["metadata"].get("annotations") or {})
+def _put_back(field: str, original: JsonObject, declared: JsonObject, found: JsonObject) -> dict[str, str]:
+    """As they were, and what somebody else has put beside them in the meantime."""
+    were, are = (dict(one["metadata"].get(field) or {}) for one in (original, found))
+    ours = declared["metadata"].get(field) or {}
+    theirs = {key: value for key, value in are.items() if key not in were and key not in ours and key != ROLLOUT_ANNOTATION}
+    return {**were, **theirs}
+
+
+def _original_annotations(original: JsonObject, declared: JsonObject, found: JsonObject) -> dict[str, str]:
+    """But for the number of the revision: its controller counts on, and would write it again at once."""
+    annotations = _put_back("annotations", original, declared, found)
     counted = (found["metadata"].get("annotations") or {}).get(REVISION_ANNOTATION)
     return annotations | ({REVISION_ANNOTATION: counted} if counted is not None else {})
 

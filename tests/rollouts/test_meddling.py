@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from adapters.embedded.errors import ServiceUnavailable
+from adapters.embedded.faults import Match
 from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.resources import DEPLOYMENTS, NAMESPACES, REPLICA_SETS, SERVICES
 from engine.events import Command, CommandKind
@@ -137,3 +139,22 @@ async def test_where_the_namespace_is_gone_there_is_nothing_to_put_back(tmp_path
         if at(told).state is State.APPROVING:
             await order(told, CommandKind.ABORT)
         assert (await told.until_ended()).status is ReleaseStatus.FAILED
+
+
+async def test_while_a_watch_is_behind_the_old_versions_pods_are_not_looked_for_over_and_over(tmp_path: Path) -> None:
+    """They come back while the watch of their ReplicaSet is cut off: the caches show none, the API server shows them."""
+    async with waiting(tmp_path) as told:
+        hash_value = told.storage.get(SERVICES, "shop", "web-stable")["spec"]["selector"]["pod-template-hash"]
+        pods = [pod["metadata"]["name"] for pod in told.pods(image="web:1")]
+        for name in pods:
+            told.embedded.plane.kubelet.set_ready("shop", name, ready=False)
+        await told.until(lambda: "no pod of the old version of web is available" in at(told).held)
+        faults, watches = told.embedded.server.faults, Match(verb="watch", resource="replicasets")
+        faults.answer(watches, ServiceUnavailable("the server is starting"), times=1_000)
+        faults.cut_watches(Match(resource="replicasets"), inside_line=False)
+        for name in pods:
+            told.embedded.plane.kubelet.set_ready("shop", name, ready=True)
+        await told.until(lambda: at(told).held == "")
+        entries = [one.text for one in await told.store.journal("r1") if "follow-stable" in one.text]
+        assert len(entries) <= 4, entries
+        assert told.storage.get(SERVICES, "shop", "web-stable")["spec"]["selector"]["pod-template-hash"] == hash_value

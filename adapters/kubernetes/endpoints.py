@@ -30,10 +30,10 @@ def is_by_endpoints(route: RoutePlan) -> bool:
 
 
 async def require_endpoints(task: Task) -> None:
-    """Before a weight is raised. Raises `Retryable` while fewer pods of the new version are among the endpoints than are
-    available."""
+    """Before somebody is sent to the new version who was not. Raises `Retryable` while fewer of its pods are among the endpoints
+    than are available."""
     route = task.route
-    if task.is_undoing or not is_by_endpoints(route) or task.number("weight") <= task.snapshot.served:
+    if task.is_undoing or not is_by_endpoints(route) or not _sends_more(task):
         return
     name = task.fact(route.workload, "canary_name")
     replica_set = task.cluster.cached_replica_set(task.namespace, name)
@@ -50,6 +50,14 @@ async def require_endpoints(task: Task) -> None:
             f"{len(known)} of the {available} available pods of the new version of {route.workload} are among {where} yet, so "
             "nobody is sent to them"
         )
+
+
+def _sends_more(task: Task) -> bool:
+    """What is the canary's beside the weight (a header, copies) needs its pods at a weight of 0 as well. A weight that falls with
+    the pods waits for nothing."""
+    args = task.action.args
+    is_shaped = bool(args.get("shape")) and not args.get("carry")
+    return task.number("weight") > task.snapshot.served or is_shaped
 
 
 def _ready_pods(endpoint_slice: JsonObject) -> list[str]:

@@ -12,9 +12,9 @@ from adapters.embedded.endpoint_controller import EndpointController
 from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.resources import SERVICES
 from engine.events import Command, CommandKind
-from engine.model import Approval, ReleaseStatus, State
+from engine.model import Approval, ReleaseStatus, State, Step
 from engine.traffic import RoutePlan
-from tests.builders import istio_route, percent, release_plan, smi_route, target_plan
+from tests.builders import header_route, istio_route, percent, release_plan, smi_route, target_plan
 from tests.rollouts.istio_objects import destination_rule, virtual_service
 from tests.rollouts.stage import Stage, stage
 
@@ -48,15 +48,20 @@ def late(monkeypatch: pytest.MonkeyPatch) -> Iterator[LateEndpoints]:
     yield endpoints
 
 
-@pytest.mark.parametrize("route", [smi_route(), istio_route()], ids=["a Service of its own", "a subset"])
+@pytest.mark.parametrize(
+    ("route", "step", "weight"),
+    [(smi_route(), percent(50), 5_000), (istio_route(), percent(50), 5_000), (istio_route(), header_route(), 0)],
+    ids=["a Service of its own", "a subset", "a header at a weight of 0"],
+)
 async def test_nobody_is_sent_to_pods_that_are_not_among_the_endpoints(
-    tmp_path: Path, late: LateEndpoints, route: RoutePlan
+    tmp_path: Path, late: LateEndpoints, route: RoutePlan, step: Step, weight: int
 ) -> None:
     async with stage(tmp_path) as told:
         await told.live()
         for body in (virtual_service(), destination_rule()):
             told.storage.create(next(one for one in told.istio if one.kind == body["kind"]), body, manager="kubectl")
-        plan = target_plan([percent(50), Approval()], route=route, settle=0.05)
+        virtual_services = next(one for one in told.istio if one.kind == "VirtualService")
+        plan = target_plan([step, Approval()], route=route, settle=0.05)
         release = await told.submit(release_plan(plan))
 
         def is_told(words: str) -> bool:
@@ -66,8 +71,9 @@ async def test_nobody_is_sent_to_pods_that_are_not_among_the_endpoints(
             late.learn(told, known)
             await told.until(partial(is_told, f"{known} of the 3 available pods of the new version of web are among the"))
             assert told.journal.snapshots["r1.production"].served == 0
+            assert [one.get("name", "") for one in told.storage.get(virtual_services, "shop", "web")["spec"]["http"]] == [""]
         late.learn(told, 3)
-        assert (await told.until_state(State.APPROVING)).served == 5_000
+        assert (await told.until_state(State.APPROVING)).served == weight
         late.known = 0
         await told.engine.command("r1", Command(CommandKind.ABORT, by="ada"))
         assert (await told.until_ended(release.id)).status is ReleaseStatus.FAILED, "the way back waits for nobody"

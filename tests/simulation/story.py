@@ -46,6 +46,7 @@ from tests.simulation.traffic import TrafficOracle
 TROUBLED_SECONDS = (60.0, 600.0, 1_800.0, 3_600.0)
 PATIENCE_SECONDS = 6 * 3_600.0
 """In which everything has to end once nothing goes wrong any more."""
+LONGEST_JUMP_SECONDS = 3_600.0
 FIRST_VERSION = "web:1"
 LAGGING = {Trouble.SLOW, Trouble.LOST, Trouble.WATCHES, Trouble.PARTITION, Trouble.MEDDLING, Trouble.KILLS}
 """With these, a daemon may know for minutes what is not so any more."""
@@ -67,6 +68,7 @@ class Story:
         self.is_fatal: Callable[[str], bool] = self._draw_death
         self._plans = list(reversed(self.plot.plans))
         self._calm = False
+        self._off = 0.0
         self.cluster: SimulatedCluster
         self.oracle: TrafficOracle
         self.meddler: Meddler | None = None
@@ -189,17 +191,22 @@ class Story:
             self._note(Trouble.MEDDLING, self._somebody.restart())
         if self.dice.happens(Trouble.CLOCK, 0.03):
             seconds = self.dice.of("clock").choice([-3_600.0, -40.0, -1.0, 1.0, 40.0, 900.0])
+            self._jump(seconds)
+        await self._answer_people(engine, self.dice.of("people"))
+
+    def _jump(self, seconds: float) -> None:
+        """Never further from the truth than by an hour: deadlines are instants, and have to come within the patience."""
+        if abs(self._off + seconds) <= LONGEST_JUMP_SECONDS:
+            self._off += seconds
             self.clock.jump(seconds)
             self._note(Trouble.CLOCK, f"the clock jumps by {seconds:g} s")
-        await self._answer_people(engine, self.dice.of("people"))
 
     def _is_handed_over(self) -> bool:
         return any(at.state is State.PROMOTING for _, at in self._unfinished())
 
     async def _submit(self, engine: Engine) -> None:
         if self.dice.happens(Trouble.CLOCK, 0.3):
-            self.clock.jump(-40.0)
-            self._note(Trouble.CLOCK, "the clock is set back, just before a release comes")
+            self._jump(-40.0)
         plan = self._plans.pop()
         with suppress(Conflict):
             try:

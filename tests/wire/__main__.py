@@ -39,7 +39,7 @@ from tests.wire.ways import WAYS, Way
 PAGE = Path(__file__).parents[2] / "docs" / "data-plane.md"
 CHANGES, SLOW_CHANGES = 200, 40
 """For each way; the second where each change takes seconds."""
-ROLLBACKS = 36
+ROLLBACKS = 44
 """For each way that is not slow, and a third of it for each that is."""
 
 

@@ -68,12 +68,8 @@ class CustomRouter:
 
     def handlers(self) -> Mapping[ActionKind, Handler]:
         return {
+            **services.handlers(),
             ActionKind.RECORD_ROUTE: _record_route,
-            ActionKind.FOLLOW_STABLE: services.follow_stable,
-            ActionKind.ENSURE_STABLE_SERVICE: services.ensure_stable_service,
-            ActionKind.ENSURE_CANARY_SERVICE: services.ensure_canary_service,
-            ActionKind.REMOVE_STABLE_SERVICE: services.remove_stable_service,
-            ActionKind.REMOVE_CANARY_SERVICE: services.remove_canary_service,
             ActionKind.ENSURE_ROUTE: _ensure_route,
             ActionKind.SET_WEIGHT: _set_weight,
             ActionKind.REASSERT_ROUTE: _reassert,

@@ -15,6 +15,7 @@ from adapters.kubernetes.cluster import Cluster
 from adapters.kubernetes.field_owners import owners_without_us
 from adapters.kubernetes.paths import DEPLOYMENTS, REPLICA_SETS, SERVICES
 from adapters.kubernetes.permissions import Needs, Permission, Verb
+from adapters.kubernetes.routing import Handler
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import HASH_LABEL, MANAGED_BY_LABEL, MANAGER, ROLLOUT_ANNOTATION, JsonObject, selects
 from engine.errors import Rejected, Retryable
@@ -142,6 +143,17 @@ def in_words(selector: Mapping[str, str]) -> str:
 
 
 # --- what is done ------------------------------------------------------------------------------------------------------
+
+
+def handlers() -> dict[ActionKind, Handler]:
+    """How a router that tells the versions apart by their Services performs the actions on these."""
+    return {
+        ActionKind.FOLLOW_STABLE: follow_stable,
+        ActionKind.ENSURE_STABLE_SERVICE: ensure_stable_service,
+        ActionKind.ENSURE_CANARY_SERVICE: ensure_canary_service,
+        ActionKind.REMOVE_STABLE_SERVICE: remove_stable_service,
+        ActionKind.REMOVE_CANARY_SERVICE: remove_canary_service,
+    }
 
 
 async def follow_stable(task: Task) -> Done:

@@ -74,9 +74,7 @@ class SmiRouter:
 
     def handlers(self) -> Mapping[ActionKind, Handler]:
         return {
-            ActionKind.FOLLOW_STABLE: services.follow_stable,
-            ActionKind.ENSURE_STABLE_SERVICE: services.ensure_stable_service,
-            ActionKind.ENSURE_CANARY_SERVICE: services.ensure_canary_service,
+            **services.handlers(),
             ActionKind.REMOVE_STABLE_SERVICE: _remove_stable_service,
             ActionKind.REMOVE_CANARY_SERVICE: _remove_canary_service,
             ActionKind.ENSURE_ROUTE: _ensure_route,

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import aiohttp
 
@@ -117,16 +118,27 @@ def _is_ready(pod: JsonObject) -> bool:
 async def record_namespace(http: aiohttp.ClientSession, namespace: str) -> AsyncIterator[Recording]:
     recording = Recording()
     paths = {kind: f"{group}/namespaces/{namespace}/{kind}" for kind, group in KINDS.items()}
-    watches = [asyncio.create_task(_watch(http, kind, path, recording)) for kind, path in paths.items()]
-    try:
+    async with watching(http, paths, lambda revision, kind, gone, body: recording.take(Change(revision, kind, gone, body))):
         yield recording
+
+
+Take: TypeAlias = Callable[[int, str, bool, JsonObject], None]
+"""Told the revision of each change, the kind, whether the object is gone, and the object."""
+
+
+@asynccontextmanager
+async def watching(http: aiohttp.ClientSession, paths: Mapping[str, str], take: Take) -> AsyncIterator[None]:
+    """`paths`: the collections to watch, by kind."""
+    watches = [asyncio.create_task(_watch(http, kind, path, take)) for kind, path in paths.items()]
+    try:
+        yield
     finally:
         for watch in watches:
             watch.cancel()
         await asyncio.gather(*watches, return_exceptions=True)
 
 
-async def _watch(http: aiohttp.ClientSession, kind: str, path: str, recording: Recording) -> None:
+async def _watch(http: aiohttp.ClientSession, kind: str, path: str, take: Take) -> None:
     """The namespace is new, so the watch begins at its beginning; after an interruption it goes on where it was."""
     revision = "0"
     forever = aiohttp.ClientTimeout(None)
@@ -139,6 +151,6 @@ async def _watch(http: aiohttp.ClientSession, kind: str, path: str, recording: R
                     event = json.loads(line)
                     revision = event["object"]["metadata"]["resourceVersion"]
                     if event["type"] != "BOOKMARK":
-                        recording.take(Change(int(revision), kind, event["type"] == "DELETED", event["object"]))
+                        take(int(revision), kind, event["type"] == "DELETED", event["object"])
         except (aiohttp.ClientError, OSError, ValueError, KeyError):
             await asyncio.sleep(0.2)

@@ -213,7 +213,7 @@ class Stage:
         """Everything in the namespace that people and we write, without what only counts versions."""
         kinds = [DEPLOYMENTS, SERVICES, CONFIG_MAPS, self.splits, *self.istio, *self.profiles, *self.routed]
         found = {f"{one['kind']}/{one['metadata']['name']}": one for kind in kinds for one in self.storage.list(kind, namespace)}
-        return {name: _without_versions(body) for name, body in found.items()}
+        return {name: without_versions(body) for name, body in found.items()}
 
     def ours(self, namespace: str = "shop") -> list[str]:
         """What is in the namespace with our label, annotation or field manager."""
@@ -222,7 +222,7 @@ class Stage:
         return [f"{one['kind']}/{one['metadata']['name']}" for one in bodies if "headgate" in str(one["metadata"])]
 
 
-def _without_versions(body: JsonObject) -> JsonObject:
+def without_versions(body: JsonObject) -> JsonObject:
     metadata = {k: v for k, v in body["metadata"].items() if k not in ("resourceVersion", "generation", "managedFields")}
     if "annotations" in metadata:
         # A version that was live again after another one has a new number in its controller's count.

@@ -28,7 +28,6 @@ from adapters.embedded.resources import (
 )
 from adapters.embedded.storage import Storage
 from adapters.embedded.traefik_definitions import TRAEFIK_GROUP, traefik_definition
-from adapters.kubernetes.templates import REVISION_ANNOTATION
 from engine.traffic import RoutePlan
 from tests.builders import (
     custom_route,
@@ -46,6 +45,7 @@ from tests.builders import (
 from tests.clocks import LoopClock
 from tests.rollouts import istio_objects as istio
 from tests.rollouts.routed import gateway, http_route, ingress, traefik_service, weighted_route
+from tests.rollouts.stage import without_versions
 from tests.simulation.dice import Dice
 from tests.simulation.network import Network, SimulatedApi
 from tests.simulation.pods import SimulatedPods
@@ -103,7 +103,7 @@ class SimulatedCluster:
         """All that people have written, without what only counts versions."""
         bodies = [body for kind in self.kinds for body in self.storage.list(kind, NAMESPACE)]
         found = {f"{one['kind']}/{one['metadata']['name']}": one for one in bodies}
-        return {name: _without_versions(body) for name, body in found.items()}
+        return {name: without_versions(body) for name, body in found.items()}
 
     def ours(self) -> list[str]:
         """What is there with our label, annotation or field manager."""
@@ -128,14 +128,6 @@ class SimulatedCluster:
 
 def image_of(template: JsonObject) -> str:
     return str(template["spec"]["containers"][0]["image"])
-
-
-def _without_versions(body: JsonObject) -> JsonObject:
-    metadata = {k: v for k, v in body["metadata"].items() if k not in ("resourceVersion", "generation", "managedFields")}
-    if "annotations" in metadata:
-        kept = {k: v for k, v in metadata["annotations"].items() if k != REVISION_ANNOTATION}
-        metadata.pop("annotations") if not kept else metadata.update(annotations=kept)
-    return {**{k: v for k, v in body.items() if k != "status"}, "metadata": metadata}
 
 
 @asynccontextmanager

@@ -6,8 +6,6 @@ behind them: sorted by it, the changes of all kinds are one true story. It is ju
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,6 +14,7 @@ import aiohttp
 
 from tests.conformance.routers.readings import Reading
 from tests.conformance.routers.view import JsonObject, View, Way
+from tests.e2e.recording import watching
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,29 +83,9 @@ def _missing(view: View, way: Way) -> str | None:
 @asynccontextmanager
 async def record(http: aiohttp.ClientSession, paths: Mapping[str, str], recording: Recording) -> AsyncIterator[Recording]:
     """`paths`: the collections to watch, by kind."""
-    watches = [asyncio.create_task(_watch(http, kind, path, recording)) for kind, path in paths.items()]
-    try:
+
+    def take(revision: int, kind: str, gone: bool, body: JsonObject) -> None:
+        recording.take(Change(revision, gone, {**body, "kind": kind}))
+
+    async with watching(http, paths, take):
         yield recording
-    finally:
-        for watch in watches:
-            watch.cancel()
-        await asyncio.gather(*watches, return_exceptions=True)
-
-
-async def _watch(http: aiohttp.ClientSession, kind: str, path: str, recording: Recording) -> None:
-    """The namespace is new, so the watch begins at its beginning; after an interruption it goes on where it was."""
-    revision = "0"
-    forever = aiohttp.ClientTimeout(None)
-    while True:
-        try:
-            query = {"watch": "1", "resourceVersion": revision, "allowWatchBookmarks": "true"}
-            async with http.get(path, params=query, timeout=forever) as answer:
-                answer.raise_for_status()
-                while line := await answer.content.readline():
-                    event = json.loads(line)
-                    revision = event["object"]["metadata"]["resourceVersion"]
-                    if event["type"] != "BOOKMARK":
-                        body = {**event["object"], "kind": kind}
-                        recording.take(Change(int(revision), event["type"] == "DELETED", body))
-        except (aiohttp.ClientError, OSError, ValueError, KeyError):
-            await asyncio.sleep(0.2)

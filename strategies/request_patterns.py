@@ -8,6 +8,7 @@ Source: https://github.com/google/re2/wiki/Syntax.
 from __future__ import annotations
 
 import re
+import warnings
 
 LONGEST = 1_024
 _CLASS = re.compile(r"\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\]", re.DOTALL)
@@ -40,7 +41,10 @@ def find_fault(pattern: str) -> str:
     for known, instead in _IN_PYTHON:
         python = known.sub(instead, python)
     try:
-        re.compile(python)
+        with warnings.catch_warnings():
+            # `[[` in a class means what it meant; Python only announces that it may change one day.
+            warnings.simplefilter("ignore", FutureWarning)
+            re.compile(python)
     except re.error as error:
         at = f" at its character {error.pos + 1}" if error.pos is not None and python == pattern else ""
         return f"is no regular expression: {error.msg}{at}"

@@ -11,7 +11,8 @@ from strategies.problems import FileReport
 from strategies.step_checks import all_steps
 from strategies.suggestions import nearest
 
-_VARIABLE = re.compile(r"\{\{\{?\s*(?P<scope>\w+)\.?(?P<name>[\w.\-]*)\s*\}\}\}?")
+# Possessive: a megabyte of letters behind two braces must not be divided in every way between scope and name.
+_VARIABLE = re.compile(r"\{\{\{?\s*+(?P<scope>\w++)\.?+(?P<name>[\w.\-]*+)\s*+\}\}\}?")
 
 _EVERYWHERE = (
     "applicationName",

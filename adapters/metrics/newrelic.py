@@ -34,7 +34,12 @@ DOCUMENT = """query ($account: Int!, $nrql: Nrql!, $timeout: Seconds) {
     metadata { facets messages timeWindow { begin end } }
   } } }
 }"""
-QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`[^`]*`|--[^\n]*|//[^\n]*|/\*.*?\*/""", re.DOTALL)
+# What is not closed goes on to the end: looking for the end of each quotation mark anew would take the square of the length.
+QUOTED = re.compile(
+    r"""'(?:[^'\\]|\\.)*+(?:'|\Z|\\\Z)|"(?:[^"\\]|\\.)*+(?:"|\Z|\\\Z)|`[^`]*+(?:`|\Z)|--[^\n]*+|//[^\n]*+"""
+    r"""|/\*(?:[^*]|\*(?!/))*+(?:\*/|\Z)""",
+    re.DOTALL,
+)
 RANGE = re.compile(r"\b(?:SINCE|UNTIL)\b", re.IGNORECASE)
 
 

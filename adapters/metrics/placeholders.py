@@ -19,7 +19,7 @@ import msgspec
 from adapters.metrics.outcome import Query
 
 JsonValue: TypeAlias = Mapping[str, "JsonValue"] | Sequence["JsonValue"] | str | int | float | bool | None
-PLACEHOLDER = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
+PLACEHOLDER = re.compile(r"\{\{([^{}]*+)\}\}")
 QUERY = "query"
 MIN_KEY = 8
 """Parameters of the address with a fixed value from this length on may be keys, and are not shown."""
@@ -46,7 +46,7 @@ NAMES = (QUERY, *(f"armory.{name}{unit}" for name in ("startTime", "endTime") fo
 
 
 def names_in(text: str) -> list[str]:
-    return PLACEHOLDER.findall(text)
+    return [name.strip() for name in PLACEHOLDER.findall(text)]
 
 
 def texts_in(body: JsonValue) -> Iterator[str]:
@@ -104,7 +104,7 @@ def check_address(text: str) -> None:
 
 def fill_address(template: str, values: Mapping[str, str | int]) -> str:
     """The address with its placeholders replaced, escaped."""
-    return PLACEHOLDER.sub(lambda found: quote(str(values[found[1]]), safe=""), template)
+    return PLACEHOLDER.sub(lambda found: quote(str(values[found[1].strip()]), safe=""), template)
 
 
 def fill_body(body: JsonValue, values: Mapping[str, str | int]) -> bytes:
@@ -116,7 +116,7 @@ def fill(body: JsonValue, values: Mapping[str, str | int]) -> JsonValue:
     match body:
         case str():
             whole = PLACEHOLDER.fullmatch(body)
-            return values[whole[1]] if whole else PLACEHOLDER.sub(lambda found: str(values[found[1]]), body)
+            return values[whole[1].strip()] if whole else PLACEHOLDER.sub(lambda found: str(values[found[1].strip()]), body)
         case Mapping():
             return {name: fill(value, values) for name, value in body.items()}
         case Sequence():

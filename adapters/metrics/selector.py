@@ -16,14 +16,15 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
+from adapters.bounded_patterns import LONGEST_TEXT, PatternUnbounded, pattern_work
+
 Labels: TypeAlias = tuple[tuple[str, str], ...]
 """Pairs of label name and value, sorted by name: hashable, and equal when the label sets are equal."""
 
 MAX_PATTERN_LENGTH = 200
 MAX_PATTERN_WORK = 2**25
 """Bound of the ways in which a pattern can be tried on one value: three `.*` in a row, or two and some alternatives."""
-MAX_MATCHED_LENGTH = 256
-"""Longest label value that a pattern is tried on; a Kubernetes name has at most 253 characters."""
+MAX_MATCHED_LENGTH = LONGEST_TEXT
 
 
 class PatternError(ValueError):
@@ -125,58 +126,11 @@ def check_pattern(pattern: str) -> None:
         compile_pattern(pattern)
     except (re.error, RecursionError, OverflowError) as error:
         raise PatternError(f"the regular expression is not valid: {error}") from error
-    if pattern_work(pattern) > MAX_PATTERN_WORK:
+    try:
+        work = pattern_work(pattern)
+    except PatternUnbounded as error:
+        raise PatternError(str(error)) from error
+    if work > MAX_PATTERN_WORK:
         raise PatternError(
             "the regular expression could take too long: use fewer `*`, `+`, `?` and `|`, or two selectors"
         )
-
-
-TOKEN = re.compile(
-    r"""(?P<escape>\\.)
-      | (?P<set>\[\^?\]?(?:\\.|[^\]\\])*\])
-      | (?P<open>\((?:\?:)?)
-      | (?P<option>\?[?+]?)
-      | (?P<count>\{\d+\})
-      | (?P<repeat>(?:[*+]|\{\d*,\d*\})[?+]?)
-      | (?P<other>.)""",
-    re.DOTALL | re.VERBOSE,
-)
-
-
-def pattern_work(pattern: str) -> int:
-    """In how many ways a valid pattern can be tried, at most: alternatives add up, what follows each other multiplies.
-
-    Raises PatternError for what is not supported.
-    """
-    groups = [Group()]
-    previous = ""
-    for token in TOKEN.finditer(pattern):
-        kind, text = token.lastgroup, token.group()
-        if kind == "open":
-            groups.append(Group())
-        elif text == ")":
-            closed = groups.pop()
-            groups[-1].sequence *= closed.alternatives + closed.sequence
-        elif text == "|":
-            groups[-1].alternatives += groups[-1].sequence
-            groups[-1].sequence = 1
-        elif kind == "option" and previous == "(":
-            raise PatternError("of the groups that begin with (? only (?:...) is supported in regular expressions")
-        elif kind == "option":
-            groups[-1].sequence *= 2
-        elif kind in ("repeat", "count") and previous == ")":
-            raise PatternError(f"a group cannot be repeated with {text!r} in regular expressions")
-        elif kind == "repeat":
-            groups[-1].sequence *= MAX_MATCHED_LENGTH
-        elif kind == "escape" and text[1] in "123456789":
-            raise PatternError("back references are not supported in regular expressions")
-        previous = text
-    return groups[0].alternatives + groups[0].sequence
-
-
-@dataclass(slots=True)
-class Group:
-    """Work of one group that is still open: of its finished alternatives, and of the one that is being read."""
-
-    alternatives: int = 0
-    sequence: int = 1

@@ -18,7 +18,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from adapters.kubernetes.templates import JsonObject
-from adapters.routers.request_values import Unjoinable, cookie_pattern, fits, is_plain, quoted
+from adapters.routers.request_values import Unjoinable, can_tell, cookie_pattern, fits, fits_within, quoted
 from engine.traffic import MatchKind, RequestMatch, ValueMatch
 
 GRPC = "GRPCRoute"
@@ -104,14 +104,14 @@ def _join_values(what: str, theirs: JsonObject, ours: JsonObject) -> JsonObject 
     if one["type"] == other["type"] == EXACT:
         return None
     by_kind = {one["type"]: one["value"], other["type"]: other["value"]}
-    if by_kind.keys() == {EXACT, REGEX} and is_plain(by_kind[REGEX].replace("(?:", "(")):
+    if by_kind.keys() == {EXACT, REGEX} and can_tell(by_kind[REGEX].replace("(?:", "("), by_kind[EXACT]):
         return _exact_within(what, by_kind[EXACT], by_kind[REGEX])
     raise _unjoinable(what, one, other)
 
 
 def _exact_within(what: str, text: str, pattern: str) -> JsonObject | None:
     """A whole value of which an expression that is not tied fits a part only: proxies do not agree on it."""
-    is_whole, is_part = fits(pattern, text), fits(f"(?:.*)(?:{pattern})(?:.*)", text)
+    is_whole, is_part = fits(pattern, text), fits_within(pattern, text)
     if is_whole != is_part and not (pattern.startswith("^") and pattern.endswith("$")):
         raise _unjoinable(what, {"type": EXACT, "value": text}, {"type": REGEX, "value": pattern})
     return {"type": EXACT, "value": text} if is_whole else None

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from adapters.kubernetes.templates import JsonObject
-from adapters.routers.request_values import Unjoinable, cookie_pattern, fits, is_plain
+from adapters.routers.request_values import Unjoinable, can_tell, cookie_pattern, fits
 from engine.traffic import RequestMatch, ValueMatch
 
 _COOKIE = "cookie"
@@ -64,7 +64,7 @@ def _intersect(what: str, theirs: JsonObject, ours: JsonObject) -> JsonObject | 
         return _of_one_kind(next(iter(kinds)), str(next(iter(theirs.values()))), str(next(iter(ours.values()))))
     if kinds.keys() == {"exact", "prefix"}:
         return kinds["exact"] if text["exact"].startswith(text["prefix"]) else None
-    if kinds.keys() == {"exact", "regex"} and is_plain(text["regex"]):
+    if kinds.keys() == {"exact", "regex"} and can_tell(text["regex"], text["exact"]):
         return kinds["exact"] if fits(text["regex"], text["exact"]) else None
     raise Unjoinable(
         f"matches {what} by {_words(theirs)}, which Istio cannot ask for together with {_words(ours)}; let one of them be exact"

@@ -11,26 +11,43 @@ import re
 from collections.abc import Sequence
 from itertools import permutations
 
+from adapters.bounded_patterns import LONGEST_TEXT, PatternUnbounded, pattern_work
 from engine.traffic import MatchKind, NamedMatch
 
 MOST_COOKIES = 3
 """Of one entry: their order in the header is open, so all orders are written out."""
 _PLAIN = re.compile(r"(?:[\w/.*+?|()\[\]^$, -]|\\[.\-/dws])*")
 """Expressions that mean the same to RE2 and to Python, but for a group that asks for something."""
+_MOST_WORK = 2**27
+"""Three of `.*` and a few options in a row. RE2 has no such limit, because it does not backtrack."""
 
 
 class Unjoinable(ValueError):
     """Two conditions on one thing that cannot be asked for together; the message says which, in words that follow a route's."""
 
 
-def is_plain(pattern: str) -> bool:
-    """Whether Python can be asked what it matches."""
-    return bool(_PLAIN.fullmatch(pattern)) and "(?" not in pattern
+def can_tell(pattern: str, text: str) -> bool:
+    """Whether Python can be asked if the whole text fits, and answers at once."""
+    if len(text) > LONGEST_TEXT or not _PLAIN.fullmatch(pattern) or "(?" in pattern:
+        return False
+    try:
+        return pattern_work(pattern) <= _MOST_WORK
+    except (PatternUnbounded, IndexError):
+        return False
 
 
 def fits(pattern: str, text: str) -> bool:
+    """Whether the whole text fits. Ask `can_tell` before."""
     try:
         return re.fullmatch(pattern, text) is not None
+    except re.error:
+        return False
+
+
+def fits_within(pattern: str, text: str) -> bool:
+    """Whether a part of the text fits. Ask `can_tell` before."""
+    try:
+        return re.search(pattern, text) is not None
     except re.error:
         return False
 

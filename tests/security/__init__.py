@@ -1,0 +1,1 @@
+"""What strangers, and people with a part of the rights, can try on Headgate."""

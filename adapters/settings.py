@@ -380,6 +380,7 @@ class FileSettings(SettingsModel):
     windows: tuple[WindowSettings, ...] = ()
     freezes: tuple[FreezeSettings, ...] = ()
     deploy_folders: tuple[Path, ...] = ()
+    manifest_folders: tuple[Path, ...] = ()
     log: LogSettings = LogSettings()
 
 
@@ -408,6 +409,8 @@ class Settings(SettingsModel):
     freezes: tuple[FreezeSettings, ...] = ()
     deploy_folders: tuple[Path, ...] = ()
     """What lies in them is rolled out; each once."""
+    manifest_folders: tuple[Path, ...] = ()
+    """Where manifests of their files may be, beside the deploy folders themselves."""
     log: LogSettings = LogSettings()
 
 
@@ -478,6 +481,7 @@ def complete(written: FileSettings, source: Path | None, around: Surroundings) -
         windows=written.windows,
         freezes=written.freezes,
         deploy_folders=tuple(dict.fromkeys(absolute(folder) for folder in written.deploy_folders)),
+        manifest_folders=tuple(dict.fromkeys(absolute(folder) for folder in written.manifest_folders)),
         log=written.log,
     )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from strategies.capability_checks import check_capabilities
+from strategies.confinement import Confinement, OutsideOfFolders
 from strategies.deployfile_models import DeployFile
 from strategies.job_manifests import JobManifests, read_jobs
 from strategies.manifest_checks import check_manifests
@@ -69,21 +70,27 @@ Find = Callable[[str], Found]
 
 
 def load_deploy_file(
-    path: str | Path, *, base: Path | None = None, fetch: Fetch = refuse_to_fetch
+    path: str | Path,
+    *,
+    base: Path | None = None,
+    fetch: Fetch = refuse_to_fetch,
+    confinement: Confinement | None = None,
 ) -> LoadedFile:
     """Read a deploy file and the manifests that it names.
 
     A manifest's path is looked for beside the deploy file first, then in `base`, the working directory unless it is
-    given; an address goes to `fetch`. Never raises for what the files hold, nor when they cannot be read: `problems`
-    says so.
+    given; an address goes to `fetch`. No file outside of `confinement` is read. Never raises for what the files hold,
+    nor when they cannot be read: `problems` says so.
     """
     name = str(path)
     try:
-        content = _read(Path(path))
+        content = _read(Path(path), confinement)
+    except OutsideOfFolders:
+        return _refused(name, Problem(name, 1, 1, "this link leads out of the deploy folder; put the file itself there"))
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return _refused(name, Problem(name, 1, 1, f"the deploy file cannot be read: {why.lower()}"))
-    reader = DiskReader(Path(path), Path.cwd() if base is None else base, fetch)
+    reader = DiskReader(Path(path), Path.cwd() if base is None else base, fetch, confinement)
     return _load(content, name, reader.find)
 
 
@@ -96,8 +103,10 @@ def parse_deploy_text(text: str | bytes, name: str, read: ManifestReader) -> Loa
     return _load(text, name, find)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, confinement: Confinement | None) -> bytes:
     with path.open("rb") as file:
+        if confinement is not None:
+            confinement.check_open(file)
         return file.read(LIMITS.bytes + 1)
 
 

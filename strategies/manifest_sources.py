@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from strategies.confinement import Confinement, OutsideOfFolders
 from strategies.problems import Problem
 from strategies.suggestions import quote, suggest
 from strategies.yaml_document import decode
@@ -71,12 +72,21 @@ def read_from_bundle(sources: Mapping[str, Sequence[SourceText]]) -> ManifestRea
 
 
 class DiskReader:
-    """Reads manifests beside the deploy file, or else in the working directory; what has an address is fetched."""
+    """Reads manifests beside the deploy file, or else in the working directory; what has an address is fetched.
 
-    def __init__(self, deploy_file: Path, working_directory: Path, fetch: Fetch = refuse_to_fetch) -> None:
+    `confinement`: what is read has to be in there; None for whoever reads their own files."""
+
+    def __init__(
+        self,
+        deploy_file: Path,
+        working_directory: Path,
+        fetch: Fetch = refuse_to_fetch,
+        confinement: Confinement | None = None,
+    ) -> None:
         self._folder = deploy_file.parent
         self._working_directory = working_directory
         self._fetch = fetch
+        self._confinement = confinement
         self._bytes = 0
 
     def find(self, path: str) -> Found:
@@ -86,7 +96,14 @@ class DiskReader:
         if is_address(path):
             return self._take(path.strip())
         try:
+            if self._confinement is not None:
+                self._confinement.check(self._folder / path)
             return self._find(path)
+        except OutsideOfFolders:
+            raise Unreadable(
+                f"{quote(path)} leads out of the deploy folder; move it below that, or name its folder in manifestFolders of the "
+                "daemon's settings"
+            ) from None
         except OSError as error:
             raise Unreadable(f"{quote(path)} cannot be read: {(error.strerror or str(error)).lower()}") from error
 
@@ -141,6 +158,8 @@ class DiskReader:
 
     def _read_file(self, path: Path, files: list[SourceText], faults: list[Problem]) -> None:
         with path.open("rb") as file:
+            if self._confinement is not None:
+                self._confinement.check_open(file)
             content = file.read(MOST_BYTES + 1)
         self._keep(str(path), content, files, faults)
 

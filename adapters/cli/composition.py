@@ -174,8 +174,8 @@ async def _compose(
         )
         writer = store.writer
         folders = Folders(Submitter(service), clock)
-        folders.watch(settings.deploy_folders)
-        live.follow(lambda current: folders.watch(current.deploy_folders))
+        folders.watch(settings.deploy_folders, settings.manifest_folders)
+        live.follow(lambda current: folders.watch(current.deploy_folders, current.manifest_folders))
         application = build_application(
             service,
             lambda: live.current.tokens,

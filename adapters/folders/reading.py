@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISDIR
@@ -17,6 +18,7 @@ import msgspec
 
 from adapters.http.bodies import SubmitBody
 from adapters.http.submission import pack
+from strategies.confinement import Confinement, OutsideOfFolders
 from strategies.deployfile import LoadedFile, load_deploy_file
 from strategies.manifest_sources import is_address
 from strategies.problems import Problem
@@ -79,11 +81,13 @@ def _below(directory: Path) -> Iterator[Path]:
                 yield Path(folder, name)
 
 
-def read_deploy_file(path: Path) -> ReadFile:
-    """Manifests are looked for beside the file only: a daemon's working directory is nobody's intent."""
-    loaded = load_deploy_file(path, base=path.parent)
+def read_deploy_file(path: Path, manifest_folders: Sequence[Path] = ()) -> ReadFile:
+    """Manifests are looked for beside the file only: a daemon's working directory is nobody's intent. Nothing is read but what is
+    in its folder or in `manifest_folders`, because the daemon may read more than whoever writes there."""
+    confinement = Confinement((path.parent, *manifest_folders))
+    loaded = load_deploy_file(path, base=path.parent, confinement=confinement)
     body = pack(loaded)
-    return ReadFile(body, digest_of(body), loaded.problems.errors, (path, *_named(path.parent, loaded)))
+    return ReadFile(body, digest_of(body), loaded.problems.errors, (path, *_named(path.parent, loaded, confinement)))
 
 
 def digest_of(body: SubmitBody) -> str:
@@ -97,11 +101,13 @@ def digest_of(body: SubmitBody) -> str:
     return hashlib.sha256(msgspec.json.encode(content)).hexdigest()
 
 
-def _named(folder: Path, loaded: LoadedFile) -> Iterator[Path]:
-    """Where the manifests are, or would be: one that is missing may come."""
+def _named(folder: Path, loaded: LoadedFile, confinement: Confinement) -> Iterator[Path]:
+    """Where the manifests are, or would be: one that is missing may come. What is never read is not looked at either."""
     if loaded.root is None:
         return
     for source in loaded.root.items("manifests"):
         path = source.get("path")
         if path is not None and path.text and "\0" not in path.text and not is_address(path.text):
-            yield folder / path.text
+            with suppress(OutsideOfFolders):
+                confinement.check(folder / path.text)
+                yield folder / path.text

@@ -58,15 +58,17 @@ class Folders:
         self._submitter = submitter
         self._clock = clock
         self._folders: dict[Path, _Folder] = {}
+        self._manifest_folders: tuple[Path, ...] = ()
         self._asked = anyio.Event()
 
-    def watch(self, folders: Sequence[Path]) -> None:
-        """Look into these and no others, at once. Files that were refused are looked at again: the settings that they were
-        refused by may have changed."""
+    def watch(self, folders: Sequence[Path], manifest_folders: Sequence[Path] = ()) -> None:
+        """Look into these and no others, at once; their manifests may also be in `manifest_folders`. Files that were refused are
+        looked at again: the settings that they were refused by may have changed."""
         kept = {path: self._folders.get(path) or _Folder(path) for path in folders}
         for path in self._folders.keys() - kept.keys():
             log.info("folders.left", folder=str(path), advice="what was begun from it goes on")
         self._folders = kept
+        self._manifest_folders = tuple(manifest_folders)
         for folder in kept.values():
             for file in folder.files.values():
                 if file.standing.state is FileState.REFUSED:
@@ -161,7 +163,7 @@ class Folders:
 
     async def _take(self, file: _File) -> None:
         """Read it, and hand it over if nothing of it has moved meanwhile, nor names anything that was not looked at."""
-        read = await anyio.to_thread.run_sync(read_deploy_file, file.path)
+        read = await anyio.to_thread.run_sync(read_deploy_file, file.path, self._manifest_folders)
         file.paths = read.paths
         signature = await anyio.to_thread.run_sync(sign, file.paths)
         if signature != file.seen:

@@ -35,6 +35,7 @@ def test_what_is_looked_up_at_each_use_holds_at_once_and_what_is_open_waits_for_
             "tokens": (token,),
             "limits": LimitSettings(rollouts=3),
             "deploy_folders": (Path("/deploy.d"),),
+            "manifest_folders": (Path("/manifests"),),
             "log": LogSettings(level=LogLevel.DEBUG),
             "store": Path("/elsewhere.db"),
             "public_url": "https://headgate.example",
@@ -48,7 +49,7 @@ def test_what_is_looked_up_at_each_use_holds_at_once_and_what_is_open_waits_for_
     told: list[Settings] = []
     live.follow(told.append)
     change = live.take_over(written)
-    assert change.at_once == ("tokens", "limits", "deployFolders", "log", "accounts")
+    assert change.at_once == ("tokens", "limits", "deployFolders", "manifestFolders", "log", "accounts")
     assert change.at_restart == ("store", "publicUrl", "accounts")
     assert told == [live.current]
     assert (live.current.tokens, live.current.limits.rollouts) == ((token,), 3)

@@ -63,6 +63,7 @@ commands:
   soak: {{argv: [soak], env: {{USERS: "40"}}}}
 limits: {{rollouts: 10}}
 deployFolders: [deploy.d, /srv/deploy, ~/deploy, ./deploy.d]
+manifestFolders: [manifests, /srv/manifests]
 windows: [{{from: 09:00, to: 17:00}}]
 freezes: [{{from: 2026-12-24, to: 2027-01-02T06:30, timezone: Europe/Berlin, reason: the holidays}}]
 log: {{level: warning, format: json}}
@@ -110,6 +111,7 @@ def test_a_whole_file(tmp_path: Path) -> None:
     assert (soak.argv, soak.env, soak.timeout) == (("soak",), {"USERS": "40"}, None)
     assert settings.log.format is LogFormat.JSON
     assert settings.deploy_folders == (tmp_path / "deploy.d", Path("/srv/deploy"), Path("/home/ada/deploy"))
+    assert settings.manifest_folders == (tmp_path / "manifests", Path("/srv/manifests"))
 
 
 def test_limits_windows_and_freezes_as_the_engine_takes_them(tmp_path: Path) -> None:
@@ -326,6 +328,7 @@ def test_where_things_are_by_default() -> None:
         (f"tokens: [{{name: a, sha256: {HASH}, expiresAt: soon}}]", "tokens[0].expiresAt is not an instant"),
         (f'tokens: [{{name: a, sha256: {HASH}, roles: [" "]}}]', "tokens[0].roles[0] is not a role; expected the text"),
         ("deployFolders: deploy.d", '1:16: deployFolders is the text "deploy.d"; expected a list'),
+        ("manifestFolders: {a: b}", "1:18: manifestFolders is a mapping; expected a list"),
         ("log: {level: loud}", '1:14: log.level is the text "loud"; expected debug, info, warning or error'),
     ],
 )

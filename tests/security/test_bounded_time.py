@@ -106,7 +106,7 @@ BOMBS = {
     "aliases in aliases": laughter(12),
     "an alias many times": "a: &a {" + ",".join(f"k{i}: 1" for i in range(1000)) + "}\nb: [" + ",".join(["*a"] * 10_000) + "]\n",
     "merge keys": merged(10_000),
-    "merge keys of merge keys": "a0: &a0 {k: 1}\n" + "".join(f"a{i}: &a{i} {{<<: *a{i - 1}, k{i}: 1}}\n" for i in range(1, 3_000)),
+    "merge keys of merge keys": "a0: &a0 {k: 1}\n" + "".join(f"a{i}: &a{i} {{<<: *a{i - 1}, k{i}: 1}}\n" for i in range(1, 3000)),
     "an alias of itself": "a: &a [*a]\n",
     "brackets": "a: " + "[" * LONG,
     "braces": "a: " + "{a: " * LONG,

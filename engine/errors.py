@@ -47,6 +47,10 @@ class StoreBusy(StoreError):
     """Another daemon holds the store."""
 
 
+class Deposed(StoreError):
+    """Another daemon has taken over. This one may write nothing more, neither to the store nor to a cluster, and has to end."""
+
+
 class StoreTooNew(StoreError):
     """The store was written by a newer Headgate. It is left untouched."""
 

@@ -17,9 +17,9 @@ APPLICATION_ID = 0x48444754
 _MAGIC = b"SQLite format 3\x00"
 
 
-def migrations() -> list[tuple[int, str]]:
+def migrations(package: str = "store.migrations") -> list[tuple[int, str]]:
     """The numbered SQL files, in order: (schema version that the file leads to, its text)."""
-    folder = resources.files("store.migrations")
+    folder = resources.files(package)
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
     return [(int(name.split("_", 1)[0]), (folder / name).read_text("utf-8")) for name in names]
 

@@ -1,121 +1,47 @@
-"""One writer that groups the commits of all rollouts: many decisions per fsync.
-
-aiosqlite gives a connection no transaction per task, so exactly one task owns the writing connection; everybody else hands in a
-`Change` and waits until it is on disk. What is handed in while a commit is under way goes into the next one together. A change
-whose guard fails (somebody else moved the rollout on) fails alone: its group is done again one by one.
-"""
+"""The one writer of an SQLite store: what `store.group_commit` needs of an aiosqlite connection."""
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import aiosqlite
-import anyio
 
 from engine.errors import StoreError
-
-Value: TypeAlias = str | int | bytes | None
-Statement: TypeAlias = tuple[str, tuple[Value, ...]]
+from store.group_commit import GroupCommit, Row, Transaction
 
 
-class FenceLost(StoreError):
-    """The rollout's row has moved on since it was read: another writer, or a decision made twice. Nothing was written."""
-
-
-@dataclass(slots=True)
-class Change:
-    """Statements that take effect together or not at all. Each `guarded` one must change exactly one row."""
-
-    guarded: Sequence[Statement] = ()
-    plain: Sequence[Statement] = ()
-    done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-
-
-class Writer:
-    """Owns the writing connection. `run` is its task; `submit` may be called by any number of others."""
-
+class Writer(GroupCommit):
     def __init__(self, connection: aiosqlite.Connection, *, largest_group: int = 500) -> None:
+        super().__init__(_SqliteDatabase(connection), largest_group=largest_group)
+
+
+class _SqliteDatabase:
+    def __init__(self, connection: aiosqlite.Connection) -> None:
         self._connection = connection
-        self._largest_group = largest_group
-        self._waiting: list[Change] = []
-        self._arrived = anyio.Event()
-        self._closed = False
-        self.commits = 0
-        self.changes = 0
 
-    async def submit(self, *, guarded: Sequence[Statement] = (), plain: Sequence[Statement] = ()) -> None:
-        """Returns when the change is on disk. Raises `FenceLost` or `StoreError`; then nothing of it was written."""
-        if self._closed:
-            raise StoreError("the store is closed")
-        change = Change(guarded, plain)
-        self._waiting.append(change)
-        self._arrived.set()
-        # A caller that is cancelled stops waiting; the change itself is not torn in two.
-        await asyncio.shield(change.done)
-
-    async def run(self) -> None:
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
         try:
-            while True:
-                await self._arrived.wait()
-                self._arrived = anyio.Event()
-                while self._waiting:
-                    group, self._waiting = self._waiting[: self._largest_group], self._waiting[self._largest_group :]
-                    with anyio.CancelScope(shield=True):
-                        await self._write(group)
-        finally:
-            self._closed = True
-            for change in self._waiting:
-                _fail(change, StoreError("the store was closed before this was written"))
-
-    async def _write(self, group: list[Change]) -> None:
-        try:
-            await self._commit(group)
-        except FenceLost as error:
-            if len(group) == 1:
-                _fail(group[0], error)
-                return
-            for change in group:
-                await self._write([change])
-            return
+            await self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield _SqliteTransaction(self._connection)
+                await self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    await self._connection.execute("ROLLBACK")
+                raise
         except (sqlite3.Error, ValueError) as error:
-            for change in group:
-                _fail(change, StoreError(f"the store could not be written: {error}"))
-            return
-        for change in group:
-            if not change.done.done():
-                change.done.set_result(None)
-
-    async def _commit(self, group: list[Change]) -> None:
-        await self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            for sql, rows in _by_statement([statement for change in group for statement in change.guarded]):
-                cursor = await self._connection.executemany(sql, rows)
-                if cursor.rowcount != len(rows):
-                    raise FenceLost("the rollout was moved on by somebody else; this decision was thrown away")
-            for sql, rows in _by_statement([statement for change in group for statement in change.plain]):
-                await self._connection.executemany(sql, rows)
-            await self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                await self._connection.execute("ROLLBACK")
-            raise
-        self.commits += 1
-        self.changes += len(group)
+            raise StoreError(f"the store could not be written: {error}") from error
 
 
-def _by_statement(statements: Sequence[Statement]) -> list[tuple[str, list[tuple[Value, ...]]]]:
-    """Rows grouped by SQL text, texts in the order of their first use: one hop to the database thread per text."""
-    grouped: dict[str, list[tuple[Value, ...]]] = {}
-    for sql, row in statements:
-        grouped.setdefault(sql, []).append(row)
-    return list(grouped.items())
+class _SqliteTransaction:
+    def __init__(self, connection: aiosqlite.Connection) -> None:
+        self._connection = connection
 
+    async def change(self, sql: str, rows: Sequence[Row]) -> int:
+        return (await self._connection.executemany(sql, rows)).rowcount
 
-def _fail(change: Change, error: StoreError) -> None:
-    if not change.done.done():
-        change.done.set_exception(error)
-        change.done.exception()  # Retrieved here, so that a caller who has gone away leaves no warning behind.
+    async def execute(self, sql: str, rows: Sequence[Row]) -> None:
+        await self._connection.executemany(sql, rows)

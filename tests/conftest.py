@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, settings
 
 from tests.e2e.controlplane.fixtures import pytest_runtest_setup as pytest_runtest_setup
 from tests.e2e.controlplane.fixtures import real_control_plane as real_control_plane
+from tests.postgres.fixtures import postgres_place as postgres_place
+from tests.postgres.fixtures import postgres_server as postgres_server
 
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 

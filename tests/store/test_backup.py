@@ -17,7 +17,7 @@ from store.backup import back_up, check, restore
 from store.schema import current_version
 from store.sqlite import open_store
 from tests.clocks import START
-from tests.store.test_sqlite import decision, release, stored
+from tests.store.stand import decision, release, stored
 
 
 async def fill(path: Path, name: str = "r1") -> None:

@@ -1,0 +1,73 @@
+"""The store on PostgreSQL, for those who outgrow one host. Reads use connections of their own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+import anyio
+import asyncpg
+
+from engine.errors import StoreError
+from store.group_commit import GroupCommit, Row
+from store.postgres_place import CONNECT_SECONDS, FAILURES, PostgresPlace, connection_options, said
+from store.postgres_session import open_session
+from store.relational import SqlStore, numbered
+
+MOST_READING = 4
+"""Connections that read at a time; further reads wait for one."""
+
+
+class PostgresStore(SqlStore):
+    def __init__(self, writer: GroupCommit, reading: _Reader, epoch: int) -> None:
+        super().__init__(writer, reading)
+        self.epoch = epoch
+        """How many daemons have opened this store until now, this one among them."""
+
+
+@asynccontextmanager
+async def open_postgres(
+    place: PostgresPlace, holder: str, now: datetime, *, take_over: bool = False
+) -> AsyncIterator[PostgresStore]:
+    """Become the store's only writer, bring it to the current schema, and serve it until the block ends.
+
+    `holder`: what others are told of this daemon; no two may be called the same. `take_over`: in the place of a daemon that is
+    there, and that does not hold the lease any more. Raises `StoreBusy`, `StoreTooNew`, `StoreDamaged` and `StoreError`, and
+    `Deposed` out of the block as soon as another daemon has opened the store in its turn.
+    """
+    session = await open_session(place, holder, now, take_over=take_over)
+    try:
+        options = connection_options(place, f"{holder}, reading")
+        async with asyncpg.create_pool(place.url, min_size=0, max_size=MOST_READING, **options) as pool:
+            writer = GroupCommit(session)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(writer.run)
+                try:
+                    yield PostgresStore(writer, _Reader(pool), session.epoch)
+                finally:
+                    session.end_soon()
+                    tasks.cancel_scope.cancel()
+    finally:
+        await session.close()
+
+
+class _Reader:
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def fetch(self, sql: str, parameters: Row = ()) -> Sequence[Sequence[Any]]:
+        try:
+            return await self._once(sql, parameters)
+        except FAILURES:
+            # The connection may have been lost long ago, and nobody have noticed; the next one is made anew.
+            try:
+                return await self._once(sql, parameters)
+            except FAILURES as error:
+                raise StoreError(f"the store could not be read: {said(error)}") from error
+
+    async def _once(self, sql: str, parameters: Row) -> Sequence[Sequence[Any]]:
+        async with self._pool.acquire(timeout=CONNECT_SECONDS) as connection:
+            found: Sequence[Sequence[Any]] = await connection.fetch(numbered(sql), *parameters)
+            return found

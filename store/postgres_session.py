@@ -1,0 +1,217 @@
+"""The one connection that writes to a PostgreSQL store, as `store.group_commit` needs it, and what keeps every other one out.
+
+* **The lock** (an advisory lock of the session) says that a writer is alive: a second daemon is refused while there is one. Who
+  takes over by a lease ends the session that holds it; the lock is a courtesy, and fences nothing.
+* **The epoch** fences. Each opening raises it by one, and each transaction first changes the writer's row, on the condition that
+  the epoch is still its own. A daemon that was stopped in the middle of a transaction and goes on afterwards finds its session
+  ended; what it begins anew is refused by the row: `Deposed`.
+* **The number** that each transaction leaves in that row tells what became of a commit whose answer was lost. Until that is
+  known, nobody is told anything: a decision that is believed to have failed, and did not, would stand in the way for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+
+import anyio
+import asyncpg
+import structlog
+
+from engine.errors import Deposed, StoreBusy, StoreError
+from store.encoding import text_of
+from store.group_commit import Row, Transaction
+from store.postgres_place import FAILURES, NAME_PREFIX, PostgresPlace, connect, said, session_name
+from store.postgres_schema import inspect, migrate
+from store.relational import numbered
+
+log = structlog.get_logger()
+
+PATIENCE_SECONDS = 0.5
+"""Between two tries to find out what became of a commit."""
+TAKE_OVER_SECONDS = 20.0
+HANG_UP_SECONDS = 2.0
+_LOCK = 0x48444754
+"""The key of the advisory lock: `HDGT`. Such locks are the database's, so every database may have one store."""
+_RAISE_EPOCH = "UPDATE writer SET epoch = epoch + 1, latest = 0, holder = $1, since = $2 RETURNING epoch"
+_PROVE_EPOCH = "UPDATE writer SET latest = $1 WHERE epoch = $2 AND holder = $3"
+_IS_MINE = "SELECT epoch = $1 AND holder = $2 FROM writer"
+"""The holder too: a database that was put back to an earlier time begins to count anew."""
+_HOLDER = (
+    "SELECT pid, application_name, client_addr::text FROM pg_locks JOIN pg_stat_activity USING (pid) "
+    "WHERE locktype = 'advisory' AND objsubid = 1 AND classid = 0 AND objid = $1 AND granted "
+    "AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
+
+class WritingSession:
+    """Made by `open_session`. Used by one task at a time."""
+
+    def __init__(self, place: PostgresPlace, holder: str, connection: asyncpg.Connection, epoch: int) -> None:
+        self._place = place
+        self._holder = holder
+        self._connection: asyncpg.Connection | None = connection
+        self.epoch = epoch
+        self._number = 0
+        self._closing = anyio.Event()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Implements `store.group_commit.Database`."""
+        connection = await self._connected()
+        number = self._number + 1
+        try:
+            await connection.execute("BEGIN")
+            if await connection.execute(_PROVE_EPOCH, number, self.epoch, self._holder) != "UPDATE 1":
+                raise await self._deposed(connection)
+            yield _PostgresTransaction(connection)
+        except BaseException as error:
+            await self._roll_back(connection)
+            if isinstance(error, FAILURES):
+                raise StoreError(f"the store could not be written: {said(error)}") from error
+            raise
+        self._number = number
+        await self._commit(connection, number)
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            await _hang_up(self._connection)
+
+    def end_soon(self) -> None:
+        """Nobody waits any more for what cannot be found out now."""
+        self._closing.set()
+
+    # --- committing ----------------------------------------------------------------------------------------------------
+
+    async def _commit(self, connection: asyncpg.Connection, number: int) -> None:
+        try:
+            tag = await connection.execute("COMMIT")
+        except FAILURES as error:
+            log.warning("store.commit_in_doubt", error=said(error), advice="it is asked again once there is a connection")
+            self._drop(connection)
+            if not await self._was_written(number):
+                raise StoreError(f"the store could not be written: {said(error)}") from error
+            log.info("store.commit_found", number=number)
+        else:
+            if tag != "COMMIT":
+                raise StoreError("the store could not be written: PostgreSQL rolled the transaction back")
+
+    async def _was_written(self, number: int) -> bool:
+        """Raises `Deposed`, and `StoreError` when the store is closed before it is known."""
+        while True:
+            try:
+                connection = await self._connected()
+                return bool(await connection.fetchval("SELECT latest >= $1 FROM writer", number))
+            except Deposed:
+                raise
+            except (StoreError, *FAILURES) as error:
+                if self._connection is not None:
+                    self._drop(self._connection)
+                if self._closing.is_set():
+                    text = f"the store was closed before it was known whether this was written: {said(error)}"
+                    raise StoreError(text) from error
+                with anyio.move_on_after(PATIENCE_SECONDS):
+                    await self._closing.wait()
+
+    async def _roll_back(self, connection: asyncpg.Connection) -> None:
+        try:
+            await connection.execute("ROLLBACK")
+        except FAILURES:
+            self._drop(connection)
+
+    # --- the connection ------------------------------------------------------------------------------------------------
+
+    async def _connected(self) -> asyncpg.Connection:
+        """Raises `StoreError` and `Deposed`."""
+        if self._connection is not None and self._connection.is_closed():
+            self._drop(self._connection)
+        if self._connection is None:
+            self._connection = await self._reconnect()
+            log.info("store.reconnected", store=str(self._place), epoch=self.epoch)
+        return self._connection
+
+    async def _reconnect(self) -> asyncpg.Connection:
+        connection = await connect(self._place, self._holder)
+        try:
+            # First of all: whoever was deposed must not disturb who writes now.
+            if not await connection.fetchval(_IS_MINE, self.epoch, self._holder):
+                raise await self._deposed(connection)
+            # A session of ours may be left over that the server has not given up yet, in the middle of a transaction even. The
+            # lock is only free when it has ended whole; what it has written is there then, or never will be.
+            await _take_lock(connection, self._place, end_sessions_of=self._holder)
+            if not await connection.fetchval(_IS_MINE, self.epoch, self._holder):
+                raise await self._deposed(connection)
+        except BaseException as error:
+            await _hang_up(connection)
+            if isinstance(error, FAILURES):
+                raise StoreError(f"the store {self._place} cannot be used: {said(error)}") from error
+            raise
+        return connection
+
+    async def _deposed(self, connection: asyncpg.Connection) -> Deposed:
+        epoch, holder, since = await connection.fetchrow("SELECT epoch, holder, since FROM writer")
+        return Deposed(
+            f"the store {self._place} was taken over by {holder} at {since} (epoch {epoch}, this daemon's was {self.epoch}): "
+            "nothing more is written here"
+        )
+
+    def _drop(self, connection: asyncpg.Connection) -> None:
+        connection.terminate()
+        self._connection = None
+
+
+class _PostgresTransaction:
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    async def change(self, sql: str, rows: Sequence[Row]) -> int:
+        return len(await self._connection.fetchmany(numbered(sql) + " RETURNING 1", rows))
+
+    async def execute(self, sql: str, rows: Sequence[Row]) -> None:
+        await self._connection.executemany(numbered(sql), rows)
+
+
+async def open_session(place: PostgresPlace, holder: str, now: datetime, *, take_over: bool) -> WritingSession:
+    """The store's only writer, from now on. `take_over`: end the session of whoever was it; the caller knows (by a lease) that
+    they may not write any more.
+
+    Raises `StoreBusy`, `StoreTooNew`, `StoreDamaged` and `StoreError`.
+    """
+    connection = await connect(place, holder)
+    try:
+        await inspect(connection, place)
+        await _take_lock(connection, place, end_sessions_of=None if take_over else holder)
+        await migrate(connection, place)
+        epoch = await connection.fetchval(_RAISE_EPOCH, holder, text_of(now))
+    except BaseException as error:
+        await _hang_up(connection)
+        if isinstance(error, FAILURES):
+            raise StoreError(f"the store {place} cannot be used: {said(error)}") from error
+        raise
+    return WritingSession(place, holder, connection, int(epoch))
+
+
+async def _take_lock(connection: asyncpg.Connection, place: PostgresPlace, *, end_sessions_of: str | None) -> None:
+    """`end_sessions_of`: whose sessions are ended where they hold the lock; None for any daemon's. Raises `StoreBusy`."""
+    deadline = anyio.current_time() + TAKE_OVER_SECONDS
+    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
+        pid, holder, address = await connection.fetchrow(_HOLDER, _LOCK) or (None, "", None)
+        may_end = holder.startswith(NAME_PREFIX) if end_sessions_of is None else holder == session_name(end_sessions_of)
+        if pid is not None and not may_end:
+            where = f" (from {address})" if address else ""
+            raise StoreBusy(
+                f"{place} is in use by {holder or 'another program'}{where}: two daemons on one store would drive every rollout "
+                "twice. Stop that daemon, give this one a database of its own, or let a lease decide (docs/high-availability.md)."
+            )
+        if anyio.current_time() > deadline:
+            raise StoreBusy(f"{place} is still held by {holder or 'somebody'}, whose session does not end")
+        if pid is not None:
+            await connection.execute("SELECT pg_terminate_backend($1)", pid)
+        await anyio.sleep(0.05)
+
+
+async def _hang_up(connection: asyncpg.Connection) -> None:
+    """In peace, so that the lock is free when this returns; at once where the server does not answer."""
+    with anyio.CancelScope(shield=True), suppress(*FAILURES):
+        await connection.close(timeout=HANG_UP_SECONDS)

@@ -1,0 +1,1 @@
+"""A PostgreSQL server for tests, and what can be done to it."""

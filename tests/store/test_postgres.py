@@ -1,0 +1,259 @@
+"""What only a store behind a wire can go through: a server that restarts or dies, answers that are lost, and another daemon that
+takes over."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from engine.errors import Deposed, StoreBusy, StoreDamaged, StoreError, StoreTooNew
+from engine.ports import StoredRollout
+from store.postgres import PostgresStore, open_postgres
+from store.postgres_place import PostgresPlace
+from store.postgres_session import open_session
+from tests.clocks import START
+from tests.postgres.cutting import Cut, Wire, stretch_wire
+from tests.postgres.server import PASSWORD, PostgresServer
+from tests.store.stand import PostgresStand, decision, release, stored
+
+_BACKENDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+
+
+async def commit_in_the_end(store: PostgresStore, before: StoredRollout, text: str) -> int:
+    """As the engine does: again and again. How often it failed."""
+    failures = 0
+    with anyio.fail_after(30):
+        while True:
+            try:
+                await store.commit(decision(before, text))
+            except StoreError:
+                failures += 1
+                await anyio.sleep(0.05)
+            else:
+                return failures
+
+
+async def story(stand: PostgresStand) -> list[str]:
+    rows = await stand.ask("SELECT convert_from(body, 'UTF8')::json ->> 'text' FROM journal ORDER BY seq")
+    return [text for (text,) in rows]
+
+
+@asynccontextmanager
+async def store_on_a_wire(stand: PostgresStand, server: PostgresServer) -> AsyncIterator[tuple[PostgresStore, Wire]]:
+    async with stretch_wire(server.port) as wire, stand.open(port=wire.port) as store:
+        await store.add_release(release(), [stored()], START)
+        yield store, wire
+
+
+# --- servers that go away ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
+async def test_a_restart_of_the_server_costs_failed_commits_and_nothing_else(
+    postgres_stand: PostgresStand, postgres_server: PostgresServer, how: signal.Signals
+) -> None:
+    async with postgres_stand.open() as store:
+        await store.add_release(release(), [stored()], START)
+        await anyio.to_thread.run_sync(postgres_server.stop, how)
+        try:
+            with pytest.raises(StoreError, match="cannot be reached"):
+                await commit_once_or_twice(store)
+            with pytest.raises(StoreError):
+                await store.releases()
+        finally:
+            await anyio.to_thread.run_sync(postgres_server.start)
+        await commit_in_the_end(store, stored(), "after the restart")
+        assert [entry.text for entry in await store.journal("r1")] == ["after the restart"]
+        with pytest.raises(StoreBusy):
+            async with postgres_stand.open():
+                pass
+
+
+async def commit_once_or_twice(store: PostgresStore) -> None:
+    """The first may find the connection gone, the second that there is no server."""
+    try:
+        await store.commit(decision(stored(), "lost"))
+    except StoreError:
+        await store.commit(decision(stored(), "lost"))
+
+
+async def test_a_backend_that_is_killed_takes_all_sessions_down_and_the_store_goes_on(
+    postgres_stand: PostgresStand, postgres_server: PostgresServer
+) -> None:
+    async with postgres_stand.open() as store:
+        await store.add_release(release(), [stored()], START)
+        for (pid,) in await postgres_stand.ask(_BACKENDS):
+            os.kill(pid, signal.SIGKILL)
+        await commit_in_the_end(store, stored(), "after the crash")
+        assert [one.id for one in await store.releases()] == ["r1"]
+        assert await story(postgres_stand) == ["after the crash"]
+
+
+# --- answers that are lost ---------------------------------------------------------------------------------------------
+
+
+async def test_a_commit_whose_answer_was_lost_counts_as_written_when_it_was(
+    postgres_stand: PostgresStand, postgres_server: PostgresServer
+) -> None:
+    """Told that it had failed, the engine would decide again on a stand that the store has left, for ever."""
+    async with store_on_a_wire(postgres_stand, postgres_server) as (store, wire):
+        first = decision(stored(), "first")
+        wire.cut = Cut.AFTER_COMMIT
+        await store.commit(first)
+        assert wire.cuts == 1
+        await store.commit(decision(StoredRollout(first.spec, first.snapshot), "second"))
+        assert await story(postgres_stand) == ["first", "second"]
+
+
+async def test_a_commit_that_the_server_never_heard_of_counts_as_failed(
+    postgres_stand: PostgresStand, postgres_server: PostgresServer
+) -> None:
+    """Its transaction is still open on the server, with all its locks, and nobody will ever end it there."""
+    async with store_on_a_wire(postgres_stand, postgres_server) as (store, wire):
+        wire.cut = Cut.BEFORE_COMMIT
+        with pytest.raises(StoreError, match="could not be written"):
+            await store.commit(decision(stored(), "never heard of"))
+        assert wire.cuts == 1
+        await store.commit(decision(stored(), "heard of"))
+        assert await story(postgres_stand) == ["heard of"]
+
+
+async def test_nobody_is_told_anything_of_a_commit_until_it_is_known(
+    postgres_stand: PostgresStand, postgres_server: PostgresServer
+) -> None:
+    async with store_on_a_wire(postgres_stand, postgres_server) as (store, wire):
+        told = anyio.Event()
+
+        async def commit() -> None:
+            await store.commit(decision(stored(), "written"))
+            told.set()
+
+        async with anyio.create_task_group() as tasks:
+            wire.cut, wire.is_down = Cut.AFTER_COMMIT, True
+            tasks.start_soon(commit)
+            with anyio.fail_after(10):
+                while wire.refused < 2:
+                    await anyio.sleep(0.01)
+            assert await story(postgres_stand) == ["written"]
+            assert not told.is_set()
+            wire.is_down = False
+            with anyio.fail_after(10):
+                await told.wait()
+
+
+async def test_a_store_that_is_closed_does_not_wait_for_a_server_that_is_gone(
+    postgres_stand: PostgresStand, postgres_server: PostgresServer
+) -> None:
+    failures: list[str] = []
+
+    async def commit(store: PostgresStore) -> None:
+        try:
+            await store.commit(decision(stored(), "in doubt"))
+        except StoreError as error:
+            failures.append(str(error))
+
+    async with anyio.create_task_group() as tasks:
+        with anyio.fail_after(10):
+            async with store_on_a_wire(postgres_stand, postgres_server) as (store, wire):
+                wire.cut, wire.is_down = Cut.AFTER_COMMIT, True
+                tasks.start_soon(commit, store)
+                while wire.refused < 1:
+                    await anyio.sleep(0.01)
+    assert "before it was known" in failures[0]
+
+
+# --- taking over -------------------------------------------------------------------------------------------------------
+
+
+async def test_who_was_deposed_writes_nothing_more_and_ends(postgres_stand: PostgresStand) -> None:
+    async with postgres_stand.open() as old:
+        await old.add_release(release(), [stored()], START)
+        await old.commit(decision(stored(), "by the old one"))
+    first = decision(stored())
+    later = StoredRollout(first.spec, first.snapshot)
+    with pytest.raises(Deposed, match=r"taken over by daemon \d+"):
+        async with postgres_stand.open() as old, postgres_stand.open(take_over=True) as new:
+            assert new.epoch == old.epoch + 1
+            with pytest.raises(Deposed):
+                await old.commit(decision(later, "by the deposed one"))
+            await anyio.sleep_forever()
+    assert await story(postgres_stand) == ["by the old one"]
+
+
+async def test_who_is_stopped_in_the_middle_of_a_transaction_keeps_nobody_from_taking_over(postgres_stand: PostgresStand) -> None:
+    """A process that is stopped holds its connection, and the transaction on it all its locks."""
+    async with postgres_stand.open() as store:
+        await store.add_release(release(), [stored()], START)
+    stopped = await open_session(postgres_stand.place, "the stopped one", START, take_over=False)
+    try:
+        with pytest.raises(Deposed):
+            async with stopped.transaction() as transaction:
+                await transaction.execute("UPDATE release SET status = ?", [("STOPPED",)])
+                with anyio.fail_after(5):
+                    async with postgres_stand.open(take_over=True) as new:
+                        await new.commit(decision(stored(), "by the new one"))
+        with pytest.raises(Deposed):
+            async with stopped.transaction():
+                pytest.fail("it was let in again")
+    finally:
+        await stopped.close()
+    assert await story(postgres_stand) == ["by the new one"]
+    assert await postgres_stand.ask("SELECT status FROM release") == [("RUNNING",)]
+
+
+async def test_who_was_deposed_does_not_disturb_who_writes(postgres_stand: PostgresStand) -> None:
+    stopped = await open_session(postgres_stand.place, "the stopped one", START, take_over=False)
+    async with postgres_stand.open(take_over=True) as new:
+        before = await postgres_stand.ask(_BACKENDS)
+        for _ in range(2):
+            with pytest.raises(Deposed):
+                async with stopped.transaction():
+                    pytest.fail("it was let in again")
+        assert await postgres_stand.ask(_BACKENDS) == before
+        await new.add_release(release(), [stored()], START)
+    await stopped.close()
+
+
+# --- what is refused ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_store_of_a_newer_schema_is_refused_and_its_daemon_left_in_peace(postgres_stand: PostgresStand) -> None:
+    async with postgres_stand.open() as store:
+        await store.add_release(release(), [stored()], START)
+        await postgres_stand.ask("UPDATE version SET number = 99 RETURNING 1")
+        with pytest.raises(StoreTooNew, match="written by a newer version"):
+            async with postgres_stand.open(take_over=True):
+                pass
+        await store.commit(decision(stored(), "still here"))
+
+
+async def test_tables_of_somebody_else_are_refused(postgres_stand: PostgresStand) -> None:
+    await postgres_stand.ask("CREATE SCHEMA headgate")
+    with pytest.raises(StoreDamaged, match="not Headgate's"):
+        async with postgres_stand.open():
+            pass
+
+
+async def test_every_database_of_a_server_may_have_a_store(
+    postgres_stand: PostgresStand, postgres_place: PostgresPlace
+) -> None:
+    async with postgres_stand.open(), open_postgres(postgres_place, "another", START) as store:
+        await store.add_release(release(), [stored()], START)
+
+
+async def test_no_error_shows_the_password(postgres_server: PostgresServer, postgres_place: PostgresPlace) -> None:
+    async def wrong() -> str:
+        return PASSWORD + "-of-yesterday"
+
+    nowhere = PostgresPlace(postgres_place.url + "_not_there", postgres_place.password)
+    for place in (PostgresPlace(postgres_place.url, wrong), nowhere):
+        with pytest.raises(StoreError, match="cannot be reached") as caught:
+            async with open_postgres(place, "nobody", START):
+                pass
+        assert PASSWORD not in repr((caught.value, caught.value.__cause__))

@@ -18,6 +18,7 @@ from adapters.access import Token
 from adapters.settings_admission import Count, FreezeSettings, LimitSettings, WindowSettings
 from adapters.settings_model import Name, SettingsModel
 from adapters.settings_sentences import sentence
+from adapters.settings_store import StoreAddress, read_store
 
 if TYPE_CHECKING:
     from adapters.metrics.placeholders import JsonValue
@@ -367,7 +368,8 @@ class LogSettings(SettingsModel):
 class FileSettings(SettingsModel):
     """The file as it is written; everything may be left out."""
 
-    store: Path | None = None
+    store: Annotated[Path | StoreAddress | None, BeforeValidator(read_store)] = None
+    store_password: SecretReference | None = None
     socket: Path | None = None
     listen: Annotated[Address | None, BeforeValidator(_read_address)] = None
     tokens: tuple[Token, ...] = ()
@@ -392,7 +394,8 @@ class Settings(SettingsModel):
 
     source: Path | None
     """The file; None when there is none."""
-    store: Path
+    store: Path | StoreAddress
+    store_password: SecretReference | None = None
     socket: Path
     listen: Address | None = None
     tokens: tuple[Token, ...] = ()
@@ -466,9 +469,12 @@ def complete(written: FileSettings, source: Path | None, around: Surroundings) -
         name: account.model_copy(update={"kubeconfig": absolute_or_none(account.kubeconfig)})
         for name, account in written.accounts.items()
     }
+    store = written.store or default_store(around)
+    password = written.store_password
     return Settings(
         source=source,
-        store=absolute(written.store or default_store(around)),
+        store=absolute(store) if isinstance(store, Path) else store,
+        store_password=None if password is None else _place_secret(password, absolute),
         socket=absolute(written.socket or default_socket(around)),
         listen=written.listen,
         tokens=written.tokens,

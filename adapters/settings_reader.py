@@ -139,6 +139,10 @@ def _check_meaning(root: Place) -> Iterator[tuple[Mark, str]]:
     if listens is not None and not any(True for _ in root.items("tokens")):
         need = '"listen" opens the API to the network, so it needs at least one entry in "tokens"'
         yield listens.key_mark, f"{need}; add one, or remove it and use the socket"
+    password, store = root.get("storePassword"), root.get("store")
+    if password is not None and (store is None or "://" not in (store.text or "")):
+        need = '"storePassword" is for a store that is a PostgreSQL database'
+        yield password.key_mark, f'{need}; name one in "store", or remove it'
     names = [token.get("name") for token in root.items("tokens")]
     counts = Counter(name.text for name in names if name is not None)
     for name in names:

@@ -63,6 +63,10 @@ class BackupRefused(StoreError):
     """A copy of the store cannot be made or taken as it was asked for. Nothing was written over."""
 
 
+class MoveRefused(StoreError):
+    """A store cannot be moved into another one as it was asked for. Nothing was written."""
+
+
 class Conflict(HeadgateError):
     """Another run of the application is under way (exit code 3)."""
 

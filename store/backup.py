@@ -83,7 +83,7 @@ def restore(backup: Path, store: Path, now: datetime) -> Restored:
     with StoreLock(store), _new_file(store) as partial:
         shutil.copyfile(backup, partial)
         _sync(partial)
-        former = _set_aside(store, now) if store.exists() else None
+        former = set_aside(store, f"before-restore-{moment_of(now)}") if store.exists() else None
         partial.rename(store)
         _sync(store.parent)
     return Restored(contents, former)
@@ -139,13 +139,18 @@ def _new_file(beside: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def _set_aside(store: Path, now: datetime) -> Path:
-    moment = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}"
-    former = name = store.with_name(f"{store.name}.before-restore-{moment}")
+def moment_of(now: datetime) -> str:
+    """As a part of a file's name."""
+    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+
+
+def set_aside(store: Path, name: str) -> Path:
+    """Give the store, which nobody may be using, another name beside the one that it has; returns it."""
+    former = first = store.with_name(f"{store.name}.{name}")
     for number in count(2):
         if not former.exists():
             break
-        former = name.with_name(f"{name.name}-{number}")
+        former = first.with_name(f"{first.name}-{number}")
     for suffix in _BESIDE:
         beside = store.with_name(store.name + suffix)
         if beside.exists():

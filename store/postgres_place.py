@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import asyncpg
 
-from engine.errors import StoreError
+from engine.errors import HeadgateError, StoreError
 
 SCHEMA = "headgate"
 """The database schema that holds the tables: it shows whose they are, and keeps them apart from others of the same database."""
@@ -65,8 +66,15 @@ def connection_options(place: PostgresPlace, name: str) -> dict[str, object]:
         "target_session_attrs": "read-write",
     }
     if place.password is not None:
-        options["password"] = place.password
+        options["password"] = partial(_ask_password, place, place.password)
     return options
+
+
+async def _ask_password(place: PostgresPlace, ask: Callable[[], Awaitable[str]]) -> str:
+    try:
+        return await ask()
+    except HeadgateError as error:
+        raise StoreError(f"the store {place} cannot be reached: {error}") from error
 
 
 def said(error: Exception) -> str:

@@ -21,7 +21,7 @@ import structlog
 
 from engine.errors import Deposed, StoreBusy, StoreError
 from store.encoding import text_of
-from store.group_commit import Row, Transaction
+from store.group_commit import Row
 from store.postgres_place import FAILURES, NAME_PREFIX, PostgresPlace, connect, said, session_name
 from store.postgres_schema import inspect, migrate
 from store.relational import numbered
@@ -57,7 +57,7 @@ class WritingSession:
         self._closing = anyio.Event()
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
+    async def transaction(self) -> AsyncIterator[PostgresTransaction]:
         """Implements `store.group_commit.Database`."""
         connection = await self._connected()
         number = self._number + 1
@@ -65,7 +65,7 @@ class WritingSession:
             await connection.execute("BEGIN")
             if await connection.execute(_PROVE_EPOCH, number, self.epoch, self._holder) != "UPDATE 1":
                 raise await self._deposed(connection)
-            yield _PostgresTransaction(connection)
+            yield PostgresTransaction(connection)
         except BaseException as error:
             await self._roll_back(connection)
             if isinstance(error, FAILURES):
@@ -161,9 +161,14 @@ class WritingSession:
         self._connection = None
 
 
-class _PostgresTransaction:
+class PostgresTransaction:
+    """Implements `store.group_commit.Transaction`."""
+
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
+
+    async def has_rows(self, table: str) -> bool:
+        return bool(await self._connection.fetchval(f"SELECT EXISTS (SELECT FROM {table})"))
 
     async def change(self, sql: str, rows: Sequence[Row]) -> int:
         return len(await self._connection.fetchmany(numbered(sql) + " RETURNING 1", rows))

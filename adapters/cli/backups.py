@@ -7,19 +7,24 @@ from pathlib import Path
 
 from adapters.cli.exit_codes import ExitCode
 from adapters.cli.output import Document, Printer
+from adapters.cli.stores import require_file
+from adapters.settings_store import StoreAddress
 from store.backup import Contents, Restored, back_up, restore
 
 
-def make_backup(store: Path, target: Path, printer: Printer) -> ExitCode:
+def make_backup(named: Path | StoreAddress, target: Path, printer: Printer) -> ExitCode:
     """Raises `StoreError`."""
+    store = require_file(named, f"pg_dump --format=custom --schema=headgate --file={target} '{named}'")
     contents = back_up(store, target)
     body = {"backup": str(target), "store": str(store), **_document(contents)}
     printer.document(body, lambda: f"{target} holds {_describe(contents)}, as {store} had them just now")
     return ExitCode.SUCCESS
 
 
-def restore_backup(backup: Path, store: Path, printer: Printer) -> ExitCode:
+def restore_backup(backup: Path, named: Path | StoreAddress, printer: Printer) -> ExitCode:
     """Raises `StoreError`."""
+    command = f"pg_restore --clean --if-exists --dbname='{named}' {backup}"
+    store = require_file(named, f"while no daemon runs, {command}")
     restored = restore(backup, store, datetime.now(UTC))
     former = str(restored.former) if restored.former is not None else None
     body = {"store": str(store), "backup": str(backup), "former": former, **_document(restored.contents)}

@@ -18,6 +18,7 @@ from aiohttp import web
 
 from adapters.cli.errors import StoreUnusable
 from adapters.cli.reloading import LiveSettings
+from adapters.cli.stores import new_holder, open_named_store
 from adapters.commands.running import open_commands
 from adapters.folders.submitting import Submitter
 from adapters.folders.watching import Folders
@@ -35,7 +36,6 @@ from engine.daemon import AdmissionRules, Engine, start_engine
 from engine.events import ActionSucceeded, Measurements
 from engine.model import Action, ActionKind, ReleasePlan, RolloutSpec, Snapshot
 from engine.ports import Actuator, World
-from store.sqlite import open_store
 from strategies.canary import CanaryStrategy
 
 _ID_LETTERS = "abcdefghjkmnpqrstvwxyz"
@@ -134,7 +134,7 @@ async def _compose(
     telemetry = Telemetry(clock)
     async with AsyncExitStack() as stack:
         try:
-            store = await stack.enter_async_context(open_store(settings.store))
+            store = await stack.enter_async_context(open_named_store(settings, new_holder(), clock.now()))
         except OSError as error:
             why = (error.strerror or str(error)).lower()
             raise StoreUnusable(f"the store {settings.store} cannot be opened: {why}; name another one") from error

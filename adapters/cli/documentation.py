@@ -20,9 +20,9 @@ _INTRODUCTION = """\
 
 Generated from the commands by `python -m adapters.cli.documentation`; a test keeps it current.
 
-`validate`, `plan`, `schema`, `import`, `token new`, `backup` and `restore` ask nobody. `run` carries a deploy file out by
-itself. `deploy`, `list`, `status`, `history`, `folders`, the orders and `rollback` speak to a daemon (`serve`), over its Unix
-socket or, with a token, over TCP ([access.md](access.md)).
+`validate`, `plan`, `schema`, `import`, `token new`, `backup`, `restore` and `move-store` ask nobody. `run` carries a deploy
+file out by itself. `deploy`, `list`, `status`, `history`, `folders`, the orders and `rollback` speak to a daemon (`serve`),
+over its Unix socket or, with a token, over TCP ([access.md](access.md)).
 
 ## Output
 

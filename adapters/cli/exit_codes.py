@@ -15,6 +15,8 @@ class ExitCode(IntEnum):
     """Another run of the application is under way, or an order does not fit where the rollout stands."""
     UNREACHABLE = 4
     """The daemon or a cluster cannot be reached, or cannot work."""
+    DEPOSED = 5
+    """Another daemon has taken over, or may: this one ended itself, so that the next one can be a standby."""
     DEFECT = 70
     """An error in Headgate itself."""
     INTERRUPTED = 130
@@ -31,6 +33,7 @@ MEANINGS: tuple[tuple[ExitCode, str], ...] = (
         "another run of the application is under way, or an order does not fit where the rollout stands",
     ),
     (ExitCode.UNREACHABLE, "the daemon or a cluster cannot be reached, or cannot work"),
+    (ExitCode.DEPOSED, "another daemon has taken over, or may: this one ended itself, to be started again as a standby"),
     (ExitCode.DEFECT, "an error in Headgate itself"),
     (ExitCode.INTERRUPTED, "interrupted; a rollout in a daemon goes on"),
     (ExitCode.BROKEN_PIPE, "the reader of the output has gone away"),

@@ -15,7 +15,9 @@ from engine.errors import (
     ClusterUnreachable,
     CommandRefused,
     Conflict,
+    Deposed,
     HeadgateError,
+    MoveRefused,
     StoreBusy,
     StoreDamaged,
     StoreError,
@@ -118,8 +120,10 @@ def _explain_ours(error: HeadgateError) -> Explanation:
             return Explanation(ExitCode.CONFLICT, "conflict", message)
         case CommandRefused():
             return Explanation(ExitCode.CONFLICT, "refused", message)
-        case StoreBusy() | StoreTooNew() | StoreDamaged() | BackupRefused():
+        case StoreBusy() | StoreTooNew() | StoreDamaged() | BackupRefused() | MoveRefused():
             return Explanation(ExitCode.BAD_INPUT, "store", message)
+        case Deposed():
+            return Explanation(ExitCode.DEPOSED, "deposed", message)
         case StoreError():
             return Explanation(ExitCode.UNREACHABLE, "store", message)
         case _:

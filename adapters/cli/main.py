@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from adapters.cli.files import Choices
     from adapters.cli.surroundings import Daemon
     from adapters.settings import Settings
+    from adapters.settings_store import StoreAddress
 
 app = typer.Typer(
     name="headgate",
@@ -54,7 +55,8 @@ app = typer.Typer(
 
 
 StoreOption = Annotated[
-    Path | None, typer.Option("--store", metavar="PATH", help="The store, instead of the settings' one.")
+    str | None,
+    typer.Option("--store", metavar="STORE", help="The store, instead of the settings' one: a path, or postgresql://..."),
 ]
 
 
@@ -140,8 +142,8 @@ def run(
         ),
     ] = None,
     store: Annotated[
-        Path | None,
-        typer.Option("--store", metavar="PATH", help="Keep the rollout here; without it the store is temporary."),
+        str | None,
+        typer.Option("--store", metavar="STORE", help="Keep the rollout here; without it the store is temporary."),
     ] = None,
     target: TargetsOption = None,
     application: ApplicationOption = None,
@@ -159,7 +161,8 @@ def run(
 
     choices = _choices(target, application, variables)
     linkerd = cluster is ClusterKind.EMBEDDED_LINKERD
-    options = RunOptions(file, choices, embedded=cluster is not None, linkerd=linkerd, store=store)
+    kept = _read_store(store) if store is not None else None
+    options = RunOptions(file, choices, embedded=cluster is not None, linkerd=linkerd, store=kept)
     _end(_wait(run_file(options, read_settings(config), _connect(context, patient=False), _printer(output))))
 
 
@@ -179,7 +182,7 @@ def serve(
 
     def read() -> Settings:
         settings = read_settings(config)
-        return settings if store is None else settings.model_copy(update={"store": store.absolute()})
+        return settings if store is None else settings.model_copy(update={"store": _read_store(store)})
 
     _end(_wait(serve_daemon(read(), _connect(context, patient=True), read)))
 
@@ -460,6 +463,24 @@ def restore(
     _end(restore_backup(source, _store(store, config), _printer(output)))
 
 
+@app.command("move-store")
+def move_store(
+    source: Annotated[Path, typer.Argument(metavar="FROM", help="The SQLite store.", show_default=False)],
+    target: Annotated[
+        str | None, typer.Argument(metavar="[TO]", help="An empty PostgreSQL database; without it, the settings' store.")
+    ] = None,
+    config: ConfigOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Move an SQLite store into a PostgreSQL database, while no daemon runs. Rollouts that are under way go on there."""
+    from adapters.cli.moving import move_store as move
+    from adapters.cli.surroundings import read_settings
+
+    settings = read_settings(config)
+    database = _read_store(target) if target is not None else settings.store
+    _end(_wait(move(source.absolute(), database, settings, _printer(output))))
+
+
 # --- the rest ----------------------------------------------------------------------------------------------------------
 
 
@@ -511,10 +532,16 @@ def _order(
     )
 
 
-def _store(named: Path | None, config: Path | None) -> Path:
+def _store(named: str | None, config: Path | None) -> Path | StoreAddress:
     from adapters.cli.surroundings import read_settings
 
-    return named.absolute() if named is not None else read_settings(config).store
+    return _read_store(named) if named is not None else read_settings(config).store
+
+
+def _read_store(named: str) -> Path | StoreAddress:
+    from adapters.cli.stores import read_store_option
+
+    return read_store_option(named)
 
 
 def _printer(output: OutputFormat) -> Printer:

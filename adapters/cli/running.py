@@ -35,6 +35,7 @@ from adapters.http.client import DaemonClient, SocketPlace
 from adapters.http.client_errors import DaemonRefused
 from adapters.http.server import serve_api
 from adapters.settings import LogFormat, LogLevel, Settings
+from adapters.settings_store import StoreAddress
 from engine.clock import SystemClock
 from engine.errors import CommandRefused, Conflict
 from engine.events import Command, CommandKind
@@ -51,7 +52,7 @@ class RunOptions:
     """Let the embedded cluster stand for every account of the file."""
     linkerd: bool = False
     """With Linkerd on it."""
-    store: Path | None = None
+    store: Path | StoreAddress | None = None
 
 
 async def run_file(options: RunOptions, settings: Settings, connect: Connect, printer: Printer) -> ExitCode:
@@ -88,7 +89,7 @@ class _Run:
         self._plan = plan
         self._printer = printer
         self._is_temporary = options.store is None
-        store = options.store.absolute() if options.store is not None else folder / "headgate.db"
+        store = options.store if options.store is not None else folder / "headgate.db"
         self._settings = settings.model_copy(update={"store": store, "socket": folder / "headgate.sock"})
         self._daemon = Daemon(SocketPlace(self._settings.socket), f" --server unix:{self._settings.socket}")
         self._beginning = anyio.CancelScope()

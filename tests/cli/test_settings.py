@@ -26,6 +26,7 @@ from adapters.settings import (
 )
 from adapters.settings_admission import limits_of, windows_of
 from adapters.settings_reader import SettingsInvalid, load_settings, parse_settings
+from adapters.settings_store import StoreAddress
 from engine.admission import Freeze, Limits, Weekday, Window, Windows
 from tests.cli.terminal import ROOT
 
@@ -112,6 +113,25 @@ def test_a_whole_file(tmp_path: Path) -> None:
     assert settings.log.format is LogFormat.JSON
     assert settings.deploy_folders == (tmp_path / "deploy.d", Path("/srv/deploy"), Path("/home/ada/deploy"))
     assert settings.manifest_folders == (tmp_path / "manifests", Path("/srv/manifests"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://headgate@db.example:5433/headgate?sslmode=verify-full&sslrootcert=/etc/headgate/ca.pem",
+        "postgres://one:5432,two:5432/headgate",
+        "postgresql://[::1]:5432/headgate",
+        "postgresql:///headgate?host=/run/postgresql",
+    ],
+)
+def test_a_store_may_be_a_database(tmp_path: Path, url: str) -> None:
+    path = tmp_path / "headgate.yaml"
+    path.write_text(f"store: {url}\nstorePassword: {{file: db.password}}")
+    settings = load_settings(path, around())
+    assert settings.store == StoreAddress(url)
+    assert str(settings.store) == url
+    assert settings.store_password is not None
+    assert settings.store_password.file == tmp_path / "db.password"
 
 
 def test_limits_windows_and_freezes_as_the_engine_takes_them(tmp_path: Path) -> None:
@@ -329,6 +349,18 @@ def test_where_things_are_by_default() -> None:
         (f'tokens: [{{name: a, sha256: {HASH}, roles: [" "]}}]', "tokens[0].roles[0] is not a role; expected the text"),
         ("deployFolders: deploy.d", '1:16: deployFolders is the text "deploy.d"; expected a list'),
         ("manifestFolders: {a: b}", "1:18: manifestFolders is a mapping; expected a list"),
+        ("store: [a]", '1:8: store is neither a path nor an address'),
+        ("store: mysql://db/headgate", "store is an address of a kind that no store is at; expected a path, or"),
+        ("store: postgresql://a:hunter2@db/headgate", '1:8: store has a password in it, and secrets are never here'),
+        ("store: postgresql://db/headgate?password=hunter2", "store has a password in it, and secrets are never here"),
+        ("store: postgresql://db", "store has no database; expected"),
+        ("store: postgresql://db:port/headgate", "store has no host that can be read"),
+        ("store: postgresql://db/headgate?sslmod=require", 'the option "sslmod", which is not known; did you mean "sslmode"?'),
+        ("store: postgresql://db/headgate?sslmode=full", 'has the sslmode "full"; expected disable, allow,'),
+        ("store: postgresql://db/headgate?sslrootcert=ca.pem", 'has a relative path in its option "sslrootcert"'),
+        ("storePassword: {env: A}", '1:1: "storePassword" is for a store that is a PostgreSQL database; name one in "store"'),
+        ("store: a.db\nstorePassword: {env: A}", '2:1: "storePassword" is for a store that is a PostgreSQL database'),
+        ("store: postgresql://db/headgate\nstorePassword: hunter2", "2:16: storePassword has to say where the secret is"),
         ("log: {level: loud}", '1:14: log.level is the text "loud"; expected debug, info, warning or error'),
     ],
 )
@@ -347,7 +379,13 @@ def test_every_problem_comes_at_once_in_the_order_of_the_file() -> None:
 
 
 def test_a_secret_in_the_wrong_place_is_not_repeated() -> None:
-    assert "hunter2" not in "".join(problems_of("tokens: [{name: a, sha256: hunter2}]"))
+    for text in (
+        "tokens: [{name: a, sha256: hunter2}]",
+        "store: postgresql://ada:hunter2@db/headgate",
+        "store: postgresql://db/headgate?sslpassword=hunter2&sslmode=hunter3",
+        "store: postgresql://db/headgate\nstorePassword: hunter2",
+    ):
+        assert "hunter2" not in "".join(problems_of(text))
 
 
 def test_bytes_that_are_no_text() -> None:

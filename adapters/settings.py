@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, TypeAlias, cast
 
@@ -45,6 +46,20 @@ def _read_address(value: object) -> object:
     if not isinstance(value, str) or not colon or not host or not port.isdecimal() or not 0 <= int(port) <= 65_535:
         raise sentence('is not an address; expected "host:port", such as "127.0.0.1:8440"')
     return Address(host, int(port))
+
+
+def _read_network(value: object) -> object:
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    try:
+        return ip_network(str(value).strip())
+    except ValueError:
+        pass
+    try:
+        meant = f"; did you mean {ip_network(str(value).strip(), strict=False)}?"
+    except ValueError:
+        meant = ""
+    raise sentence(f'is not a network; expected an address, or a network such as "10.0.0.0/8" or "fd00::/8"{meant}')
 
 
 def _require_url(value: str) -> str:
@@ -117,6 +132,7 @@ def _require_header_text(value: str) -> str:
     return value
 
 
+Network: TypeAlias = Annotated[IPv4Network | IPv6Network, BeforeValidator(_read_network)]
 Url: TypeAlias = Annotated[str, AfterValidator(_require_url)]
 Header: TypeAlias = Annotated[str, AfterValidator(_require_header)]
 PlainHeader: TypeAlias = Annotated[str, AfterValidator(_require_plain_header)]
@@ -348,6 +364,15 @@ class CommandSettings(SettingsModel):
         return self
 
 
+class WebhookSettings(SettingsModel):
+    """Where webhooks may go, by the address that is connected to. Beside this, link-local addresses, metadata services of clouds
+    and the daemon's own listener are refused."""
+
+    allow: tuple[Network, ...] = ()
+    """Whatever else would refuse it."""
+    deny: tuple[Network, ...] = ()
+
+
 class LogLevel(StrEnum):
     DEBUG = "debug"
     INFO = "info"
@@ -377,6 +402,7 @@ class FileSettings(SettingsModel):
     accounts: dict[Name, AccountSettings] = Field(default_factory=dict)
     metric_providers: dict[Name, ProviderSettings] = Field(default_factory=dict)
     secrets: dict[Name, SecretReference] = Field(default_factory=dict)
+    webhooks: WebhookSettings = WebhookSettings()
     commands: dict[Name, CommandSettings] = Field(default_factory=dict)
     limits: LimitSettings = LimitSettings()
     windows: tuple[WindowSettings, ...] = ()
@@ -404,6 +430,8 @@ class Settings(SettingsModel):
     accounts: dict[str, AccountSettings] = Field(default_factory=dict)
     metric_providers: dict[str, ProviderSettings] = Field(default_factory=dict)
     secrets: dict[str, SecretReference] = Field(default_factory=dict)
+    webhooks: WebhookSettings = WebhookSettings()
+    """Where they may go."""
     commands: dict[str, CommandSettings] = Field(default_factory=dict)
     """The programs that deploy files may have started as tests."""
     limits: LimitSettings = LimitSettings()
@@ -482,6 +510,7 @@ def complete(written: FileSettings, source: Path | None, around: Surroundings) -
         accounts=accounts,
         metric_providers={name: _place_provider(one, absolute) for name, one in written.metric_providers.items()},
         secrets={name: _place_secret(one, absolute) for name, one in written.secrets.items()},
+        webhooks=written.webhooks,
         commands={name: _place_command(one, absolute) for name, one in written.commands.items()},
         limits=written.limits,
         windows=written.windows,

@@ -23,6 +23,8 @@ from adapters.commands.running import open_commands
 from adapters.folders.submitting import Submitter
 from adapters.folders.watching import Folders
 from adapters.forwarding import ServiceDoors
+from adapters.hooks.destinations import Destinations
+from adapters.hooks.destinations import open_session as open_hook_session
 from adapters.hooks.webhooks import WebhookCaller
 from adapters.http.known_names import KnownNames
 from adapters.http.server import build_application
@@ -94,12 +96,6 @@ class Running:
     """The API, to be served by `adapters.http.server.serve_api`."""
 
 
-def open_hook_session() -> aiohttp.ClientSession:
-    """For calls to other systems: through the proxy of the environment, and with no cookies from one call to the
-    next."""
-    return aiohttp.ClientSession(trust_env=True, cookie_jar=aiohttp.DummyCookieJar())
-
-
 @asynccontextmanager
 async def compose(
     settings: Settings,
@@ -107,7 +103,7 @@ async def compose(
     connect: Connect,
     embedded: EmbeddedOptions | None = None,
     clock: Clock | None = None,
-    open_session: Callable[[], aiohttp.ClientSession] = open_hook_session,
+    open_session: Callable[[Destinations], aiohttp.ClientSession] = open_hook_session,
 ) -> AsyncIterator[Running]:
     """A running engine on the settings' store, with every unfinished rollout taken up. `clock`: the machine's, unless
     another is given; `open_session`: what webhooks are called with.
@@ -129,7 +125,7 @@ async def _compose(
     connect: Connect,
     embedded: EmbeddedOptions | None,
     clock: Clock,
-    open_session: Callable[[], aiohttp.ClientSession],
+    open_session: Callable[[Destinations], aiohttp.ClientSession],
 ) -> AsyncIterator[Running]:
     telemetry = Telemetry(clock)
     async with AsyncExitStack() as stack:
@@ -138,12 +134,14 @@ async def _compose(
         except OSError as error:
             why = (error.strerror or str(error)).lower()
             raise StoreUnusable(f"the store {settings.store} cannot be opened: {why}; name another one") from error
-        session = await stack.enter_async_context(open_session())
+        destinations = Destinations(settings.webhooks, settings.listen)
+        session = await stack.enter_async_context(open_session(destinations))
         connected = await stack.enter_async_context(connect(settings, embedded, clock))
         live = LiveSettings(settings)
         known_secrets = Secrets(settings.secrets, os.environ)
         live.follow(lambda current: known_secrets.replace(current.secrets))
-        webhooks = WebhookCaller(session, known_secrets, settings.public_url, clock)
+        live.follow(lambda current: destinations.replace(current.webhooks))
+        webhooks = WebhookCaller(session, known_secrets, settings.public_url, clock, destinations)
         # Opened before the engine, so that what the engine's end cuts short is ended in its turn.
         commands = await stack.enter_async_context(open_commands(settings.commands, os.environ, clock))
         live.follow(lambda current: commands.replace(current.commands))

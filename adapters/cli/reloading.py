@@ -21,7 +21,9 @@ from adapters.settings_reader import SettingsInvalid
 
 log = structlog.get_logger()
 
-_FIELDS_AT_ONCE = ("tokens", "secrets", "commands", "limits", "windows", "freezes", "deploy_folders", "manifest_folders", "log")
+_FIELDS_AT_ONCE = (
+    "tokens", "secrets", "webhooks", "commands", "limits", "windows", "freezes", "deploy_folders", "manifest_folders", "log",
+)  # fmt: skip
 _FIELDS_AT_START = ("store", "store_password", "socket", "listen", "public_url", "metric_providers")
 _ACCOUNT_FIELDS_AT_ONCE = ("limit", "windows", "freezes")
 

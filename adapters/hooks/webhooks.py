@@ -19,6 +19,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from adapters.hooks.destinations import DestinationForbidden, Destinations
 from adapters.hooks.templates import (
     TemplateError,
     escape_json,
@@ -57,9 +58,16 @@ class WebhookCaller:
     """Implements `engine.ports.Actuator` for CALL_WEBHOOK."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, secrets: Secrets, public_url: str | None, clock: Clock
+        self,
+        session: aiohttp.ClientSession,
+        secrets: Secrets,
+        public_url: str | None,
+        clock: Clock,
+        destinations: Destinations | None = None,
     ) -> None:
+        """`destinations`: what is refused of the addresses as they are written; what they lead to is the session's to refuse."""
         self._session = session
+        self._destinations = destinations
         self._clock = clock
         self._secrets = secrets
         self._public_url = public_url
@@ -73,6 +81,7 @@ class WebhookCaller:
             call = await self._render(step, spec, snapshot, gate_id)
         except (TemplateError, SecretUnreadable) as error:
             raise Rejected(f"webhook {step.name}: {error}") from error
+        self._check_destination(step, call)
         status = await self._contact(step, call, action.attempt)
         waits = "; it calls back with its verdict" if step.callback else ""
         return ActionSucceeded(action.number, note=f"webhook {step.name}: {call.host} answered {status}{waits}")
@@ -130,6 +139,14 @@ class WebhookCaller:
         kind = headers.setdefault("Content-Type", "application/json")
         return render(step.body, variables, escape=escape_json if "json" in kind.lower() else None).encode()
 
+    def _check_destination(self, step: Webhook, call: _Call) -> None:
+        if self._destinations is None:
+            return
+        try:
+            self._destinations.check_host(call.url.host or "", call.url.port or 0)
+        except DestinationForbidden as error:
+            raise _forbidden(step, call, error) from error
+
     # --- the contact ---------------------------------------------------------------------------------------------------
 
     async def _contact(self, step: Webhook, call: _Call, attempt: int) -> int:
@@ -149,6 +166,8 @@ class WebhookCaller:
         except TimeoutError:
             sentence, wait = f"gave no answer within {limit.total:g} s", None
         except (aiohttp.ClientError, OSError) as error:
+            if isinstance(forbidden := getattr(error, "os_error", None), DestinationForbidden):
+                raise _forbidden(step, call, forbidden) from error
             sentence, wait = _describe_error(error), None
         raise _failure(step, f"webhook {step.name}: {call.host} {sentence}", attempt, wait)
 
@@ -158,6 +177,11 @@ def _failure(step: Webhook, message: str, attempt: int, wait: float | None) -> A
         return Retryable(f"{message} (contact {attempt} of {step.retries + 1})", wait)
     attempts = f" ({attempt} contacts)" if attempt > 1 else ""
     return Rejected(message + attempts)
+
+
+def _forbidden(step: Webhook, call: _Call, error: DestinationForbidden) -> Rejected:
+    """Not tried again: what is forbidden stays so until a person changes it."""
+    return Rejected(f"webhook {step.name}: {call.host} {error.why}")
 
 
 def _header_name(step: Webhook, name: str) -> str:

@@ -59,6 +59,7 @@ metricProviders:
   pages: {{type: scrape, urls: ["http://a/metrics"], bearer: {{env: TOKEN}}}}
 secrets:
   hook: {{file: hook.token}}
+webhooks: {{allow: [169.254.169.254], deny: [10.0.0.0/8, "fd00::/8"]}}
 commands:
   smoke: {{argv: [bin/smoke, --fast], directory: ~/tests, secretEnv: {{KEY: {{file: key}}}}, timeout: 60}}
   soak: {{argv: [soak], env: {{USERS: "40"}}}}
@@ -105,6 +106,8 @@ def test_a_whole_file(tmp_path: Path) -> None:
     assert (prometheus.tls.ca_file, prometheus.timeout) == (tmp_path / "ca.pem", 2.5)
     assert isinstance(pages, ScrapeSettings)
     assert (pages.urls, pages.interval) == (("http://a/metrics",), 5.0)
+    assert list(map(str, settings.webhooks.allow)) == ["169.254.169.254/32"]
+    assert list(map(str, settings.webhooks.deny)) == ["10.0.0.0/8", "fd00::/8"]
     assert settings.secrets["hook"].file == tmp_path / "hook.token"
     smoke, soak = settings.commands["smoke"], settings.commands["soak"]
     assert (smoke.argv, smoke.directory) == ((str(tmp_path / "bin/smoke"), "--fast"), Path("/home/ada/tests"))
@@ -348,6 +351,11 @@ def test_where_things_are_by_default() -> None:
         (f"tokens: [{{name: a, sha256: {HASH}, expiresAt: soon}}]", "tokens[0].expiresAt is not an instant"),
         (f'tokens: [{{name: a, sha256: {HASH}, roles: [" "]}}]', "tokens[0].roles[0] is not a role; expected the text"),
         ("deployFolders: deploy.d", '1:16: deployFolders is the text "deploy.d"; expected a list'),
+        ("webhooks: {deny: [10.0.0.7/8]}", "1:19: webhooks.deny[0] is not a network; expected an address, or a network such as"),
+        ("webhooks: {deny: [10.0.0.7/8]}", "did you mean 10.0.0.0/8?"),
+        ("webhooks: {allow: [example.com]}", "1:20: webhooks.allow[0] is not a network"),
+        ("webhooks: {allow: 10.0.0.0/8}", 'webhooks.allow is the text "10.0.0.0/8"; expected a list'),
+        ("webhooks: {alow: []}", 'unknown field "alow" in webhooks; did you mean "allow"?'),
         ("manifestFolders: {a: b}", "1:18: manifestFolders is a mapping; expected a list"),
         ("store: [a]", '1:8: store is neither a path nor an address'),
         ("store: mysql://db/headgate", "store is an address of a kind that no store is at; expected a path, or"),

@@ -17,6 +17,8 @@ import trustme
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from adapters.hooks.destinations import Destinations
+
 HTTP_PORT, HTTPS_PORT = 80, 443
 _CALLBACK = re.compile(r"http://[^\"\s]+/v1/callbacks/[^\"\s]+/callback")
 
@@ -50,7 +52,7 @@ class Outside:
     def called(self, url: str) -> list[Call]:
         return [call for call in self.calls if call.url == url]
 
-    def open_session(self) -> aiohttp.ClientSession:
+    def open_session(self, _destinations: Destinations) -> aiohttp.ClientSession:
         """Whose every host name leads here."""
         connector = aiohttp.TCPConnector(resolver=_Here(self.ports), ssl=self.authority, use_dns_cache=False)
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())

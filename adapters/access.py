@@ -100,7 +100,17 @@ def _require_entry(value: tuple[T, ...]) -> tuple[T, ...]:
     return value
 
 
+def _require_certificate_name(value: str) -> str:
+    if not value or not value.isprintable() or value != value.strip() or "*" in value:
+        raise sentence(
+            'is not a name of a certificate; expected its common name, or one of its alternative names, such as "ci" or '
+            '"spiffe://example.org/ci"'
+        )
+    return value
+
+
 Sha256: TypeAlias = Annotated[str, AfterValidator(_require_hash)]
+CertificateName: TypeAlias = Annotated[str, AfterValidator(_require_certificate_name)]
 Pattern: TypeAlias = Annotated[str, AfterValidator(_require_pattern)]
 Role: TypeAlias = Annotated[str, AfterValidator(_require_role)]
 Patterns: TypeAlias = Annotated[tuple[Pattern, ...], AfterValidator(_require_entry)]
@@ -147,7 +157,10 @@ class Token(SettingsModel):
     """Somebody who may use the API over TCP. The token itself is never in the file."""
 
     name: Name
-    sha256: Sha256
+    sha256: Sha256 | None = None
+    """Left out, the certificate alone is what its holder is known by."""
+    certificate: CertificateName | None = None
+    """A name in the client certificate that has to be shown."""
     roles: tuple[Role, ...] = ()
     """What approvals with `requiresRoles` ask for; their case does not matter."""
     access: Access = Access.FULL
@@ -155,6 +168,12 @@ class Token(SettingsModel):
     """Left out, the token may do everything."""
     expires_at: Instant = None
     """From then on the token is refused."""
+
+    @model_validator(mode="after")
+    def _require_proof(self) -> Token:
+        if self.sha256 is None and self.certificate is None:
+            raise sentence('has neither "sha256" nor "certificate", so that nobody could be it; add one of them, or both')
+        return self
 
     @model_validator(mode="after")
     def _require_one_meaning(self) -> Token:

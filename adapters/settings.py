@@ -177,6 +177,41 @@ class TlsSettings(SettingsModel):
     """Accept any certificate: for tests only."""
 
 
+def _as_text(value: object) -> object:
+    """YAML takes a version without quotes for a number."""
+    return str(value) if isinstance(value, float) else value
+
+
+class TlsVersion(StrEnum):
+    TLS_1_2 = "1.2"
+    TLS_1_3 = "1.3"
+
+
+class ClientCertificates(StrEnum):
+    REQUIRED = "required"
+    """Nobody is spoken to without one."""
+    OPTIONAL = "optional"
+    """Who shows none is a caller without a certificate; probes, callbacks and browsers are that."""
+
+
+class ListenTlsSettings(SettingsModel):
+    """TLS on `listen`. All files are PEM, and read again when they change."""
+
+    certificate_file: Path
+    """With the intermediate authorities behind it."""
+    key_file: Path
+    minimum_version: Annotated[TlsVersion, BeforeValidator(_as_text)] = TlsVersion.TLS_1_2
+    client_ca_file: Path | None = None
+    """Whose certificates callers are known by. Without it, they are asked for none."""
+    client_certificates: ClientCertificates = ClientCertificates.REQUIRED
+
+    @model_validator(mode="after")
+    def _require_authority(self) -> ListenTlsSettings:
+        if self.client_ca_file is None and "client_certificates" in self.model_fields_set:
+            raise sentence('has "clientCertificates" without "clientCaFile", so there are none to know; add it, or remove that')
+        return self
+
+
 class WatchBreadth(StrEnum):
     CLUSTER = "cluster"
     NAMESPACE = "namespace"
@@ -397,6 +432,7 @@ class FileSettings(SettingsModel):
     store_password: SecretReference | None = None
     socket: Path | None = None
     listen: Annotated[Address | None, BeforeValidator(_read_address)] = None
+    tls: ListenTlsSettings | None = None
     tokens: tuple[Token, ...] = ()
     public_url: Url | None = None
     accounts: dict[Name, AccountSettings] = Field(default_factory=dict)
@@ -424,6 +460,8 @@ class Settings(SettingsModel):
     store_password: SecretReference | None = None
     socket: Path
     listen: Address | None = None
+    tls: ListenTlsSettings | None = None
+    """Of `listen`; without it, that is plain HTTP."""
     tokens: tuple[Token, ...] = ()
     public_url: str | None = None
     """How others reach the daemon: the beginning of callback addresses and of links."""
@@ -505,6 +543,7 @@ def complete(written: FileSettings, source: Path | None, around: Surroundings) -
         store_password=None if password is None else _place_secret(password, absolute),
         socket=absolute(written.socket or default_socket(around)),
         listen=written.listen,
+        tls=None if written.tls is None else _place_tls(written.tls, absolute),
         tokens=written.tokens,
         public_url=written.public_url,
         accounts=accounts,
@@ -523,6 +562,11 @@ def complete(written: FileSettings, source: Path | None, around: Surroundings) -
 
 def _place_secret(secret: SecretReference, absolute: Callable[[Path], Path]) -> SecretReference:
     return secret if secret.file is None else secret.model_copy(update={"file": absolute(secret.file)})
+
+
+def _place_tls(tls: ListenTlsSettings, absolute: Callable[[Path], Path]) -> ListenTlsSettings:
+    files = ("certificate_file", "key_file", "client_ca_file")
+    return tls.model_copy(update={file: absolute(path) for file in files if (path := getattr(tls, file)) is not None})
 
 
 def _place_command(command: CommandSettings, absolute: Callable[[Path], Path]) -> CommandSettings:

@@ -143,11 +143,27 @@ def _check_meaning(root: Place) -> Iterator[tuple[Mark, str]]:
     if password is not None and (store is None or "://" not in (store.text or "")):
         need = '"storePassword" is for a store that is a PostgreSQL database'
         yield password.key_mark, f'{need}; name one in "store", or remove it'
+    yield from _check_certificates(root, listens)
     names = [token.get("name") for token in root.items("tokens")]
     counts = Counter(name.text for name in names if name is not None)
     for name in names:
         if name is not None and counts[name.text] > 1:
             yield name.mark, f"two tokens are called {quote(name.text or '')}; give each its own name"
+
+
+def _check_certificates(root: Place, listens: Place | None) -> Iterator[tuple[Mark, str]]:
+    tls = root.get("tls")
+    if tls is not None and listens is None:
+        yield tls.key_mark, '"tls" is of the TCP address, and there is none; add "listen", or remove it'
+    certified = [(token, token.get("certificate")) for token in root.items("tokens")]
+    alone = Counter(named.text for token, named in certified if named is not None and token.get("sha256") is None)
+    for token, named in certified:
+        if named is None:
+            continue
+        if root.at("tls", "clientCaFile") is None:
+            yield named.mark, f'{named.label} needs somebody to vouch for certificates; add "clientCaFile" to "tls"'
+        if token.get("sha256") is None and alone[named.text] > 1:
+            yield named.mark, f"two tokens are known by the certificate {quote(named.text or '')} alone; keep one of them"
 
 
 # --- the validator's findings in our words -----------------------------------------------------------------------------

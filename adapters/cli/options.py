@@ -47,8 +47,8 @@ ServerOption = Annotated[
         "--server",
         "-s",
         metavar="PLACE",
-        help="The daemon: unix:/path, or http(s)://host:port with a token in HEADGATE_TOKEN. Without it, the settings' "
-        "socket. [env: HEADGATE_SERVER]",
+        help="The daemon: unix:/path, or http(s)://host:port with a token in HEADGATE_TOKEN (certificates: docs/access.md). "
+        "Without it, the settings' socket. [env: HEADGATE_SERVER]",
     ),
 ]
 TargetsOption = Annotated[

@@ -24,7 +24,7 @@ log = structlog.get_logger()
 _FIELDS_AT_ONCE = (
     "tokens", "secrets", "webhooks", "commands", "limits", "windows", "freezes", "deploy_folders", "manifest_folders", "log",
 )  # fmt: skip
-_FIELDS_AT_START = ("store", "store_password", "socket", "listen", "public_url", "metric_providers")
+_FIELDS_AT_START = ("store", "store_password", "socket", "listen", "tls", "public_url", "metric_providers")
 _ACCOUNT_FIELDS_AT_ONCE = ("limit", "windows", "freezes")
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 
 import anyio
+import anyio.to_thread
 import structlog
 
 from adapters.access import Token, expires_soon, has_expired
@@ -16,6 +17,7 @@ from adapters.cli.logs import configure_logs
 from adapters.cli.reloading import reload
 from adapters.cli.signals import hear_hangups, wait_for_stop
 from adapters.cli.systemd import tell_systemd
+from adapters.http.certificates import ServerCertificate
 from adapters.http.server import serve_api
 from adapters.settings import Settings
 from engine.clock import SystemClock
@@ -26,30 +28,36 @@ _LOOPBACK = ("127.", "::1", "localhost")
 
 
 async def serve(settings: Settings, connect: Connect, read_again: Callable[[], Settings]) -> ExitCode:
-    """`read_again` reads the settings anew, for a SIGHUP. Raises `StoreError`, `AddressInUse` and `ClusterUnreachable`."""
+    """`read_again` reads the settings anew, for a SIGHUP. Raises `StoreError`, `AddressInUse`, `CertificateUnusable`
+    and `ClusterUnreachable`."""
     configure_logs(settings.log.level, settings.log.format)
+    certificate = None if settings.tls is None else await anyio.to_thread.run_sync(ServerCertificate, settings.tls)
     async with (
         # From the first moment on: a hang-up while the daemon begins is no reason to end it.
         hear_hangups() as hangups,
         compose(settings, connect=connect) as running,
-        serve_api(running.application, settings.socket, settings.listen) as address,
+        serve_api(running.application, settings.socket, settings.listen, certificate) as address,
     ):
         log.info(
             "daemon.started",
             socket=str(settings.socket),
             listen=str(address) if address is not None else None,
+            tls=certificate is not None,
             store=str(settings.store),
             settings=str(settings.source) if settings.source is not None else None,
             unfinished=running.engine.unfinished,
         )
-        if address is not None and not address.host.startswith(_LOOPBACK):
-            log.warning("daemon.plain_http", advice="tokens cross the network unencrypted; put a TLS proxy in front")
+        if address is not None and certificate is None and not address.host.startswith(_LOOPBACK):
+            log.warning("daemon.plain_http", advice="tokens cross the network unencrypted; set tls, or put a proxy in front")
         clock = SystemClock()
         warn_of_expiry(settings.tokens, clock.now())
         running.live.follow(lambda current: warn_of_expiry(current.tokens, clock.now()))
         tell_systemd("READY=1", os.environ)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(running.folders.run, name="deploy folders")
+            if certificate is not None:
+                running.live.follow(lambda _: certificate.look_again())
+                tasks.start_soon(certificate.run, clock, name="certificate")
             tasks.start_soon(_reload_at, hangups, running, read_again, name="settings")
             number = await wait_for_stop()
             tasks.cancel_scope.cancel()

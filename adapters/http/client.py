@@ -3,6 +3,7 @@ sentence."""
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -55,6 +56,9 @@ class SocketPlace:
 class TcpPlace:
     url: str
     token: str = field(repr=False)
+    """Empty where a client certificate is all that is shown."""
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
+    """How the daemon's certificate is verified, and what is shown to it; None is the system's authorities, and nothing."""
 
     def __str__(self) -> str:
         return self.url
@@ -78,8 +82,9 @@ class DaemonClient:
         if isinstance(self.place, SocketPlace):
             connector: aiohttp.BaseConnector = self._socket_connector(self.place.path)
         else:
-            connector = aiohttp.TCPConnector()
-            headers["Authorization"] = f"Bearer {self.place.token}"
+            connector = aiohttp.TCPConnector(ssl=self.place.tls or True)
+            if self.place.token:
+                headers["Authorization"] = f"Bearer {self.place.token}"
         self._session = aiohttp.ClientSession(
             connector=connector, headers=headers, timeout=timeout, read_bufsize=LONGEST_LINE
         )
@@ -213,6 +218,11 @@ async def _refusal(response: aiohttp.ClientResponse) -> HeadgateError:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        why = getattr(error.certificate_error, "verify_message", "") or "nobody known has signed it"
+        return f"its certificate is not trusted: {why}; HEADGATE_CA_FILE can name the authority that signed it"
+    if isinstance(getattr(error, "os_error", None), ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError):
+        return "TLS failed: does it speak https, and does it want a client certificate? HEADGATE_CLIENT_CERTIFICATE can name one"
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError):

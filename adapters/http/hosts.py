@@ -19,6 +19,8 @@ from adapters.http.failures import ApiFailure
 from adapters.settings import Address
 
 LOOPBACK_NAME = "localhost"
+_HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
+_FOR_EVERYBODY = ("/v1/callbacks/", "/v1/previews/")
 
 
 def refuse_other_hosts(listen: Address | None, public_url: str | None) -> Middleware:
@@ -43,6 +45,38 @@ def refuse_other_hosts(listen: Address | None, public_url: str | None) -> Middle
         return await handler(request)
 
     return refuse
+
+
+def refuse_other_origins(public_url: str | None) -> Middleware:
+    """A middleware that refuses orders which a browser says that a page of somebody else gives.
+
+    A token is in no cookie, so no such page has one; a client certificate is sent along by browsers whoever asks. What is
+    reached by an address with a token of its own (callbacks, previews) is meant for everybody.
+    """
+    public = _plain(urlsplit(public_url).hostname or "") if public_url is not None else ""
+
+    @web.middleware
+    async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method not in _HARMLESS and not request.path.startswith(_FOR_EVERYBODY):
+            ours = {_called(request.headers.getall("Host", [])), public} - {""}
+            if _is_of_a_stranger(request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin"), ours):
+                message = "a page of another site may not give orders here; if it is this daemon's own, set publicUrl"
+                raise ApiFailure(ErrorCode.FORBIDDEN, message)
+        return await handler(request)
+
+    return refuse
+
+
+def _is_of_a_stranger(site: str | None, origin: str | None, ours: set[str]) -> bool:
+    """Browsers say `Sec-Fetch-Site` where the connection is safe, and `Origin` everywhere; other programs say neither."""
+    if site is not None:
+        return site.strip().lower() not in ("same-origin", "none")
+    if origin is None:
+        return False
+    try:
+        return _plain(urlsplit(origin.strip()).hostname or "") not in ours
+    except ValueError:
+        return True
 
 
 def _called(headers: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Who is asking: over the Unix socket the user at its other end, over TCP the holder of a token.
+"""Who is asking: over the Unix socket the user at its other end, over TCP the holder of a token or of a client certificate.
 
 The socket has mode 0600, so whoever reaches it is its owner or root, and may do everything. Over TCP nothing but the
 probes, the callbacks and the previews (which carry a token of their own) and the page's files is answered without a
@@ -23,6 +23,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from adapters.access import Access, Scope, TargetKey, Token, Verb, has_expired
 from adapters.http.bodies import ErrorCode
+from adapters.http.certificates import names_in
 from adapters.http.failures import ApiFailure
 from engine.clock import Clock
 
@@ -40,6 +41,7 @@ _OPEN = frozenset(
     }
 )
 """The routes that are answered without knowing who asks. The page is the same for everybody and holds nothing."""
+_NEEDED = 'a token is needed; send it as "Authorization: Bearer TOKEN"'
 _READING = frozenset({"GET", "HEAD"})
 
 
@@ -101,7 +103,7 @@ class _Gate:
                 connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
             )
             return Caller(await self._user(uid), None)
-        return self._holder(request.headers.get("Authorization", ""))
+        return self._holder(request.headers.get("Authorization", ""), names_in(request.get_extra_info("peercert")))
 
     async def _user(self, uid: int) -> str:
         """Looked up beside the loop, because a directory service may be slow, and kept."""
@@ -113,19 +115,35 @@ class _Gate:
                 self._users[uid] = f"user {uid}"
         return self._users[uid]
 
-    def _holder(self, authorization: str) -> Caller:
-        scheme, _, secret = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not secret.strip():
-            raise ApiFailure(ErrorCode.UNAUTHORIZED, 'a token is needed; send it as "Authorization: Bearer TOKEN"')
-        digest = hashlib.sha256(secret.strip().encode("utf-8", "surrogateescape")).hexdigest()
-        found: Token | None = None
-        for token in self._tokens():  # Every one is compared, so that the time says nothing about them.
-            if hmac.compare_digest(token.sha256, digest):
-                found = token
-        if found is None:
-            raise ApiFailure(ErrorCode.UNAUTHORIZED, "this token is not one of those in the daemon's settings")
+    def _holder(self, authorization: str, certified: frozenset[str]) -> Caller:
+        found = self._by_token(authorization, certified) if authorization else self._by_certificate(certified)
         caller = Caller(found.name, found.roles, found.access, found.scopes, found.expires_at)
         if caller.has_expired(self._clock.now()):
+            if found.sha256 is None:
+                raise ApiFailure(ErrorCode.UNAUTHORIZED, f"the entry {found.name} of tokens has expired")
             advice = f"its holder needs a new one: headgate token new {found.name}"
             raise ApiFailure(ErrorCode.UNAUTHORIZED, f"the token {found.name} has expired; {advice}")
         return caller
+
+    def _by_token(self, authorization: str, certified: frozenset[str]) -> Token:
+        scheme, _, secret = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not secret.strip():
+            raise ApiFailure(ErrorCode.UNAUTHORIZED, _NEEDED)
+        digest = hashlib.sha256(secret.strip().encode("utf-8", "surrogateescape")).hexdigest()
+        found: Token | None = None
+        for token in self._tokens():  # Every one is compared, so that the time says nothing about them.
+            if token.sha256 is not None and hmac.compare_digest(token.sha256, digest):
+                found = token
+        if found is None:
+            raise ApiFailure(ErrorCode.UNAUTHORIZED, "this token is not one of those in the daemon's settings")
+        if found.certificate is not None and found.certificate not in certified:
+            message = f"the token {found.name} counts only together with its client certificate"
+            raise ApiFailure(ErrorCode.UNAUTHORIZED, message)
+        return found
+
+    def _by_certificate(self, certified: frozenset[str]) -> Token:
+        """Whoever needs a token beside the certificate is nobody without it."""
+        for token in self._tokens():
+            if token.sha256 is None and token.certificate in certified:
+                return token
+        raise ApiFailure(ErrorCode.UNAUTHORIZED, _NEEDED)

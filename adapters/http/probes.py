@@ -15,6 +15,7 @@ from adapters.http.service import Service
 from engine.errors import StoreError
 
 READY_SECONDS = 5.0
+_TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Probes:
@@ -62,4 +63,4 @@ class Probes:
             for stored in self._service.engine.rollouts(release.id)
         ]
         text = self._service.telemetry.render(states, *self._writer_figures())
-        return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+        return web.Response(body=text, headers={"Content-Type": _TEXT_FORMAT, "Cache-Control": "no-store"})

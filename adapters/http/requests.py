@@ -9,7 +9,7 @@ import anyio
 import msgspec
 from aiohttp import web
 
-from adapters.http.bodies import ErrorCode
+from adapters.http.bodies import MOST_BODY_BYTES, ErrorCode
 from adapters.http.failures import ApiFailure
 
 T = TypeVar("T")
@@ -26,6 +26,8 @@ async def read_body(request: web.Request, kind: type[T], *, any_type: bool = Fal
     # A page in somebody's browser can send forms and plain text anywhere, but JSON only where it is let.
     if not any_type and request.content_type != "application/json":
         raise ApiFailure(ErrorCode.BAD_REQUEST, 'send the body as JSON, with "Content-Type: application/json"')
+    if (request.content_length or 0) > MOST_BODY_BYTES:
+        raise web.HTTPRequestEntityTooLarge(max_size=MOST_BODY_BYTES, actual_size=request.content_length or 0)
     try:
         with anyio.fail_after(BODY_SECONDS):
             content = await request.read()

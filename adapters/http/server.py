@@ -18,10 +18,12 @@ from adapters.forwarding import ServiceDoors
 from adapters.http.bodies import MOST_BODY_BYTES
 from adapters.http.callbacks import Callbacks
 from adapters.http.callers import Callers
+from adapters.http.certificates import ServerCertificate
 from adapters.http.failures import answer_errors
 from adapters.http.folders import FolderViews
-from adapters.http.hosts import refuse_other_hosts
+from adapters.http.hosts import refuse_other_hosts, refuse_other_origins
 from adapters.http.identity import identify_callers
+from adapters.http.listening import CONNECTIONS, Connections, TcpListener, bind
 from adapters.http.page.serving import Page, add_safety_headers
 from adapters.http.previews import Previews
 from adapters.http.probes import Probes
@@ -51,14 +53,18 @@ def build_application(
 ) -> web.Application:
     """`tokens` is asked at each request: they may change while the daemon runs. `doors`: the way to the Services of the
     clusters; without one there are no previews."""
+    connections = Connections()
     application = web.Application(
         middlewares=[
+            connections.note(),
             answer_errors,
             refuse_other_hosts(listen, service.public_url),
+            refuse_other_origins(service.public_url),
             identify_callers(tokens, service.clock),
         ],
         client_max_size=MOST_BODY_BYTES,
     )
+    application[CONNECTIONS] = connections
     watches = Watches(service)
     parts = (
         Releases(service),
@@ -80,9 +86,13 @@ def build_application(
 
 @asynccontextmanager
 async def serve_api(
-    application: web.Application, path: Path, address: Address | None = None
+    application: web.Application,
+    path: Path,
+    address: Address | None = None,
+    certificate: ServerCertificate | None = None,
 ) -> AsyncIterator[Address | None]:
     """Answer on the socket (and the address) until the block ends; yields the address with the port that was bound.
+    `certificate`: for TLS on the address; without it, it is plain HTTP.
 
     Raises `AddressInUse`.
     """
@@ -99,20 +109,30 @@ async def serve_api(
         identity = _identity(path)
         try:
             await web.SockSite(runner, listening).start()
-            yield await _listen_tcp(runner, address) if address is not None else None
+            if address is None:
+                yield None
+            else:
+                async with _listen_tcp(runner, address, certificate) as bound:
+                    yield bound
         finally:
             _remove(path, identity)
     finally:
         await runner.cleanup()
 
 
-async def _listen_tcp(runner: web.AppRunner, address: Address) -> Address:
+@asynccontextmanager
+async def _listen_tcp(
+    runner: web.AppRunner, address: Address, certificate: ServerCertificate | None
+) -> AsyncIterator[Address]:
     try:
-        await web.TCPSite(runner, address.host, address.port).start()
+        sockets = await anyio.to_thread.run_sync(bind, address.host, address.port)
     except OSError as error:
         raise AddressInUse(f"{address} cannot be listened on: {_reason(error)}; name another in listen") from error
-    bound = runner.addresses[-1]
-    return Address(bound[0], bound[1]) if isinstance(bound, tuple) else address
+    assert runner.server is not None
+    connections = runner.app.get(CONNECTIONS) or Connections()
+    async with TcpListener(runner.server, sockets, connections, lambda: certificate.context if certificate else None):
+        host, port = sockets[-1].getsockname()[:2]
+        yield Address(str(host), int(port))
 
 
 # --- the Unix socket ---------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from adapters.http.bodies import (
     AliveLine,
     EndLine,
     EntryLine,
+    ErrorCode,
     OverviewLine,
     ReleaseLine,
     ReleasesLine,
@@ -27,6 +28,7 @@ from adapters.http.bodies import (
     WatchLine,
     encode,
 )
+from adapters.http.failures import ApiFailure
 from adapters.http.identity import CALLER
 from adapters.http.requests import read_limit
 from adapters.http.service import MOST_SEARCHED, Service
@@ -43,6 +45,8 @@ ALIVE_SECONDS = 15.0
 WRITE_SECONDS = 20.0
 """How long a reader may keep the stream from going on."""
 USUAL_LIMIT = 100
+MOST_AT_ONCE = 256
+"""Each keeps a connection and a place in the feed for as long as its reader likes."""
 _MISSED = "too much happened at once; connect again, and read the journal"
 
 
@@ -74,6 +78,8 @@ class Watches:
 
     async def _stream(self, request: web.Request, lines: Lines, what: str) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson", "Cache-Control": "no-store"})
+        if len(self._open) >= MOST_AT_ONCE:
+            raise ApiFailure(ErrorCode.UNAVAILABLE, f"{MOST_AT_ONCE} watches are open, and more are not taken; end some of them")
         with self._service.engine.feed.subscribe() as news:
             await response.prepare(request)
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import trustme
 
 from adapters.access import Token
 from adapters.cli.reloading import LiveSettings, merge
@@ -156,7 +158,36 @@ def test_a_hangup_reads_the_settings_again_and_mistakes_leave_the_old_ones_in_fo
     assert "settings=['metricProviders']" in advice
     [refused] = [line for line in said.err.splitlines() if "settings.refused" in line]
     assert f"{process.settings}:5:14: log.level is the text" in refused
-    assert f"{process.settings}:6:10: tokens[0] has no" in refused
+    assert f"{process.settings}:6:10: tokens[0] has neither" in refused
+
+
+@pytest.mark.process
+def test_a_renewed_certificate_needs_no_restart(process: Process) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(process.folder / "ca.pem")
+
+    def renew() -> bytes:
+        issued = authority.issue_cert("127.0.0.1")
+        issued.private_key_pem.write_to_path(process.folder / "tls.key")
+        issued.cert_chain_pems[0].write_to_path(process.folder / "tls.crt")
+        return ssl.PEM_cert_to_DER_cert(issued.cert_chain_pems[0].bytes().decode())
+
+    def shown() -> bytes | None:
+        context = ssl.create_default_context(cafile=str(process.folder / "ca.pem"))
+        plain = socket.create_connection(("127.0.0.1", port))
+        with context.wrap_socket(plain, server_hostname="127.0.0.1") as safe:
+            return safe.getpeercert(binary_form=True)
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    listening = f"listen: 127.0.0.1:{port}\ntls: {{certificateFile: tls.crt, keyFile: tls.key}}\n"
+    process.write(listening + f"tokens: [{{name: a, sha256: {'0' * 64}}}]\n")
+    first = renew()
+    with process.running() as daemon:
+        assert shown() == first
+        second = renew()
+        process.reload(daemon)
+        until(lambda: shown() == second)
 
 
 @pytest.mark.process

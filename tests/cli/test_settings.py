@@ -20,6 +20,7 @@ from adapters.settings import (
     PrometheusSettings,
     ScrapeSettings,
     Surroundings,
+    TlsVersion,
     WatchBreadth,
     default_socket,
     default_store,
@@ -39,6 +40,7 @@ listen: "[::1]:8440"
 tokens:
   - {{name: ci, sha256: {HASH}, roles: [release-managers], access: read}}
 publicUrl: https://headgate.example/hg/
+tls: {{certificateFile: tls.crt, keyFile: ~/tls.key, clientCaFile: /etc/clients.pem, minimumVersion: "1.3"}}
 accounts:
   prod:
     kubeconfig: prod.kubeconfig
@@ -91,6 +93,10 @@ def test_a_whole_file(tmp_path: Path) -> None:
     assert settings.socket == Path("/home/ada/headgate.sock")
     assert settings.listen == Address("::1", 8440)
     assert str(settings.listen) == "[::1]:8440"
+    tls = settings.tls
+    assert tls is not None
+    assert (tls.certificate_file, tls.key_file) == (tmp_path / "tls.crt", Path("/home/ada/tls.key"))
+    assert (tls.client_ca_file, tls.minimum_version) == (Path("/etc/clients.pem"), TlsVersion.TLS_1_3)
     token = settings.tokens[0]
     assert (token.name, token.roles, token.access) == ("ci", ("release-managers",), Access.READ)
     assert settings.public_url == "https://headgate.example/hg"
@@ -355,6 +361,18 @@ def test_where_things_are_by_default() -> None:
         ("webhooks: {deny: [10.0.0.7/8]}", "did you mean 10.0.0.0/8?"),
         ("webhooks: {allow: [example.com]}", "1:20: webhooks.allow[0] is not a network"),
         ("webhooks: {allow: 10.0.0.0/8}", 'webhooks.allow is the text "10.0.0.0/8"; expected a list'),
+        ("tls: {certificateFile: a, keyFile: b}", '1:1: "tls" is of the TCP address, and there is none; add "listen"'),
+        ("tls: {certificateFile: a}", '1:1: tls has no "keyFile"; add it'),
+        ("tls: {certificateFile: a, keyFile: b, minimumVersion: 1.1}", "tls.minimumVersion is 1.1; expected 1.2 or 1.3"),
+        ("tls: {certificateFile: a, keyFile: b, clientCertificates: optional}", 'has "clientCertificates" without "client'),
+        (f"tokens: [{{name: a, sha256: {HASH}, certificate: a}}]", "tokens[0].certificate needs somebody to vouch for"),
+        (f"tokens: [{{name: a, sha256: {HASH}, certificate: '*'}}]", "tokens[0].certificate is not a name of a certificate"),
+        ("tokens: [{name: a}]", 'tokens[0] has neither "sha256" nor "certificate"'),
+        ("tokens: [{name: a, certificate: x}, {name: b, certificate: x}]", "tokens[1].certificate needs"),
+        (
+            "tls: {clientCaFile: c}\ntokens: [{name: a, certificate: x}, {name: b, certificate: x}]",
+            '2:33: two tokens are known by the certificate "x" alone; keep one of them',
+        ),
         ("webhooks: {alow: []}", 'unknown field "alow" in webhooks; did you mean "allow"?'),
         ("manifestFolders: {a: b}", "1:18: manifestFolders is a mapping; expected a list"),
         ("store: [a]", '1:8: store is neither a path nor an address'),

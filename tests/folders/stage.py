@@ -22,8 +22,8 @@ from tests.http.stage import MANIFEST, Daemon, Stage, deploy_text
 
 
 @contextmanager
-def listening() -> Iterator[list[EventDict]]:
-    """What is logged of deploy folders inside of the block; the tests' own settings let nothing through."""
+def listening(about: str = "folders.") -> Iterator[list[EventDict]]:
+    """What is logged inside of the block, of events whose names begin so; the tests' own settings let nothing through."""
     before = structlog.get_config()["wrapper_class"]
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
     heard: list[EventDict] = []
@@ -32,7 +32,7 @@ def listening() -> Iterator[list[EventDict]]:
             yield heard
     finally:
         structlog.configure(wrapper_class=before)
-        heard.extend(entry for entry in everything if entry["event"].startswith("folders."))
+        heard.extend(entry for entry in everything if entry["event"].startswith(about))
 
 
 @dataclass

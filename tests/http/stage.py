@@ -14,12 +14,14 @@ import anyio
 from adapters.access import Token
 from adapters.cli.composition import Connected, EmbeddedOptions, Running, compose
 from adapters.http.bodies import Accepted, RolloutBody, SourceBody, SubmitBody
+from adapters.http.certificates import ServerCertificate
 from adapters.http.client import DaemonClient, SocketPlace, TcpPlace
 from adapters.http.server import serve_api
 from adapters.settings import (
     AccountSettings,
     Address,
     CommandSettings,
+    ListenTlsSettings,
     PrometheusSettings,
     SecretReference,
     Settings,
@@ -132,6 +134,7 @@ class Stage:
     tokens: tuple[Token, ...] = ()
     listen: Address | None = None
     public_url: str | None = None
+    tls: ListenTlsSettings | None = None
     world: ModelWorld = field(default_factory=lambda: ModelWorld(lag=0.02, journal=_Trusting()))
 
     @property
@@ -142,6 +145,7 @@ class Stage:
             store=self.folder / "headgate.db",
             socket=self.folder / "headgate.sock",
             listen=self.listen,
+            tls=self.tls,
             tokens=self.tokens,
             public_url=self.public_url,
             accounts={"model": AccountSettings()},
@@ -163,12 +167,13 @@ class Stage:
     @asynccontextmanager
     async def daemon(self) -> AsyncIterator[Daemon]:
         settings = self.settings
+        certificate = ServerCertificate(settings.tls) if settings.tls is not None else None
         async with (
             compose(settings, connect=self.connect) as running,
-            serve_api(running.application, settings.socket, settings.listen) as address,
+            serve_api(running.application, settings.socket, settings.listen, certificate) as address,
             DaemonClient(self.place) as client,
         ):
-            yield Daemon(running, client, address)
+            yield Daemon(running, client, address, certificate)
 
 
 @dataclass
@@ -178,6 +183,7 @@ class Daemon:
     running: Running
     client: DaemonClient
     address: Address | None
+    certificate: ServerCertificate | None = None
 
     async def submit(self, *steps: str, **options: Any) -> Accepted:
         return await self.client.submit(submission(*steps, **options))

@@ -190,6 +190,7 @@ async def test_odd_names_of_releases_are_only_not_found(http: aiohttp.ClientSess
 def test_any_json_gets_an_answer_in_a_sentence(body: object) -> None:
     class Said:
         content_type = "application/json"
+        content_length = None
 
         async def read(self) -> bytes:
             return json.dumps(body).encode()

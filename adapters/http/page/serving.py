@@ -6,6 +6,7 @@ from http import HTTPStatus
 from importlib import resources
 
 from aiohttp import web
+from aiohttp.http import SERVER_SOFTWARE
 
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 INDEX = "index.html"
@@ -36,6 +37,8 @@ async def add_safety_headers(_request: web.Request, response: web.StreamResponse
     """For every answer: also JSON, opened in a browser, is nobody's script, frame or referrer."""
     for name, value in SAFETY_HEADERS.items():
         response.headers.setdefault(name, value)
+    if response.headers.get("Server") == SERVER_SOFTWARE:
+        response.headers["Server"] = "headgate"  # Versions are for those who look for known holes.
 
 
 class Page:

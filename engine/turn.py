@@ -309,6 +309,7 @@ def _name(event: Event) -> str:
 
 def _backoff(rollout: str, number: int, failures: int) -> float:
     """Exponential with jitter. The jitter comes from the names, so that a decision made twice is the same decision."""
-    ceiling: float = min(RETRY_MOST_SECONDS, RETRY_FIRST_SECONDS * 2.0 ** (failures - 1))
+    doublings = min(failures - 1, 10)  # A day has thousands of attempts, and no number is that large.
+    ceiling: float = min(RETRY_MOST_SECONDS, RETRY_FIRST_SECONDS * 2.0**doublings)
     share = crc32(f"{rollout}/{number}/{failures}".encode()) / 0xFFFFFFFF
     return ceiling * (0.5 + 0.5 * share)

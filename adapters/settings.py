@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -20,6 +21,7 @@ from adapters.settings_admission import Count, FreezeSettings, LimitSettings, Wi
 from adapters.settings_model import Name, SettingsModel
 from adapters.settings_sentences import sentence
 from adapters.settings_store import StoreAddress, read_store
+from engine.retention import Retention
 
 if TYPE_CHECKING:
     from adapters.metrics.placeholders import JsonValue
@@ -425,6 +427,18 @@ class LogSettings(SettingsModel):
     format: LogFormat = LogFormat.TEXT
 
 
+class RetentionSettings(SettingsModel):
+    """How long the past is kept; whatever has not ended is kept for as long as it lasts."""
+
+    days: Count = 365
+    """For so many days after its end, every release."""
+    releases: Count = 20
+    """So many of the newest of each application that brought a version, and can be taken back, whatever their age."""
+
+    def as_retention(self) -> Retention:
+        return Retention(timedelta(days=self.days), self.releases)
+
+
 class FileSettings(SettingsModel):
     """The file as it is written; everything may be left out."""
 
@@ -445,6 +459,7 @@ class FileSettings(SettingsModel):
     freezes: tuple[FreezeSettings, ...] = ()
     deploy_folders: tuple[Path, ...] = ()
     manifest_folders: tuple[Path, ...] = ()
+    retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
 
 
@@ -480,6 +495,7 @@ class Settings(SettingsModel):
     """What lies in them is rolled out; each once."""
     manifest_folders: tuple[Path, ...] = ()
     """Where manifests of their files may be, beside the deploy folders themselves."""
+    retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
 
 
@@ -556,6 +572,7 @@ def complete(written: FileSettings, source: Path | None, around: Surroundings) -
         freezes=written.freezes,
         deploy_folders=tuple(dict.fromkeys(absolute(folder) for folder in written.deploy_folders)),
         manifest_folders=tuple(dict.fromkeys(absolute(folder) for folder in written.manifest_folders)),
+        retention=written.retention,
         log=written.log,
     )
 

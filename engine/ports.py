@@ -12,6 +12,7 @@ from msgspec import Struct
 from engine.events import ActionSucceeded, Measurements
 from engine.model import Act, Action, JournalEntry, Operation, Origin, Release, RolloutSpec, Snapshot, State
 from engine.observation import Observation
+from engine.retention import EndedRelease
 
 
 class Strategy(Protocol):
@@ -108,3 +109,20 @@ class Store(Protocol):
     async def rollouts(self, release_id: str) -> list[StoredRollout]: ...
 
     async def journal(self, release_id: str) -> list[JournalEntry]: ...
+
+
+class Archive(Protocol):
+    """What a store can say of the past, and let go of it (`engine.sweeping`)."""
+
+    async def unfinished_releases(self) -> list[Release]: ...
+
+    async def ended_releases(self) -> list[EndedRelease]:
+        """All of them, in the order of their arrival."""
+
+    async def remove_release(self, release_id: str) -> None:
+        """With its rollouts, their journal, actions and timers; one that has not ended stays. In steps, each so short that no
+        commit of a rollout waits long for it: a crash in between leaves a shorter journal, and the rest for the next time.
+        Which file of a deploy folder began it is remembered. Raises `StoreError`."""
+
+    async def give_space_back(self) -> None:
+        """Of what was removed, to the file system, where that is possible in short steps."""

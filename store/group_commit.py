@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import anyio
 
@@ -20,6 +20,13 @@ from engine.errors import Deposed, StoreError
 Value: TypeAlias = str | int | bytes | None
 Row: TypeAlias = tuple[Value, ...]
 Statement: TypeAlias = tuple[str, Row]
+
+
+class Reader(Protocol):
+    """A connection that only reads."""
+
+    async def fetch(self, sql: str, parameters: Row = ()) -> Sequence[Sequence[Any]]:
+        """Raises `StoreError`."""
 
 
 class FenceLost(StoreError):

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from itertools import count
-from typing import Any, Protocol
 
 from engine.model import FINAL_STATES, FINAL_STATUSES, JournalEntry, Origin, Release, RolloutSpec, Snapshot
 from engine.ports import Commit, NotedOrigin, StoredRollout
+from engine.retention import EndedRelease
+from store.clearing import find_ended, remove
 from store.encoding import decode, encode, text_of
-from store.group_commit import GroupCommit, Row, Statement
+from store.group_commit import GroupCommit, Reader, Statement
 
 _INSERT_RELEASE = "INSERT INTO release (id, application, status, created_at, body) VALUES (?, ?, ?, ?, ?)"
 _NOTE_ORIGIN = (
@@ -46,15 +47,8 @@ def numbered(sql: str) -> str:
     return re.sub(r"\?", lambda _: f"${next(numbers)}", sql)
 
 
-class Reader(Protocol):
-    """A connection that only reads."""
-
-    async def fetch(self, sql: str, parameters: Row = ()) -> Sequence[Sequence[Any]]:
-        """Raises `StoreError`."""
-
-
 class SqlStore:
-    """Implements `engine.ports.Store`."""
+    """Implements `engine.ports.Store` and `engine.ports.Archive`."""
 
     def __init__(self, writer: GroupCommit, reading: Reader) -> None:
         self.writer = writer
@@ -148,6 +142,15 @@ class SqlStore:
         )
         rows = await self._reading.fetch(query, (release_id,))
         return [decode(row[0], JournalEntry) for row in rows]
+
+    async def ended_releases(self) -> list[EndedRelease]:
+        return await find_ended(self._reading)
+
+    async def remove_release(self, release_id: str) -> None:
+        await remove(self.writer, self._reading, release_id)
+
+    async def give_space_back(self) -> None:
+        """A database server does that by itself."""
 
 
 def _note(noted: NotedOrigin) -> Statement:

@@ -62,6 +62,8 @@ def migrate(path: Path) -> None:
     version = inspect(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         if version == 0:
+            # Before anything is in it: it cannot be had later without writing the whole file anew.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")

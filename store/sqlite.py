@@ -19,10 +19,21 @@ from store.relational import SqlStore
 from store.schema import migrate
 from store.writer import Writer
 
+PAGES = 200
+"""Of the file that are given back in one transaction."""
+_INCREMENTAL = 2
+
 
 class SqliteStore(SqlStore):
     def __init__(self, writer: Writer, reading: aiosqlite.Connection) -> None:
         super().__init__(writer, _Reader(reading))
+        self._file = writer
+
+    async def give_space_back(self) -> None:
+        """A few pages at a time, between two groups of changes. Nothing, in a file that was not made for it."""
+        ((kind,),) = await self._reading.fetch("PRAGMA auto_vacuum")
+        while kind == _INCREMENTAL and await self._file.give_back(PAGES):
+            pass
 
 
 class _Reader:

@@ -38,6 +38,7 @@ from engine.daemon import AdmissionRules, Engine, start_engine
 from engine.events import ActionSucceeded, Measurements
 from engine.model import Action, ActionKind, ReleasePlan, RolloutSpec, Snapshot
 from engine.ports import Actuator, World
+from engine.sweeping import Sweep
 from strategies.canary import CanaryStrategy
 
 _ID_LETTERS = "abcdefghjkmnpqrstvwxyz"
@@ -92,6 +93,8 @@ class Running:
     service: Service
     folders: Folders
     """The deploy folders, which nobody looks into before `run` is called."""
+    sweep: Sweep
+    """What removes the past, once `run` is called."""
     application: web.Application
     """The API, to be served by `adapters.http.server.serve_api`."""
 
@@ -174,6 +177,8 @@ async def _compose(
         folders = Folders(Submitter(service), clock)
         folders.watch(settings.deploy_folders, settings.manifest_folders)
         live.follow(lambda current: folders.watch(current.deploy_folders, current.manifest_folders))
+        sweep = Sweep(store, clock, settings.retention.as_retention(), telemetry.note_removal)
+        live.follow(lambda current: sweep.keep(current.retention.as_retention()))
         application = build_application(
             service,
             lambda: live.current.tokens,
@@ -182,7 +187,7 @@ async def _compose(
             settings.listen,
             connected.doors,
         )
-        yield Running(settings, live, engine, service, folders, application)
+        yield Running(settings, live, engine, service, folders, sweep, application)
 
 
 def _known_names(settings: Settings, embedded: EmbeddedOptions | None) -> KnownNames:

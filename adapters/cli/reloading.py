@@ -22,7 +22,8 @@ from adapters.settings_reader import SettingsInvalid
 log = structlog.get_logger()
 
 _FIELDS_AT_ONCE = (
-    "tokens", "secrets", "webhooks", "commands", "limits", "windows", "freezes", "deploy_folders", "manifest_folders", "log",
+    "tokens", "secrets", "webhooks", "commands", "limits", "windows", "freezes", "deploy_folders", "manifest_folders",
+    "retention", "log",
 )  # fmt: skip
 _FIELDS_AT_START = ("store", "store_password", "socket", "listen", "tls", "public_url", "metric_providers")
 _ACCOUNT_FIELDS_AT_ONCE = ("limit", "windows", "freezes")

@@ -55,6 +55,7 @@ async def serve(settings: Settings, connect: Connect, read_again: Callable[[], S
         tell_systemd("READY=1", os.environ)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(running.folders.run, name="deploy folders")
+            tasks.start_soon(running.sweep.run, name="retention")
             if certificate is not None:
                 running.live.follow(lambda _: certificate.look_again())
                 tasks.start_soon(certificate.run, clock, name="certificate")

@@ -34,6 +34,7 @@ class Telemetry:
         )
         self._decisions = Counter("headgate_decisions", "Decisions that were committed.", registry=registry)
         self._failures = Counter("headgate_store_failures", "Writes to the store that failed.", registry=registry)
+        self._removed = Counter("headgate_releases_removed", "Ended releases that were kept no longer.", registry=registry)
         self._writer = _WriterFigures()
         registry.register(self._writer)
         self._actions = Counter(
@@ -65,6 +66,9 @@ class Telemetry:
     def note_store_failure(self, error: StoreError) -> None:
         self.store_error = str(error)
         self._failures.inc()
+
+    def note_removal(self) -> None:
+        self._removed.inc()
 
     def note_action(self, action: Action, outcome: str) -> None:
         self._actions.labels(action.kind.value, outcome).inc()

@@ -17,7 +17,7 @@ import trustme
 
 from adapters.access import Token
 from adapters.cli.reloading import LiveSettings, merge
-from adapters.settings import AccountSettings, LogLevel, LogSettings, Settings
+from adapters.settings import AccountSettings, LogLevel, LogSettings, RetentionSettings, Settings
 from adapters.settings_admission import LimitSettings
 from tests.cli.terminal import headgate, start, wait
 from tests.http.stage import APPROVAL, DEADLINE_SECONDS, MANIFEST, deploy_text, percent
@@ -38,6 +38,7 @@ def test_what_is_looked_up_at_each_use_holds_at_once_and_what_is_open_waits_for_
             "limits": LimitSettings(rollouts=3),
             "deploy_folders": (Path("/deploy.d"),),
             "manifest_folders": (Path("/manifests"),),
+            "retention": RetentionSettings(days=30),
             "log": LogSettings(level=LogLevel.DEBUG),
             "store": Path("/elsewhere.db"),
             "public_url": "https://headgate.example",
@@ -51,7 +52,7 @@ def test_what_is_looked_up_at_each_use_holds_at_once_and_what_is_open_waits_for_
     told: list[Settings] = []
     live.follow(told.append)
     change = live.take_over(written)
-    assert change.at_once == ("tokens", "limits", "deployFolders", "manifestFolders", "log", "accounts")
+    assert change.at_once == ("tokens", "limits", "deployFolders", "manifestFolders", "retention", "log", "accounts")
     assert change.at_restart == ("store", "publicUrl", "accounts")
     assert told == [live.current]
     assert (live.current.tokens, live.current.limits.rollouts) == ((token,), 3)

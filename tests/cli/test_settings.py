@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -29,6 +29,7 @@ from adapters.settings_admission import limits_of, windows_of
 from adapters.settings_reader import SettingsInvalid, load_settings, parse_settings
 from adapters.settings_store import StoreAddress
 from engine.admission import Freeze, Limits, Weekday, Window, Windows
+from engine.retention import Retention
 from tests.cli.terminal import ROOT
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -70,6 +71,7 @@ deployFolders: [deploy.d, /srv/deploy, ~/deploy, ./deploy.d]
 manifestFolders: [manifests, /srv/manifests]
 windows: [{{from: 09:00, to: 17:00}}]
 freezes: [{{from: 2026-12-24, to: 2027-01-02T06:30, timezone: Europe/Berlin, reason: the holidays}}]
+retention: {{days: 30, releases: 5}}
 log: {{level: warning, format: json}}
 """
 
@@ -120,6 +122,7 @@ def test_a_whole_file(tmp_path: Path) -> None:
     assert (smoke.secret_env["KEY"].file, smoke.timeout) == (tmp_path / "key", 60.0)
     assert (soak.argv, soak.env, soak.timeout) == (("soak",), {"USERS": "40"}, None)
     assert settings.log.format is LogFormat.JSON
+    assert settings.retention.as_retention() == Retention(timedelta(days=30), completed=5)
     assert settings.deploy_folders == (tmp_path / "deploy.d", Path("/srv/deploy"), Path("/home/ada/deploy"))
     assert settings.manifest_folders == (tmp_path / "manifests", Path("/srv/manifests"))
 
@@ -301,6 +304,9 @@ def test_where_things_are_by_default() -> None:
             'commands.a has A both in "env" and in "secretEnv"; keep one of them',
         ),
         ("limits: {rollouts: 0}", "1:20: limits.rollouts is 0; expected 1 or more"),
+        ("retention: {days: 0}", "1:19: retention.days is 0; expected 1 or more"),
+        ("retention: {days: 90d}", 'retention.days is the text "90d"; expected a whole number'),
+        ("retention: {release: 5}", 'unknown field "release" in retention; did you mean "releases"?'),
         ("accounts: {a: {limit: many}}", 'a.limit is the text "many"; expected a whole number'),
         ("windows: [{from: 9:00, to: 17:00}]", '1:18: windows[0].from is not a time of the day; expected hours and'),
         ("windows: [{from: 09:00, to: 25:00}]", '1:29: windows[0].to is not a time of the day; expected hours and'),

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tests.e2e.conftest import ask_api, define_meshes
 from tests.e2e.controlplane.binaries import find_binaries
+from tests.e2e.controlplane.definitions import SOURCES, load_definitions
 from tests.e2e.controlplane.processes import START_SECONDS, Program, StartFailed, python_module
 from tests.e2e.controlplane.running import RealControlPlane, run_real_control_plane
 from tests.wire.network import own_network
@@ -56,6 +57,8 @@ class Ground:
 def open_ground() -> Iterator[Ground]:
     """Raises `NetworkRefused`, `BinariesMissing` or `StartFailed`."""
     binaries = find_binaries()
+    for source in SOURCES:
+        load_definitions(source)  # Fetched once, which the network below could not do.
     with ExitStack() as stack:
         stack.enter_context(own_network())
         folder = Path(tempfile.mkdtemp(prefix="headgate-wire-"))

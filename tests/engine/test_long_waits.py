@@ -8,13 +8,13 @@ import structlog
 
 from engine.errors import Retryable
 from engine.events import CommandKind
-from engine.model import Approval, ReleaseStatus, State
+from engine.model import Approval, ReleaseStatus, State, Step
 from tests.builders import percent, release_plan, target_plan
 from tests.clocks import run_in_virtual_time
 from tests.engine.stage import Stage, order
 
 HOUR = 3_600.0
-STEPS = [percent(25), Approval()]
+STEPS: list[Step] = [percent(25), Approval()]
 
 
 class Away(list[Exception | str]):

@@ -41,7 +41,9 @@ from engine.tending import NO_DATA
 from engine.turn import Turn
 
 DOUBTS = 5
-"""How often a doubtful refusal is asked again: for 8 to 16 seconds in all."""
+"""How often in a row a doubtful refusal is asked again: for 8 to 16 seconds in all."""
+DOUBTS_AT_FIRST = 4
+"""While nothing was changed: for 4 to 8 seconds. Whoever lacks a right is to hear of it soon."""
 KEPT_OUTPUT = 32_768
 """Characters of a test's output that the journal keeps: its end, which says why."""
 
@@ -113,7 +115,7 @@ def _finish_action(turn: Turn, action: Action) -> None:
         cursor += 1
     over = {TimerName.RETRY} | ({TimerName.WAIT} if _patience_of(turn, action) is not None else set())
     timers = {name: at for name, at in turn.at.timers.items() if name not in over}
-    turn.at = replace(turn.at, action=None, cursor=cursor, failures=0, failure="", timers=timers)
+    turn.at = replace(turn.at, action=None, cursor=cursor, failures=0, doubts=0, failure="", timers=timers)
 
 
 def _patience_of(turn: Turn, action: Action) -> Act | None:
@@ -181,11 +183,11 @@ def _absorb_failure_of(turn: Turn, gate: Gate, event: ActionFailed) -> None:
     assert gate.action is not None
     name = gate.action.name
     _keep_output(turn, event.output)
-    doubted = event.kind is FailureKind.DOUBTFUL and gate.failures < DOUBTS
-    if event.kind is FailureKind.RETRY or doubted:
-        wait = turn.wait_after(gate.action, gate.failures + 1, event)
+    doubts = _doubts_after(gate.doubts, event)
+    if event.kind is FailureKind.RETRY or 0 < doubts <= DOUBTS:
+        wait = turn.wait_after(gate.action, doubts or gate.failures + 1, event)
         retry_at = turn.now + timedelta(seconds=wait)
-        turn.put(replace(gate, failures=gate.failures + 1, failure=event.message, retry_at=retry_at))
+        turn.put(replace(gate, failures=gate.failures + 1, doubts=doubts, failure=event.message, retry_at=retry_at))
         turn.tell_retry(name, gate.failures + 1, wait, event.message)
     elif event.kind is FailureKind.UNKNOWN and is_possible(turn.at.state, Trigger.PARK):
         turn.park(f"{name}: {event.message}")
@@ -194,15 +196,20 @@ def _absorb_failure_of(turn: Turn, gate: Gate, event: ActionFailed) -> None:
 
 
 def _is_doubted(turn: Turn, event: ActionFailed) -> bool:
-    """Before anything was changed a refusal costs nothing, so it is believed at once."""
-    return event.kind is FailureKind.DOUBTFUL and not turn.has_only_looked() and turn.at.failures < DOUBTS
+    most = DOUBTS_AT_FIRST if turn.has_only_looked() else DOUBTS
+    return event.kind is FailureKind.DOUBTFUL and turn.at.doubts < most
+
+
+def _doubts_after(doubts: int, event: ActionFailed) -> int:
+    """Counted apart from other failures: an API server that was away for an hour is to be doubted when it is back, too."""
+    return doubts + 1 if event.kind is FailureKind.DOUBTFUL else 0
 
 
 def _retry_later(turn: Turn, action: Action, event: ActionFailed) -> None:
-    failures = turn.at.failures + 1
-    wait = turn.wait_after(action, failures, event)
+    failures, doubts = turn.at.failures + 1, _doubts_after(turn.at.doubts, event)
+    wait = turn.wait_after(action, failures if turn.at.state in UNDOING_STATES else doubts or failures, event)
     timers = {**turn.at.timers, TimerName.RETRY: turn.now + timedelta(seconds=wait)}
-    turn.at = replace(turn.at, failures=failures, failure=event.message, timers=timers)
+    turn.at = replace(turn.at, failures=failures, doubts=doubts, failure=event.message, timers=timers)
     if event.undecided:
         turn.story.append(f"{action.name}: {event.message}; again in {wait:.1f} s")
     else:

@@ -168,7 +168,7 @@ def _sign(spec: RolloutSpec, message: str) -> str:
 
 
 def finish_action(gate: Gate) -> Gate:
-    return replace(gate, action=None, failures=0, failure="", retry_at=None)
+    return replace(gate, action=None, failures=0, doubts=0, failure="", retry_at=None)
 
 
 def forget_action(gate: Gate) -> Gate:

@@ -553,6 +553,8 @@ class Gate(Struct, frozen=True):
     action: Action | None = None
     failures: int = 0
     """Failed attempts of the current action."""
+    doubts: int = 0
+    """How many of the last of them in a row were refusals that may pass."""
     failure: str = ""
     retry_at: datetime | None = None
     prepared: bool = False
@@ -616,6 +618,8 @@ class Snapshot(Struct, frozen=True):
     """Names of the actions that were ever sent, in order: what an abort has to consider."""
     failures: int = 0
     """Failed attempts of the current action."""
+    doubts: int = 0
+    """How many of the last of them in a row were refusals that may pass."""
     failure: str = ""
     """What the last of them said."""
     gave_way: dict[str, GaveWay] = {}

@@ -48,7 +48,7 @@ def _make_move(turn: Turn, gate: Gate) -> bool:
     match gates.next_move(turn.spec, gate, turn.now):
         case gates.Order(ordered, act):
             action = turn.number(act)
-            turn.put(replace(ordered, action=action, failures=0, failure="", retry_at=None))
+            turn.put(replace(ordered, action=action, failures=0, doubts=0, failure="", retry_at=None))
             return True
         case gates.Changed(changed, text):
             turn.put(changed)

@@ -103,7 +103,7 @@ class Turn:
         gave_way, failures = dict(self.at.gave_way), 0
         if (former := gave_way.pop(act.name, None)) is not None:
             failures = former.failures
-        changes = replace(self.at, action=action, begun=begun, failures=failures, failure="", gave_way=gave_way)
+        changes = replace(self.at, action=action, begun=begun, failures=failures, doubts=0, failure="", gave_way=gave_way)
         if act.patience_seconds is not None:
             until = self.now + timedelta(seconds=act.patience_seconds)
             changes = replace(changes, timers={**changes.timers, TimerName.WAIT: until})
@@ -131,6 +131,7 @@ class Turn:
             cursor=0,
             action=None,
             failures=0,
+            doubts=0,
             failure="",
             gave_way={},
             timers=keep,
@@ -179,7 +180,7 @@ class Turn:
             gave_way[stuck.name] = GaveWay(again_at, self.at.failures)
         keep = {name: at for name, at in self.at.timers.items() if name is TimerName.HEALTH}
         self.at = replace(
-            self.at, procedure=procedure, action=None, failures=0, failure="", timers=keep, gave_way=gave_way
+            self.at, procedure=procedure, action=None, failures=0, doubts=0, failure="", timers=keep, gave_way=gave_way
         )
         return True
 
@@ -219,7 +220,8 @@ class Turn:
     def park(self, error: str) -> None:
         parked = Parked(self.at.state, error)
         timers = self.timers_without(TimerName.RETRY)
-        self.at = replace(self.at, action=None, failures=0, failure="", timers=timers, gates=idle(self.at.gates))
+        quiet = replace(self.at, action=None, failures=0, doubts=0, failure="", timers=timers)
+        self.at = replace(quiet, gates=idle(self.at.gates))
         self.at = replace(self.at, state=fire(self.at.state, Trigger.PARK), parked=parked)
         self.moved = True
         self.story.append(f"parked, traffic stays where it is: {error}")

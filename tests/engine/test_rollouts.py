@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import anyio
 import pytest
 
-from engine.absorbing import DOUBTS
+from engine.absorbing import DOUBTS, DOUBTS_AT_FIRST
 from engine.errors import CommandRefused, Conflict, Doubtful, Rejected, Retryable, StoreError
 from engine.events import CommandKind, Measured, MeasureOutcome
 from engine.model import Analysis, Approval, NoDataPolicy, Pause, Query, Release, ReleaseStatus, State, Step
@@ -354,17 +354,27 @@ def test_a_full_disk_delays_a_rollout_and_breaks_nothing() -> None:
     run_in_virtual_time(story)
 
 
-def test_a_refusal_that_may_pass_is_asked_again_before_it_is_believed() -> None:
-    """An API server that has just started forbids everybody everything for a moment."""
+async def refused(refusals: int, *, action: str = "set-weight:web:2500", away: int = 0) -> tuple[ReleaseStatus, str]:
+    """By an API server that was not there for so many attempts before."""
+    stage = Stage()
+    stage.world.faults[action] = [*[Retryable("no answer")] * away, *[Doubtful("forbidden")] * refusals]
+    status = await stage.roll_out(release_plan(target_plan([percent(25)])))
+    return status, stage.snapshot().reason
 
-    async def story(refusals: int) -> tuple[ReleaseStatus, str]:
-        stage = Stage()
-        stage.world.faults["set-weight:web:2500"] = [Doubtful("forbidden")] * refusals
-        status = await stage.roll_out(release_plan(target_plan([percent(25)])))
-        return status, stage.snapshot().reason
 
-    assert run_in_virtual_time(lambda: story(DOUBTS)) == (ReleaseStatus.SUCCEEDED, "")
-    assert run_in_virtual_time(lambda: story(DOUBTS + 1)) == (ReleaseStatus.FAILED, "set-weight:web:2500: forbidden")
+@pytest.mark.parametrize("away", [0, 3, 20])
+def test_a_refusal_that_may_pass_is_asked_again_before_it_is_believed(away: int) -> None:
+    """An API server that has just started forbids everybody everything for a moment, however long it was away before."""
+    assert run_in_virtual_time(lambda: refused(DOUBTS, away=away)) == (ReleaseStatus.SUCCEEDED, "")
+    told = run_in_virtual_time(lambda: refused(DOUBTS + 1, away=away))
+    assert told == (ReleaseStatus.FAILED, "set-weight:web:2500: forbidden")
+
+
+@pytest.mark.parametrize("away", [0, 20])
+def test_so_is_one_of_the_first_look_before_the_release_is_rejected(away: int) -> None:
+    assert run_in_virtual_time(lambda: refused(DOUBTS_AT_FIRST, action="record:web", away=away)) == (ReleaseStatus.SUCCEEDED, "")
+    told = run_in_virtual_time(lambda: refused(DOUBTS_AT_FIRST + 1, action="record:web", away=away))
+    assert told == (ReleaseStatus.REJECTED, "forbidden")
 
 
 def test_a_workload_is_rolled_out_by_one_release_at_a_time_whatever_the_application_is_called() -> None:

@@ -16,9 +16,11 @@ from engine.model import Action, ActionKind, JournalEntry, Origin, Release, Rele
 from engine.ports import Commit, NotedOrigin, StoredRollout
 from engine.retention import EndedRelease
 from store.clearing import LINES
-from store.sqlite import SqliteStore, open_store
+from store.relational import SqlStore
+from store.sqlite import open_store
 from tests.builders import percent, rollout_spec, target_plan, waiting
 from tests.clocks import START
+from tests.store.stand import Stand
 
 DAY = timedelta(days=1)
 _LINE = "INSERT INTO journal (rollout, seq, at, body) VALUES (?, ?, ?, ?)"
@@ -30,7 +32,7 @@ class Died(Exception):
 
 
 async def keep(
-    store: SqliteStore,
+    store: SqlStore,
     name: str,
     status: ReleaseStatus,
     *states: State,
@@ -48,7 +50,7 @@ async def keep(
     return there
 
 
-async def _decide(store: SqliteStore, one: StoredRollout, state: State, lines: int, note: str) -> StoredRollout:
+async def _decide(store: SqlStore, one: StoredRollout, state: State, lines: int, note: str) -> StoredRollout:
     """All but the last of the decisions in one change: nobody has to wait for so many."""
     rollout = one.spec.id
     earlier = [_entry(one, seq, state, note) for seq in range(1, lines)]
@@ -65,24 +67,20 @@ def _entry(one: StoredRollout, seq: int, state: State, note: str) -> JournalEntr
     return JournalEntry(one.spec.id, seq, START + seq * DAY, "test", one.snapshot.state, state, -1, f"line {seq}{note}")
 
 
-def rows(path: Path, release: str) -> dict[str, int]:
+async def rows(stand: Stand, release: str) -> dict[str, int]:
     """How many rows of each table belong to it."""
-    with closing(sqlite3.connect(path)) as connection:
-        counts = {
-            table: connection.execute(f"SELECT COUNT(*) FROM {table} WHERE rollout LIKE ?", (f"{release}.%",)).fetchone()[0]
-            for table in ("journal", "action", "timer")
-        }
-        for table, column in (("release", "id"), ("rollout", "release")):
-            query = f"SELECT COUNT(*) FROM {table} WHERE {column} = ?"
-            counts[table] = connection.execute(query, (release,)).fetchone()[0]
+    owned = {"journal": "rollout", "action": "rollout", "timer": "rollout", "release": "id", "rollout": "release"}
+    counts = {}
+    for table, column in owned.items():
+        ((counts[table],),) = await stand.ask(f"SELECT COUNT(*) FROM {table} WHERE {column} || '.' LIKE '{release}.%'")
     return counts
 
 
 NOTHING = {"journal": 0, "action": 0, "timer": 0, "release": 0, "rollout": 0}
 
 
-async def test_what_has_ended_is_told_with_its_end_and_whether_it_brought_a_version(tmp_path: Path) -> None:
-    async with open_store(tmp_path / "headgate.db") as store:
+async def test_what_has_ended_is_told_with_its_end_and_whether_it_brought_a_version(stand: Stand) -> None:
+    async with stand.open() as store:
         await keep(store, "good", ReleaseStatus.SUCCEEDED, State.SUCCEEDED, lines=5)
         await keep(store, "half", ReleaseStatus.FAILED, State.ROLLED_BACK, State.SUCCEEDED, lines=2)
         await keep(store, "bad", ReleaseStatus.FAILED, State.ROLLED_BACK)
@@ -96,40 +94,38 @@ async def test_what_has_ended_is_told_with_its_end_and_whether_it_brought_a_vers
         ]
 
 
-async def test_a_release_goes_with_all_that_is_its_own_and_nothing_of_anybody_else(tmp_path: Path) -> None:
-    path = tmp_path / "headgate.db"
-    async with open_store(path) as store:
+async def test_a_release_goes_with_all_that_is_its_own_and_nothing_of_anybody_else(stand: Stand) -> None:
+    async with stand.open() as store:
         await keep(store, "old", ReleaseStatus.SUCCEEDED, State.SUCCEEDED, State.SUCCEEDED, lines=2 * LINES + 7)
         await keep(store, "new", ReleaseStatus.SUCCEEDED, State.SUCCEEDED)
-        before = rows(path, "new")
+        before = await rows(stand, "new")
         await store.remove_release("old")
-        assert rows(path, "old") == NOTHING
-        assert rows(path, "new") == before
+        assert await rows(stand, "old") == NOTHING
+        assert await rows(stand, "new") == before
         assert await store.release("old") is None
         assert await store.journal("old") == []
         await store.remove_release("old")
 
 
-async def test_what_has_not_ended_stays_whoever_asks(tmp_path: Path) -> None:
-    path = tmp_path / "headgate.db"
-    async with open_store(path) as store:
+async def test_what_has_not_ended_stays_whoever_asks(stand: Stand) -> None:
+    async with stand.open() as store:
         await keep(store, "going", ReleaseStatus.RUNNING, State.SHIFTING, lines=LINES + 1)
-        before = rows(path, "going")
+        before = await rows(stand, "going")
         await store.remove_release("going")
-        assert rows(path, "going") == before
+        assert await rows(stand, "going") == before
 
 
-async def test_a_file_whose_release_is_gone_is_still_not_new(tmp_path: Path) -> None:
+async def test_a_file_whose_release_is_gone_is_still_not_new(stand: Stand) -> None:
     origin = Origin("/deploy.d", "shop.yaml", "digest")
-    async with open_store(tmp_path / "headgate.db") as store:
+    async with stand.open() as store:
         await keep(store, "old", ReleaseStatus.SUCCEEDED, State.SUCCEEDED, origin=origin)
         await store.remove_release("old")
         assert await store.origins() == [NotedOrigin(origin, "old")]
 
 
-async def test_a_commit_never_waits_for_more_than_a_part_of_a_journal(tmp_path: Path) -> None:
+async def test_a_commit_never_waits_for_more_than_a_part_of_a_journal(stand: Stand) -> None:
     """Each part is a change of its own, so whoever comes meanwhile comes next."""
-    async with open_store(tmp_path / "headgate.db") as store:
+    async with stand.open() as store:
         await keep(store, "old", ReleaseStatus.SUCCEEDED, State.SUCCEEDED, lines=20 * LINES)
         (going,) = await keep(store, "going", ReleaseStatus.RUNNING, State.SHIFTING)
         removal_ended = anyio.Event()
@@ -151,9 +147,8 @@ async def test_a_commit_never_waits_for_more_than_a_part_of_a_journal(tmp_path: 
         assert waits.count(False) >= 20
 
 
-async def test_a_daemon_that_dies_in_the_middle_leaves_the_rest_for_the_next_one(tmp_path: Path) -> None:
-    path = tmp_path / "headgate.db"
-    async with open_store(path) as store:
+async def test_a_daemon_that_dies_in_the_middle_leaves_the_rest_for_the_next_one(stand: Stand) -> None:
+    async with stand.open() as store:
         await keep(store, "old", ReleaseStatus.SUCCEEDED, State.SUCCEEDED, lines=5 * LINES)
         submitted = 0
 
@@ -168,13 +163,13 @@ async def test_a_daemon_that_dies_in_the_middle_leaves_the_rest_for_the_next_one
         store.writer.submit = submit  # type: ignore[method-assign]
         with pytest.raises(Died):
             await store.remove_release("old")
-    left = rows(path, "old")
+    left = await rows(stand, "old")
     assert (left["release"], left["rollout"], left["journal"]) == (1, 1, 3 * LINES)
-    async with open_store(path) as store:
+    async with stand.open() as store:
         (told,) = await store.ended_releases()
         assert (told.id, told.ended_at) == ("old", START + 5 * LINES * DAY)
         await store.remove_release("old")
-    assert rows(path, "old") == NOTHING
+    assert await rows(stand, "old") == NOTHING
 
 
 async def test_space_is_given_back(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from adapters.access import Token
 from adapters.settings_admission import Count, FreezeSettings, LimitSettings, WindowSettings
+from adapters.settings_availability import AvailabilitySettings
 from adapters.settings_model import Name, SettingsModel
 from adapters.settings_sentences import sentence
 from adapters.settings_store import StoreAddress, read_store
@@ -449,6 +450,7 @@ class FileSettings(SettingsModel):
     tls: ListenTlsSettings | None = None
     tokens: tuple[Token, ...] = ()
     public_url: Url | None = None
+    high_availability: AvailabilitySettings | None = None
     accounts: dict[Name, AccountSettings] = Field(default_factory=dict)
     metric_providers: dict[Name, ProviderSettings] = Field(default_factory=dict)
     secrets: dict[Name, SecretReference] = Field(default_factory=dict)
@@ -480,6 +482,8 @@ class Settings(SettingsModel):
     tokens: tuple[Token, ...] = ()
     public_url: str | None = None
     """How others reach the daemon: the beginning of callback addresses and of links."""
+    high_availability: AvailabilitySettings | None = None
+    """None: this daemon takes turns with nobody."""
     accounts: dict[str, AccountSettings] = Field(default_factory=dict)
     metric_providers: dict[str, ProviderSettings] = Field(default_factory=dict)
     secrets: dict[str, SecretReference] = Field(default_factory=dict)
@@ -562,6 +566,7 @@ def complete(written: FileSettings, source: Path | None, around: Surroundings) -
         tls=None if written.tls is None else _place_tls(written.tls, absolute),
         tokens=written.tokens,
         public_url=written.public_url,
+        high_availability=written.high_availability,
         accounts=accounts,
         metric_providers={name: _place_provider(one, absolute) for name, one in written.metric_providers.items()},
         secrets={name: _place_secret(one, absolute) for name, one in written.secrets.items()},

@@ -144,6 +144,7 @@ def _check_meaning(root: Place) -> Iterator[tuple[Mark, str]]:
         need = '"storePassword" is for a store that is a PostgreSQL database'
         yield password.key_mark, f'{need}; name one in "store", or remove it'
     yield from _check_certificates(root, listens)
+    yield from _check_availability(root)
     names = [token.get("name") for token in root.items("tokens")]
     counts = Counter(name.text for name in names if name is not None)
     for name in names:
@@ -164,6 +165,19 @@ def _check_certificates(root: Place, listens: Place | None) -> Iterator[tuple[Ma
             yield named.mark, f'{named.label} needs somebody to vouch for certificates; add "clientCaFile" to "tls"'
         if token.get("sha256") is None and alone[named.text] > 1:
             yield named.mark, f"two tokens are known by the certificate {quote(named.text or '')} alone; keep one of them"
+
+
+def _check_availability(root: Place) -> Iterator[tuple[Mark, str]]:
+    taking_turns, store, accounts = root.get("highAvailability"), root.get("store"), root.get("accounts")
+    if taking_turns is None or not taking_turns.is_mapping:
+        return
+    if store is None or "://" not in (store.text or ""):
+        need = '"highAvailability" needs a store that every daemon reaches'
+        yield taking_turns.key_mark, f"{need}; name a PostgreSQL database in \"store\", or remove it"
+    account = taking_turns.get("account")
+    if account is not None and account.text and (accounts is None or accounts.get(account.text) is None):
+        need = f"highAvailability.account is {quote(account.text)}, which is not one of the accounts"
+        yield account.mark, f'{need}; add it to "accounts", or name one of those'
 
 
 # --- the validator's findings in our words -----------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import structlog
 
 from engine.clock import Clock
 from engine.decide import decide
-from engine.errors import CommandRefused, Doubtful, Rejected, Retryable, StoreError, Undecided
+from engine.errors import CommandRefused, Deposed, Doubtful, Rejected, Retryable, StoreError, Undecided
 from engine.events import (
     ActionFailed,
     CallbackReceived,
@@ -165,6 +165,8 @@ class Actor:
                 if decision is None:
                     return None
                 await self._store.commit(Commit(self.spec, decision.snapshot, decision.entry, self.snapshot.seq))
+            except Deposed:
+                raise  # Nobody here may go on: this ends the engine.
             except StoreError as error:
                 log.warning("store.commit_failed", rollout=self.spec.id, error=str(error))
                 await self._clock.sleep(PATIENCE_SECONDS)
@@ -234,6 +236,8 @@ class Actor:
     async def _outcome(self, action: Action, snapshot: Snapshot) -> Event:
         try:
             return await self._actuator.perform(self.spec, snapshot, action)
+        except Deposed:
+            raise  # It is no failure of the action, which the next daemon performs: this ends the engine.
         except Retryable as error:
             after, undecided = error.retry_after_seconds, isinstance(error, Undecided)
             return ActionFailed(action.number, FailureKind.RETRY, _readable(error), after, undecided)

@@ -5,10 +5,12 @@ What is not understood (tables of somebody else, or those of a newer Headgate) i
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import asyncpg
 
 from engine.errors import StoreDamaged, StoreError, StoreTooNew
-from store.postgres_place import FAILURES, SCHEMA, PostgresPlace, said
+from store.postgres_place import FAILURES, SCHEMA, PostgresPlace, connect, said
 from store.schema import migrations
 
 _MIGRATIONS = "store.postgres_migrations"
@@ -37,6 +39,32 @@ async def inspect(connection: asyncpg.Connection, place: PostgresPlace) -> int:
             "Run that version, or restore a dump made before the upgrade. The database was left untouched."
         )
     return int(number)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a database looks like to who may want to keep a store there."""
+
+    server: str
+    """The server's version."""
+    schema: int
+    """Of the store; 0 where there is none yet."""
+    may_create: bool
+    """Whether the role may make one."""
+
+
+async def look(place: PostgresPlace) -> Look:
+    """Without writing anything. Raises `StoreError`."""
+    connection = await connect(place, "looking")
+    try:
+        schema = await inspect(connection, place)
+        query = "SELECT current_setting('server_version'), has_database_privilege(current_database(), 'CREATE')"
+        server, may_create = await connection.fetchrow(query)
+        return Look(str(server).split(" ", 1)[0], schema, bool(may_create))
+    except FAILURES as error:
+        raise StoreError(f"the store {place} cannot be read: {said(error)}") from error
+    finally:
+        connection.terminate()
 
 
 async def migrate(connection: asyncpg.Connection, place: PostgresPlace) -> None:

@@ -11,12 +11,12 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 import aiohttp
 from aiohttp import web
 
-from adapters.cli.errors import StoreUnusable
+from adapters.cli.errors import StoreUnusable, sole_error
 from adapters.cli.reloading import LiveSettings
 from adapters.cli.stores import new_holder, open_named_store
 from adapters.commands.running import open_commands
@@ -30,6 +30,7 @@ from adapters.http.known_names import KnownNames
 from adapters.http.server import build_application
 from adapters.http.service import Service
 from adapters.http.telemetry import MeasuredActuator, MeasuredStore, MeasuredWorld, Telemetry
+from adapters.leadership import UNDISPUTED, Leadership, Turn
 from adapters.secrets import Secrets
 from adapters.settings import Settings
 from adapters.settings_admission import limits_of, windows_of
@@ -73,6 +74,10 @@ class Connected(NamedTuple):
     """The way to their Services, for previews."""
 
 
+ConnectAs: TypeAlias = "Callable[[Leadership], Connect]"
+"""The way to the clusters for a daemon that asks this leadership before each write."""
+
+
 class Connect(Protocol):
     """Opens the way to the clusters that the settings name (and to the embedded one)."""
 
@@ -107,19 +112,21 @@ async def compose(
     embedded: EmbeddedOptions | None = None,
     clock: Clock | None = None,
     open_session: Callable[[Destinations], aiohttp.ClientSession] = open_hook_session,
+    turn: Turn | None = None,
 ) -> AsyncIterator[Running]:
     """A running engine on the settings' store, with every unfinished rollout taken up. `clock`: the machine's, unless
-    another is given; `open_session`: what webhooks are called with.
+    another is given; `open_session`: what webhooks are called with; `turn`: where daemons take turns, this daemon's, which has
+    come: then the store is taken over from whoever has it.
 
-    Leaving the block stops driving; nothing is undone. Raises `StoreError`, `StoreUnusable` and
-    `ClusterUnreachable`.
+    Leaving the block stops driving; nothing is undone. Raises `StoreError`, `StoreUnusable` and `ClusterUnreachable`, and
+    `Deposed` out of the block when another daemon has taken over.
     """
     try:
-        async with _compose(settings, connect, embedded, clock or SystemClock(), open_session) as running:
+        async with _compose(settings, connect, embedded, clock or SystemClock(), open_session, turn) as running:
             yield running
     except BaseExceptionGroup as group:
         # The parts' task groups wrap what goes wrong inside of the block, once each; what it is about is in the middle.
-        raise _sole_error(group) from None
+        raise sole_error(group) from None
 
 
 @asynccontextmanager
@@ -129,11 +136,18 @@ async def _compose(
     embedded: EmbeddedOptions | None,
     clock: Clock,
     open_session: Callable[[Destinations], aiohttp.ClientSession],
+    turn: Turn | None,
 ) -> AsyncIterator[Running]:
     telemetry = Telemetry(clock)
+    leadership, holder = turn or UNDISPUTED, new_holder()
+    if turn is not None:
+        holder = turn.me
+        telemetry.follow(turn)
     async with AsyncExitStack() as stack:
+        leadership.require()
+        opening = open_named_store(settings, holder, clock.now(), take_over=turn is not None)
         try:
-            store = await stack.enter_async_context(open_named_store(settings, new_holder(), clock.now()))
+            store = await stack.enter_async_context(opening)
         except OSError as error:
             why = (error.strerror or str(error)).lower()
             raise StoreUnusable(f"the store {settings.store} cannot be opened: {why}; name another one") from error
@@ -144,9 +158,9 @@ async def _compose(
         known_secrets = Secrets(settings.secrets, os.environ)
         live.follow(lambda current: known_secrets.replace(current.secrets))
         live.follow(lambda current: destinations.replace(current.webhooks))
-        webhooks = WebhookCaller(session, known_secrets, settings.public_url, clock, destinations)
+        webhooks = WebhookCaller(session, known_secrets, settings.public_url, clock, destinations, leadership)
         # Opened before the engine, so that what the engine's end cuts short is ended in its turn.
-        commands = await stack.enter_async_context(open_commands(settings.commands, os.environ, clock))
+        commands = await stack.enter_async_context(open_commands(settings.commands, os.environ, clock, leadership=leadership))
         live.follow(lambda current: commands.replace(current.commands))
         special: dict[ActionKind, Actuator] = {ActionKind.CALL_WEBHOOK: webhooks, ActionKind.RUN_COMMAND: commands}
         actuator = _ByKind(special, connected.actuator)
@@ -197,12 +211,6 @@ def _known_names(settings: Settings, embedded: EmbeddedOptions | None) -> KnownN
         commands=frozenset(settings.commands),
         secrets=frozenset(settings.secrets),
     )
-
-
-def _sole_error(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
 
 
 class _ByKind:

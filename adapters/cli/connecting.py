@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from random import Random
 from typing import TypeAlias
@@ -31,6 +32,7 @@ from adapters.kubernetes.service_proxy import ServiceProxies
 from adapters.kubernetes.templates import JsonObject
 from adapters.kubernetes.transport import open_transport
 from adapters.kubernetes.world import KubernetesWorld
+from adapters.leadership import UNDISPUTED, Leadership
 from adapters.metrics.configured import access_of, build_provider
 from adapters.metrics.effects import EffectChecker
 from adapters.metrics.endpoint import Endpoint
@@ -97,12 +99,28 @@ def routers() -> Routers:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What all clusters have in common."""
+
+    bus: Bus
+    clock: Clock
+    leadership: Leadership = UNDISPUTED
+
+
 @asynccontextmanager
 async def connect(
-    settings: Settings, embedded: EmbeddedOptions | None, clock: Clock, *, patient: bool = False
+    settings: Settings,
+    embedded: EmbeddedOptions | None,
+    clock: Clock,
+    *,
+    patient: bool = False,
+    leadership: Leadership = UNDISPUTED,
 ) -> AsyncIterator[Connected]:
-    """Implements `adapters.cli.composition.Connect`. Raises `ClusterUnreachable` unless it is patient."""
-    bus, clusters = Bus(), dict[str, Cluster]()
+    """Implements `adapters.cli.composition.Connect`. `leadership` is asked before each write. Raises `ClusterUnreachable`
+    unless it is patient."""
+    clusters = dict[str, Cluster]()
+    way = _Way(Bus(), clock, leadership)
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=True))
         rehearsal = await _rehearse(stack, embedded, clock)
@@ -111,15 +129,15 @@ async def connect(
         stack.callback(tasks.cancel_scope.cancel)
         for account, cluster in rehearsal.clusters.items():
             credentials = await load_kubeconfig_content(cluster.kubeconfig())
-            clusters[account] = await _open(stack, account, credentials, bus, clock, WatchScope.CLUSTER)
+            clusters[account] = await _open(stack, account, credentials, way, WatchScope.CLUSTER)
         for account, found in accounts.items():
             if patient:
-                tasks.start_soon(_keep_trying, account, found, clusters, bus, clock, name=f"account {account}")
+                tasks.start_soon(_keep_trying, account, found, clusters, way, name=f"account {account}")
             else:
-                await _open_account(stack, account, found, clusters, bus, clock)
+                await _open_account(stack, account, found, clusters, way)
         providers = await _open_providers(stack, settings, rehearsal, session, clock)
         everybody = frozenset(accounts) | frozenset(rehearsal.clusters)
-        yield _join(clusters, everybody, providers, bus, clock, settings.public_url)
+        yield _join(clusters, everybody, providers, way, settings.public_url)
 
 
 @asynccontextmanager
@@ -127,26 +145,25 @@ async def connect_clusters(
     kubeconfigs: Mapping[str, JsonObject], providers: Providers, clock: Clock, public_url: str | None = None
 ) -> AsyncIterator[Connected]:
     """The way to clusters whose kubeconfigs are at hand, by account, with providers that run already."""
-    bus, clusters = Bus(), dict[str, Cluster]()
+    way, clusters = _Way(Bus(), clock), dict[str, Cluster]()
     async with AsyncExitStack() as stack:
         for account, kubeconfig in kubeconfigs.items():
             credentials = await load_kubeconfig_content(kubeconfig)
-            clusters[account] = await _open(stack, account, credentials, bus, clock, WatchScope.CLUSTER)
-        yield _join(clusters, frozenset(clusters), providers, bus, clock, public_url)
+            clusters[account] = await _open(stack, account, credentials, way, WatchScope.CLUSTER)
+        yield _join(clusters, frozenset(clusters), providers, way, public_url)
 
 
 def _join(
     clusters: Mapping[str, Cluster],
     accounts: frozenset[str],
     providers: Providers,
-    bus: Bus,
-    clock: Clock,
+    way: _Way,
     public_url: str | None,
 ) -> Connected:
-    known = routers()
+    known, clock = routers(), way.clock
     kubernetes = KubernetesActuator(clusters, known, AccessReviews(clock), accounts, public_url=public_url)
     actuator = _Actuator(kubernetes, Measurer(providers, _render), clock)
-    return Connected(KubernetesWorld(clusters, known, bus), actuator, ServiceProxies(clusters))
+    return Connected(KubernetesWorld(clusters, known, way.bus), actuator, ServiceProxies(clusters))
 
 
 async def _rehearse(stack: AsyncExitStack, embedded: EmbeddedOptions | None, clock: Clock) -> Rehearsal:
@@ -162,15 +179,16 @@ async def _rehearse(stack: AsyncExitStack, embedded: EmbeddedOptions | None, clo
 
 
 async def _open(
-    stack: AsyncExitStack, account: str, credentials: Credentials, bus: Bus, clock: Clock, scope: WatchScope
+    stack: AsyncExitStack, account: str, credentials: Credentials, way: _Way, scope: WatchScope
 ) -> Cluster:
-    transport = await stack.enter_async_context(open_transport(credentials))
+    transport = await stack.enter_async_context(open_transport(credentials, leadership=way.leadership))
     return await stack.enter_async_context(
-        open_cluster(account, transport, bus, clock=clock, random=Random(), scope=scope)
+        open_cluster(account, transport, way.bus, clock=way.clock, random=Random(), scope=scope)
     )
 
 
-async def _login(account: str, settings: AccountSettings) -> Credentials:
+async def log_in(settings: AccountSettings) -> Credentials:
+    """Raises `ApiError`."""
     if settings.in_cluster:
         return await load_in_cluster()
     return await load_kubeconfig(settings.kubeconfig, settings.context)
@@ -181,8 +199,8 @@ async def open_account(account: str, settings: AccountSettings, clock: Clock) ->
     """One account alone, logged in and not asked anything yet. Raises `ClusterUnreachable`."""
     async with AsyncExitStack() as stack:
         try:
-            credentials = await _login(account, settings)
-            cluster = await _open(stack, account, credentials, Bus(), clock, WatchScope(settings.watch))
+            credentials = await log_in(settings)
+            cluster = await _open(stack, account, credentials, _Way(Bus(), clock), WatchScope(settings.watch))
         except ApiError as error:
             raise ClusterUnreachable(f"account {account}: {error}") from error
         yield cluster
@@ -193,30 +211,27 @@ async def _open_account(
     account: str,
     settings: AccountSettings,
     clusters: dict[str, Cluster],
-    bus: Bus,
-    clock: Clock,
+    way: _Way,
 ) -> None:
     try:
-        credentials = await _login(account, settings)
-        cluster = await _open(stack, account, credentials, bus, clock, WatchScope(settings.watch))
+        credentials = await log_in(settings)
+        cluster = await _open(stack, account, credentials, way, WatchScope(settings.watch))
         await cluster.transport.request("GET", "/version", what="GET /version")
     except ApiError as error:
         raise ClusterUnreachable(f"account {account}: {error}") from error
     clusters[account] = cluster
 
 
-async def _keep_trying(
-    account: str, settings: AccountSettings, clusters: dict[str, Cluster], bus: Bus, clock: Clock
-) -> None:
+async def _keep_trying(account: str, settings: AccountSettings, clusters: dict[str, Cluster], way: _Way) -> None:
     async with AsyncExitStack() as stack:
         while account not in clusters:
             try:
-                credentials = await _login(account, settings)
-                clusters[account] = await _open(stack, account, credentials, bus, clock, WatchScope(settings.watch))
+                credentials = await log_in(settings)
+                clusters[account] = await _open(stack, account, credentials, way, WatchScope(settings.watch))
             except ApiError as error:
                 log.warning("account.unreachable", account=account, error=str(error), again_in_s=PATIENCE_SECONDS)
-                await clock.sleep(PATIENCE_SECONDS)
-        bus.publish_to_all()
+                await way.clock.sleep(PATIENCE_SECONDS)
+        way.bus.publish_to_all()
         await anyio.sleep_forever()
 
 

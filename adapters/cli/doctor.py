@@ -10,18 +10,21 @@ from pathlib import Path
 import yaml
 
 from adapters.cli.connecting import open_account, routers
-from adapters.cli.errors import InputInvalid
+from adapters.cli.errors import InputInvalid, StoreUnusable
 from adapters.cli.exit_codes import ExitCode
 from adapters.cli.files import Choices, compile_plan, load
 from adapters.cli.logs import configure_logs
 from adapters.cli.output import Document, Printer, counted, printable
+from adapters.cli.stores import postgres_place
 from adapters.doctor.examining import Examination
-from adapters.doctor.findings import Level, Section
+from adapters.doctor.findings import Level, Section, ok, problem
+from adapters.doctor.leases import LeasePlace
 from adapters.kubernetes.cluster import Cluster
 from adapters.kubernetes.templates import JsonObject
 from adapters.settings import LogFormat, LogLevel, Settings
+from adapters.settings_store import StoreAddress
 from engine.clock import SystemClock
-from engine.errors import ClusterUnreachable
+from engine.errors import ClusterUnreachable, StoreError
 from engine.model import TargetPlan
 
 
@@ -46,20 +49,46 @@ async def examine(options: DoctorOptions, settings: Settings, printer: Printer) 
         async with open_account(account, settings.accounts[account], clock) as cluster:
             yield cluster
 
-    targets = _targets(options)
-    examination = Examination(opened, routers(), clock)
+    availability = settings.high_availability
+    lease = LeasePlace(availability.account, availability.namespace, availability.name) if availability is not None else None
+    targets = _targets(options, lease)
+    examination = Examination(opened, routers(), clock, lease)
     if options.print_role:
         return _print_roles(await examination.roles(targets), printer)
     accounts = list(dict.fromkeys(plan.account for plan in targets)) if options.path is not None else sorted(settings.accounts)
+    if lease is not None and lease.account not in accounts:
+        accounts.append(lease.account)
     if not accounts:
         raise InputInvalid("there is nothing to examine: the settings have no accounts, and no deploy file is named")
-    return _print_sections(await examination.examine(accounts, targets), printer)
+    sections = await examination.examine(accounts, targets)
+    if isinstance(settings.store, StoreAddress):
+        sections.append(await _examine_store(settings, settings.store))
+    return _print_sections(sections, printer)
 
 
-def _targets(options: DoctorOptions) -> tuple[TargetPlan, ...]:
+async def _examine_store(settings: Settings, address: StoreAddress) -> Section:
+    try:
+        place = postgres_place(settings, address)
+        from store.postgres_schema import look  # Needs the driver, which has been asked for just now.
+
+        found = await look(place)
+    except (StoreError, StoreUnusable) as error:
+        finding = problem(str(error))
+    else:
+        answers, advice = f"PostgreSQL {found.server} answers", "GRANT CREATE ON DATABASE ... TO ..."
+        if found.schema:
+            finding = ok(f"{answers}, and holds a store of schema {found.schema}")
+        elif found.may_create:
+            finding = ok(f"{answers}; the first daemon makes the store")
+        else:
+            finding = problem(f"{answers}; there is no store yet, and the role may not make its schema: {advice}")
+    return Section(f"store {address}", (finding,))
+
+
+def _targets(options: DoctorOptions, lease: LeasePlace | None) -> tuple[TargetPlan, ...]:
     if options.path is not None:
         return compile_plan(load(options.path), options.choices).targets
-    if options.print_role:
+    if options.print_role and lease is None:
         raise InputInvalid("--print-role prints what a deploy file needs: name the file")
     return ()
 
@@ -100,5 +129,5 @@ def _print_roles(roles: dict[str, list[JsonObject]], printer: Printer) -> ExitCo
 
 def _role_text(item: tuple[str, list[JsonObject]]) -> str:
     account, roles = item
-    head = f"# What the file needs on account {account}. Bind each to the account by a binding of its own kind.\n"
+    head = f"# What is needed on account {account}. Bind each to the account by a binding of its own kind.\n"
     return head + yaml.safe_dump_all(roles, sort_keys=False, default_flow_style=None, width=120)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import typer
 
+from adapters.cli.errors import sole_error
 from adapters.cli.exit_codes import ExitCode
 from adapters.cli.output import Document, OutputFormat, Printer, ReaderGone, printable
 from engine.errors import (
@@ -38,7 +39,7 @@ class Explanation:
 
 def report(error: BaseException, printer: Printer) -> ExitCode:
     """Say what went wrong, and give the exit code."""
-    error = _sole(error)
+    error = sole_error(error)
     if isinstance(error, ReaderGone):
         # What is left in the buffer must not fail once more when the interpreter flushes it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), printer.out.fileno())
@@ -71,15 +72,8 @@ def _document(explanation: Explanation) -> Document:
     return {"error": body}
 
 
-def _sole(error: BaseException) -> BaseException:
-    """What is in the middle of task groups that each wrapped it once."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
-
-
 def explain(error: BaseException) -> Explanation:
-    error = _sole(error)
+    error = sole_error(error)
     match error:
         case typer.TyperException():
             return _explain_usage(error)

@@ -36,7 +36,7 @@ from adapters.cli.options import (
 from adapters.cli.output import OutputFormat, Printer
 
 if TYPE_CHECKING:
-    from adapters.cli.composition import Connect
+    from adapters.cli.composition import Connect, ConnectAs
     from adapters.cli.files import Choices
     from adapters.cli.surroundings import Daemon
     from adapters.settings import Settings
@@ -163,7 +163,7 @@ def run(
     linkerd = cluster is ClusterKind.EMBEDDED_LINKERD
     kept = _read_store(store) if store is not None else None
     options = RunOptions(file, choices, embedded=cluster is not None, linkerd=linkerd, store=kept)
-    _end(_wait(run_file(options, read_settings(config), _connect(context, patient=False), _printer(output))))
+    _end(_wait(run_file(options, read_settings(config), _connect(context), _printer(output))))
 
 
 @app.command()
@@ -184,7 +184,7 @@ def serve(
         settings = read_settings(config)
         return settings if store is None else settings.model_copy(update={"store": _read_store(store)})
 
-    _end(_wait(serve_daemon(read(), _connect(context, patient=True), read)))
+    _end(_wait(serve_daemon(read(), _connect_as(context), read)))
 
 
 @app.command()
@@ -560,17 +560,28 @@ def _daemon(server: str | None, config: Path | None) -> Daemon:
     return find_daemon(server, config, os.environ)
 
 
-def _connect(context: typer.Context, *, patient: bool) -> Connect:
+def _connect(context: typer.Context) -> Connect:
     """A daemon is patient with clusters that cannot be reached yet; whoever stands before the terminal is not."""
     outside = context.obj
     assert isinstance(outside, Outside)
     if outside.connect is not None:
         return outside.connect
+    from adapters.cli.connecting import connect
+
+    return connect
+
+
+def _connect_as(context: typer.Context) -> ConnectAs:
+    """The patient one, for a daemon that may have to ask whether it leads."""
+    outside = context.obj
+    assert isinstance(outside, Outside)
+    if (given := outside.connect) is not None:
+        return lambda _: given
     from functools import partial
 
     from adapters.cli.connecting import connect
 
-    return partial(connect, patient=patient)
+    return lambda leadership: partial(connect, patient=True, leadership=leadership)
 
 
 def _wait(work: Coroutine[Any, Any, ExitCode]) -> ExitCode:

@@ -25,7 +25,7 @@ _FIELDS_AT_ONCE = (
     "tokens", "secrets", "webhooks", "commands", "limits", "windows", "freezes", "deploy_folders", "manifest_folders",
     "retention", "log",
 )  # fmt: skip
-_FIELDS_AT_START = ("store", "store_password", "socket", "listen", "tls", "public_url", "metric_providers")
+_FIELDS_AT_START = ("store", "store_password", "socket", "listen", "tls", "public_url", "high_availability", "metric_providers")
 _ACCOUNT_FIELDS_AT_ONCE = ("limit", "windows", "freezes")
 
 

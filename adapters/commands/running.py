@@ -20,6 +20,7 @@ import anyio.lowlevel
 import structlog
 
 from adapters.commands.environment import passed_on, told
+from adapters.leadership import UNDISPUTED, Leadership
 from adapters.outputs import OutputTail
 from adapters.secrets import SecretUnreadable, read_secret
 from adapters.settings import CommandSettings
@@ -78,7 +79,9 @@ class CommandRunner:
         clock: Clock,
         tasks: anyio.abc.TaskGroup,
         grace_seconds: float,
+        leadership: Leadership,
     ) -> None:
+        self._leadership = leadership
         self._commands = commands
         self._environment = environment
         self._clock = clock
@@ -100,6 +103,7 @@ class CommandRunner:
         secrets = await self._read_secrets(step.name, command)
         given = {**passed_on(self._environment), **command.env, **secrets, **told(spec, snapshot, step, gate)}
         limit = self._seconds_left(command, step, snapshot, gate)
+        self._leadership.require()
         program = await _start(step.name, command, given)
         try:
             await self._wait_for_end(program, limit)
@@ -207,7 +211,9 @@ async def open_commands(
     clock: Clock,
     *,
     grace_seconds: float = GRACE_SECONDS,
+    leadership: Leadership = UNDISPUTED,
 ) -> AsyncIterator[CommandRunner]:
-    """A runner until the block ends; then every program that is still there is ended, which takes the grace at most."""
+    """A runner until the block ends, which asks `leadership` before it starts a program; then every program that is still
+    there is ended, which takes the grace at most."""
     async with anyio.create_task_group() as tasks:
-        yield CommandRunner(commands, environment, clock, tasks, grace_seconds)
+        yield CommandRunner(commands, environment, clock, tasks, grace_seconds, leadership)

@@ -9,11 +9,12 @@ from typing import TypeAlias
 
 from adapters.doctor.accounts import examine_account
 from adapters.doctor.findings import Section, problem
+from adapters.doctor.leases import LeasePlace, examine_lease
 from adapters.doctor.targets import examine_target
 from adapters.kubernetes.access import AccessReviews, required_permissions
 from adapters.kubernetes.cluster import Cluster
 from adapters.kubernetes.errors import ApiError
-from adapters.kubernetes.permissions import Permission, roles_of
+from adapters.kubernetes.permissions import Permission, permissions_of_lease, roles_of
 from adapters.kubernetes.routing import Routers
 from adapters.kubernetes.templates import JsonObject
 from engine.clock import Clock
@@ -31,6 +32,8 @@ class Examination:
     open_account: OpenAccount
     routers: Routers
     clock: Clock
+    lease: LeasePlace | None = None
+    """Where daemons take turns."""
 
     async def examine(self, accounts: Iterable[str], targets: Iterable[TargetPlan]) -> list[Section]:
         plans, access, sections = list(targets), AccessReviews(self.clock), list[Section]()
@@ -46,6 +49,8 @@ class Examination:
         sections = [Section(f"account {cluster.account}", tuple(await examine_account(cluster)))]
         if sections[0].has_problems:
             return sections
+        if self.lease is not None and self.lease.account == cluster.account:
+            sections.append(Section(str(self.lease), tuple(await examine_lease(cluster, self.lease, access))))
         for plan in plans:
             subject = f"target {plan.target} (account {plan.account}, namespace {plan.namespace})"
             findings = await examine_target(cluster, plan, self.routers, access)
@@ -55,6 +60,8 @@ class Examination:
     async def roles(self, targets: Iterable[TargetPlan]) -> dict[str, list[JsonObject]]:
         """The smallest roles, by account. Raises `ClusterUnreachable` where a cluster cannot say what it serves."""
         needed: dict[str, set[Permission]] = {}
+        if self.lease is not None:
+            needed[self.lease.account] = set(permissions_of_lease(self.lease.namespace, self.lease.name))
         for plan in targets:
             wanted = await self._required(plan)
             if isinstance(wanted, ApiError):

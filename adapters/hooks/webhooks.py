@@ -28,6 +28,7 @@ from adapters.hooks.templates import (
     templates_of,
     variables_in,
 )
+from adapters.leadership import UNDISPUTED, Leadership
 from adapters.secrets import Secrets, SecretUnreadable
 from engine.clock import Clock
 from engine.errors import ActionError, Rejected, Retryable
@@ -64,8 +65,10 @@ class WebhookCaller:
         public_url: str | None,
         clock: Clock,
         destinations: Destinations | None = None,
+        leadership: Leadership = UNDISPUTED,
     ) -> None:
         """`destinations`: what is refused of the addresses as they are written; what they lead to is the session's to refuse."""
+        self._leadership = leadership
         self._session = session
         self._destinations = destinations
         self._clock = clock
@@ -150,6 +153,7 @@ class WebhookCaller:
     # --- the contact ---------------------------------------------------------------------------------------------------
 
     async def _contact(self, step: Webhook, call: _Call, attempt: int) -> int:
+        self._leadership.require()
         limit = aiohttp.ClientTimeout(total=min(CONTACT_SECONDS, step.timeout_seconds))
         try:
             async with self._session.request(

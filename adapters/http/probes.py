@@ -12,10 +12,10 @@ from adapters.http.bodies import ErrorCode, Health
 from adapters.http.failures import ApiFailure, json_answer
 from adapters.http.identity import CALLER
 from adapters.http.service import Service
+from adapters.http.telemetry import METRICS_CONTENT
 from engine.errors import StoreError
 
 READY_SECONDS = 5.0
-_TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Probes:
@@ -63,4 +63,4 @@ class Probes:
             for stored in self._service.engine.rollouts(release.id)
         ]
         text = self._service.telemetry.render(states, *self._writer_figures())
-        return web.Response(body=text, headers={"Content-Type": _TEXT_FORMAT, "Cache-Control": "no-store"})
+        return web.Response(body=text, headers={"Content-Type": METRICS_CONTENT, "Cache-Control": "no-store"})

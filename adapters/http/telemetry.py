@@ -9,12 +9,16 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from adapters.leadership import Turn
 from engine.clock import Clock
-from engine.errors import ActionError, Rejected, StoreError
+from engine.errors import ActionError, Deposed, Rejected, StoreError
 from engine.events import ActionSucceeded, Measurements
 from engine.model import FINAL_STATES, Action, JournalEntry, Origin, Release, RolloutSpec, Snapshot, State
 from engine.observation import Observation
 from engine.ports import Actuator, Commit, NotedOrigin, Store, StoredRollout, World
+
+METRICS_CONTENT = "text/plain; version=0.0.4; charset=utf-8"
+"""Prometheus' text format, as a header has it."""
 
 
 class Telemetry:
@@ -53,6 +57,10 @@ class Telemetry:
             "Since the last decision; the time since the start when there was none.",
             registry=registry,
         )
+
+    def follow(self, turn: Turn) -> None:
+        """Show who leads."""
+        self._registry.register(TurnFigures(turn))
 
     # --- taking figures ------------------------------------------------------------------------------------------------
 
@@ -108,6 +116,19 @@ class _WriterFigures(Collector):
         group = "Changes per transaction, the mean since the start."
         mean = self.changes / self.commits if self.commits else 0.0
         yield GaugeMetricFamily("headgate_store_commit_group_size", group, value=mean)
+
+
+class TurnFigures(Collector):
+    """Who leads, where daemons take turns."""
+
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
+
+    def collect(self) -> Iterator[Metric]:
+        leader = "Whether this daemon leads: 1, or 0 for a standby. Only where daemons take turns."
+        yield GaugeMetricFamily("headgate_leader", leader, value=float(self._turn.leads))
+        transitions = "How often leadership has changed hands, by the lease."
+        yield GaugeMetricFamily("headgate_leader_transitions", transitions, value=self._turn.transitions)
 
 
 class MeasuredStore:
@@ -179,6 +200,8 @@ class MeasuredActuator:
             done = await self._actuator.perform(spec, snapshot, action)
         except ActionError as error:
             self._telemetry.note_action(action, "rejected" if isinstance(error, Rejected) else "retried")
+            raise
+        except Deposed:
             raise
         except Exception:
             self._telemetry.note_action(action, "defect")

@@ -16,12 +16,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, TypeAlias
+from types import SimpleNamespace
+from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 import aiohttp
 
 from adapters.kubernetes.errors import CredentialsFailed
+from adapters.leadership import Leadership
+
+WRITE: Final = "write"
+"""The context of a request that changes something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,28 +48,44 @@ class Sessions:
 
 
 @asynccontextmanager
-async def open_sessions(server: str, proxy: str | None, limits: Limits) -> AsyncIterator[Sessions]:
-    """`proxy`: the kubeconfig's; None leaves it to the environment. Raises `CredentialsFailed` for one that cannot be
-    used."""
+async def open_sessions(server: str, proxy: str | None, limits: Limits, leadership: Leadership) -> AsyncIterator[Sessions]:
+    """`proxy`: the kubeconfig's; None leaves it to the environment. `leadership`: asked when everything is ready for a write and
+    nothing of it was sent. Raises `CredentialsFailed` for a proxy that cannot be used."""
     chosen = proxy if proxy is not None else _proxy_of_environment(server)
     if chosen is not None and urlsplit(chosen).scheme not in ("http", "https"):
         said = f"a proxy of the kind {urlsplit(chosen).scheme!r} is not supported, only http and https"
         raise CredentialsFailed("login", said)
     total = aiohttp.ClientTimeout(total=limits.request_seconds, sock_connect=limits.connect_seconds)
     async with (
-        _open_session(limits.requests_at_once, total, chosen) as requests,
+        _open_session(limits.requests_at_once, total, chosen, _asking(leadership)) as requests,
         _open_session(0, aiohttp.ClientTimeout(total=None), chosen) as watches,
     ):
         yield Sessions(requests, watches)
 
 
-def _open_session(connections: int, timeout: aiohttp.ClientTimeout, proxy: str | None) -> aiohttp.ClientSession:
+def _asking(leadership: Leadership) -> aiohttp.TraceConfig:
+    """A request waits for a connection, for names, for TLS: what was asked before all that may not hold any more. The requests
+    that are writes say so by their context."""
+
+    async def ask(_session: object, context: SimpleNamespace, _parameters: object) -> None:
+        if context.trace_request_ctx is WRITE:
+            leadership.require()
+
+    config = aiohttp.TraceConfig()
+    config.on_request_headers_sent.append(ask)
+    return config
+
+
+def _open_session(
+    connections: int, timeout: aiohttp.ClientTimeout, proxy: str | None, *traces: aiohttp.TraceConfig
+) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=connections, socket_factory=_make_socket),
         timeout=timeout,
         headers={"User-Agent": _user_agent(), "Accept": "application/json"},
         cookie_jar=aiohttp.DummyCookieJar(),
         proxy=proxy,
+        trace_configs=list(traces),
     )
 
 

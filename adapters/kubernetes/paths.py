@@ -55,6 +55,7 @@ POD_LOGS = ResourceRef("", "v1", "pods/log", "Pod", True)
 CONFIG_MAPS = ResourceRef("", "v1", "configmaps", "ConfigMap", True)
 SECRETS = ResourceRef("", "v1", "secrets", "Secret", True)
 CONFIG_KINDS = {one.kind: one for one in (CONFIG_MAPS, SECRETS)}
+LEASES = ResourceRef("coordination.k8s.io", "v1", "leases", "Lease", True)
 SERVICES = ResourceRef("", "v1", "services", "Service", True)
 ENDPOINT_SLICES = ResourceRef("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", True)
 SERVICE_PROXIES = ResourceRef("", "v1", "services/proxy", "Service", True)

@@ -19,6 +19,7 @@ from adapters.kubernetes.paths import (
     DEPLOYMENTS,
     HORIZONTAL_POD_AUTOSCALERS,
     JOBS,
+    LEASES,
     POD_LOGS,
     PODS,
     REPLICA_SETS,
@@ -171,6 +172,12 @@ def _readable(one: Permission) -> tuple[str, str, str, int, str]:
 
 
 # --- roles -------------------------------------------------------------------------------------------------------------
+
+
+def permissions_of_lease(namespace: str, name: str) -> list[Permission]:
+    """What a daemon needs that takes turns with others."""
+    named = [Permission(LEASES.group, LEASES.plural, verb, namespace, name) for verb in (Verb.GET, Verb.UPDATE)]
+    return [*named, Permission(LEASES.group, LEASES.plural, Verb.CREATE, namespace)]
 
 
 def roles_of(permissions: Iterable[Permission], name: str) -> list[JsonObject]:

@@ -14,6 +14,8 @@ probes, see `adapters.kubernetes.connections`):
 * **Long lines.** The HTTP library's line reader gives up at a few MiB; watches are split here, up to
   `Limits.line_bytes`.
 * **401.** Credentials are renewed once (by one caller for all), then the request is made once more.
+* **Writes by whoever does not lead any more.** Leadership is asked before a write is begun, and once more when there is a
+  connection for it and nothing was sent yet. What hangs on the wire after that is void by its resourceVersion.
 * **Writes without an answer.** `Unreachable.maybe_applied` says that nobody knows. A PUT or DELETE can be sent a second
   time by the HTTP library when its idle connection was closed under it, so it can meet its own effect: as a `Conflict`,
   or as `NotFound`.
@@ -33,9 +35,10 @@ import aiohttp
 from yarl import URL
 
 from adapters.forwarding import Answered, Forwarded
-from adapters.kubernetes.connections import Limits, Sessions, open_sessions
+from adapters.kubernetes.connections import WRITE, Limits, Sessions, open_sessions
 from adapters.kubernetes.credentials import Credentials, Login
 from adapters.kubernetes.errors import ApiError, MalformedAnswer, NotFound, Unauthorized, Unreachable, error_of
+from adapters.leadership import UNDISPUTED, Leadership
 
 JsonObject: TypeAlias = dict[str, Any]
 
@@ -45,8 +48,9 @@ _BARE_NOT_FOUND = b"404 page not found"
 class Transport:
     """Made by `open_transport`."""
 
-    def __init__(self, credentials: Credentials, sessions: Sessions, limits: Limits) -> None:
+    def __init__(self, credentials: Credentials, sessions: Sessions, limits: Limits, leadership: Leadership) -> None:
         self._credentials = credentials
+        self._leadership = leadership
         self._sessions = sessions
         self._limits = limits
         self.counts: Counter[str] = Counter()
@@ -139,6 +143,7 @@ class Transport:
 
         `path` is sent as it is. The login is not renewed, because a body cannot be sent twice. Raises `Unreachable`.
         """
+        self._leadership.require()
         self.counts["PROXY"] += 1
         login, limits = self._credentials.login, self._limits
         timeout = aiohttp.ClientTimeout(
@@ -183,6 +188,9 @@ class Transport:
 
     async def _exchange(self, request: _Request, login: Login) -> tuple[int, bytes, ApiError | None]:
         """Raises `Unreachable`."""
+        is_write = request.method != "GET"
+        if is_write:
+            self._leadership.require()
         self.counts[request.method] += 1
         content_type = [("Content-Type", request.content_type)] if request.payload is not None else []
         try:
@@ -195,11 +203,12 @@ class Transport:
                 allow_redirects=False,
                 ssl=login.tls or True,
                 server_hostname=self._credentials.server_name,
+                trace_request_ctx=WRITE if is_write else None,
             ) as response:
                 content = await response.read()
                 return response.status, content, _failure(request.what, response, content)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._unreachable(request.what, error, is_write=request.method != "GET") from error
+            raise self._unreachable(request.what, error, is_write=is_write) from error
 
     async def _is_an_api_server(self, login: Login) -> bool:
         """Whether this address answers discovery as an API server does (also a refusal is an answer of its own)."""
@@ -321,8 +330,11 @@ def _reason(error: BaseException) -> str:
 
 
 @asynccontextmanager
-async def open_transport(credentials: Credentials, *, limits: Limits | None = None) -> AsyncIterator[Transport]:
-    """A transport that can be used until the block ends. Raises `CredentialsFailed` where the proxy cannot be used."""
+async def open_transport(
+    credentials: Credentials, *, limits: Limits | None = None, leadership: Leadership = UNDISPUTED
+) -> AsyncIterator[Transport]:
+    """A transport that can be used until the block ends. `leadership` is asked immediately before each write, which raises
+    `Deposed` where it does not hold any more. Raises `CredentialsFailed` where the proxy cannot be used."""
     limits = limits or Limits()
-    async with open_sessions(credentials.server, credentials.proxy, limits) as sessions:
-        yield Transport(credentials, sessions, limits)
+    async with open_sessions(credentials.server, credentials.proxy, limits, leadership) as sessions:
+        yield Transport(credentials, sessions, limits, leadership)

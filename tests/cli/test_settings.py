@@ -34,6 +34,7 @@ from tests.cli.terminal import ROOT
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HASH = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
+DATABASE = "store: postgresql://db.example/headgate"
 WHOLE = f"""
 store: state/headgate.db
 socket: ~/headgate.sock
@@ -144,6 +145,16 @@ def test_a_store_may_be_a_database(tmp_path: Path, url: str) -> None:
     assert str(settings.store) == url
     assert settings.store_password is not None
     assert settings.store_password.file == tmp_path / "db.password"
+    assert settings.high_availability is None
+
+
+def test_daemons_that_take_turns_have_the_times_of_other_candidates(tmp_path: Path) -> None:
+    path = tmp_path / "headgate.yaml"
+    path.write_text(f"{DATABASE}\naccounts: {{tools: {{}}}}\nhighAvailability: {{account: tools, namespace: headgate}}")
+    found = load_settings(path, around()).high_availability
+    assert found is not None
+    assert (found.account, found.namespace, found.name) == ("tools", "headgate", "headgate")
+    assert (found.lease_duration, found.renew_deadline, found.retry_period) == (15, 10.0, 2.0)
 
 
 def test_limits_windows_and_freezes_as_the_engine_takes_them(tmp_path: Path) -> None:
@@ -393,6 +404,23 @@ def test_where_things_are_by_default() -> None:
         ("storePassword: {env: A}", '1:1: "storePassword" is for a store that is a PostgreSQL database; name one in "store"'),
         ("store: a.db\nstorePassword: {env: A}", '2:1: "storePassword" is for a store that is a PostgreSQL database'),
         ("store: postgresql://db/headgate\nstorePassword: hunter2", "2:16: storePassword has to say where the secret is"),
+        (
+            "highAvailability: {account: a, namespace: tools}",
+            '1:1: "highAvailability" needs a store that every daemon reaches; name a PostgreSQL database in "store"',
+        ),
+        (f"{DATABASE}\nhighAvailability: {{}}", 'highAvailability has no "account"; add it'),
+        (f"{DATABASE}\nhighAvailability: {{account: a}}", 'highAvailability has no "namespace"; add it'),
+        (
+            f"{DATABASE}\naccounts: {{b: {{}}}}\nhighAvailability: {{account: a, namespace: tools}}",
+            '3:29: highAvailability.account is "a", which is not one of the accounts; add it to "accounts"',
+        ),
+        (f"{DATABASE}\nhighAvailability: {{account: a, namespace: A B}}", "highAvailability.namespace is not a name of"),
+        (
+            f"{DATABASE}\naccounts: {{a: {{}}}}\nhighAvailability: {{account: a, namespace: x, leaseDuration: 10}}",
+            "has leaseDuration 10, renewDeadline 10 and retryPeriod 2; the first has to be longer than the second",
+        ),
+        (f"{DATABASE}\nhighAvailability: {{account: a, namespace: x, retryPeriod: 9}}", "renewDeadline 10 and retryPeriod 9"),
+        (f"{DATABASE}\nhighAvailability: {{account: a, namespace: x, leaseDuration: 0}}", "Duration is 0; expected 1 or more"),
         ("log: {level: loud}", '1:14: log.level is the text "loud"; expected debug, info, warning or error'),
     ],
 )

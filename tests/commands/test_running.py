@@ -17,11 +17,12 @@ from adapters.commands.running import CommandRunner, open_commands
 from adapters.outputs import MOST_BYTES
 from adapters.settings import CommandSettings, SecretReference
 from engine.clock import SystemClock
-from engine.errors import Rejected
+from engine.errors import Deposed, Rejected
 from engine.events import ActionSucceeded
 from engine.model import Action, ActionKind, Facts, Gate, RunCommand, Snapshot, State
 from tests.builders import percent, rollout_spec, target_plan
 from tests.clocks import START
+from tests.turns import Mandate
 
 DAEMON = {"PATH": os.environ["PATH"], "HOME": "/home/headgate", "API_KEY": "of-the-daemon", "TOKEN": "s3cret-token"}
 ACTION = Action(3, "run-command:2:smoke", ActionKind.RUN_COMMAND, {"gate": "step:1"})
@@ -209,3 +210,13 @@ async def test_nobody_waits_for_a_program_that_is_being_ended(tmp_path: Path) ->
 async def test_secret_references_say_where_the_secret_is() -> None:
     command = python("print(1)", secretEnv={"A": {"file": "/etc/key"}})
     assert command.secret_env == {"A": SecretReference(file=Path("/etc/key"))}
+
+
+async def test_who_does_not_lead_any_more_starts_nothing(tmp_path: Path) -> None:
+    command, mandate = python(f"open({str(tmp_path / 'started')!r}, 'w')"), Mandate(1)
+    async with open_commands({"smoke": command}, DAEMON, SystemClock(), leadership=mandate) as made:
+        await perform(made)
+        (tmp_path / "started").unlink()
+        with pytest.raises(Deposed):
+            await perform(made)
+    assert not (tmp_path / "started").exists()

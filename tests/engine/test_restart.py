@@ -8,7 +8,9 @@ from datetime import timedelta
 import anyio
 import pytest
 
-from engine.model import Approval, Pause, ReleaseStatus, State
+from engine.errors import Deposed
+from engine.model import Action, ActionKind, Approval, Pause, ReleaseStatus, State
+from engine.ports import Commit
 from tests.builders import percent, release_plan, target_plan
 from tests.clocks import run_in_virtual_time
 from tests.engine.stage import Stage
@@ -114,5 +116,48 @@ def test_news_that_come_while_a_daemon_ends_are_left_to_the_next_one(turns: int)
         change(0)
         async with stage.daemon():
             await stage.until_state(State.SUCCEEDED)
+
+    run_in_virtual_time(story)
+
+
+@pytest.mark.parametrize("where", ["world", "store"])
+def test_who_is_deposed_ends_at_once_and_leaves_everything_to_the_next_one(where: str) -> None:
+    """It is no failure of the action or of the commit: nothing of it is written down, and nobody tries again."""
+
+    async def story() -> None:
+        stage = Stage()
+        is_deposed = False
+
+        def depose() -> None:
+            nonlocal is_deposed
+            is_deposed = True
+            raise Deposed("another daemon has taken over")
+
+        def refuse(moment: str, action: Action) -> None:
+            if action.kind is ActionKind.SET_WEIGHT and moment == "before" and not is_deposed:
+                depose()
+
+        async def refuse_commit(commit: Commit) -> None:
+            if commit.snapshot.state is State.PAUSING and not is_deposed:
+                depose()
+            await keep(commit)
+
+        keep = stage.store.commit
+        if where == "world":
+            stage.world.hooks.append(refuse)
+        else:
+            stage.store.commit = refuse_commit  # type: ignore[method-assign]
+        with pytest.raises(ExceptionGroup) as caught:
+            async with stage.daemon() as engine:
+                plan = release_plan(target_plan([percent(25), Pause(10.0)], settle=0.0))
+                await engine.submit(plan, by="a test", source="test")
+                await anyio.sleep_forever()
+        assert caught.group_contains(Deposed)
+        told = list(stage.journal.entries["r1.production"])
+        await anyio.sleep(100)
+        assert list(stage.journal.entries["r1.production"]) == told
+        assert not any("another daemon" in entry.text for entry in told)
+        async with stage.daemon():
+            assert (await stage.until_ended()).status is ReleaseStatus.SUCCEEDED
 
     run_in_virtual_time(story)

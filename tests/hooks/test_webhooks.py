@@ -23,12 +23,13 @@ from adapters.hooks import webhooks
 from adapters.hooks.webhooks import WebhookCaller
 from adapters.secrets import Secrets
 from adapters.settings import SecretReference
-from engine.errors import ActionError, Rejected, Retryable
+from engine.errors import ActionError, Deposed, Rejected, Retryable
 from engine.events import ActionSucceeded
 from engine.gates import sign_callback
 from engine.model import Action, ActionKind, RolloutSpec, Snapshot, State, Webhook, WebhookHeader
 from tests.builders import percent, rollout_spec, target_plan
 from tests.clocks import START
+from tests.turns import Mandate
 
 PUBLIC = "https://headgate.example/hg"
 BODY = (
@@ -355,3 +356,13 @@ async def test_a_host_that_is_a_secret_is_not_said(called: CalledSide) -> None:
     error = await failure(hook("http://{{secrets.host}}/", callback=False), secrets=secrets)
     assert host not in str(error)
     assert "the called side answered 500" in str(error)
+
+
+async def test_who_does_not_lead_any_more_calls_nobody(called: CalledSide) -> None:
+    step = hook(called.url)
+    action = Action(7, "call:2:smoke", ActionKind.CALL_WEBHOOK, {"gate": "step:1"})
+    async with aiohttp.ClientSession() as session:
+        caller = WebhookCaller(session, Secrets({}, {}), PUBLIC, Noon(), leadership=Mandate(0))
+        with pytest.raises(Deposed):
+            await caller.perform(rollout(step), Snapshot(State.CALLING, START, step=1), action)
+    assert called.requests == []

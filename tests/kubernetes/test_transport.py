@@ -17,6 +17,7 @@ from adapters.kubernetes import errors
 from adapters.kubernetes.connections import Limits
 from adapters.kubernetes.credentials import Login
 from adapters.kubernetes.transport import Transport, open_transport
+from engine.errors import Deposed
 from tests.kubernetes.scripted_api import (
     Answer,
     ScriptedApi,
@@ -33,6 +34,7 @@ from tests.kubernetes.scripted_api import (
     stream,
     text,
 )
+from tests.turns import Mandate
 
 WHAT = "GET deployments.apps shop/web"
 PATH = "/apis/apps/v1/namespaces/shop/deployments/web"
@@ -60,6 +62,31 @@ async def post(transport: Transport) -> object:
 async def watch(transport: Transport, *, silence: float = 5.0) -> list[bytes]:
     async with transport.watch(PATH, what="WATCH x", query={"watch": "true"}, silence_seconds=silence) as lines:
         return [line async for line in lines]
+
+
+# --- leadership ----------------------------------------------------------------------------------------------------------
+
+
+async def test_who_does_not_lead_may_look_and_write_nothing() -> None:
+    async with scripted_api() as api:
+        api.others.append(answer(200, WEB))
+        async with open_transport(ScriptedCredentials(api.server), leadership=Mandate(0)) as transport:
+            assert await get(transport) == WEB
+            for method in ("POST", "PUT", "PATCH", "DELETE"):
+                with pytest.raises(Deposed):
+                    await transport.request(method, PATH, what="a write", body={})
+        assert [method for method, _, _ in api.requests] == ["GET"]
+
+
+async def test_leadership_that_is_lost_while_a_write_waits_for_its_connection_keeps_it_from_being_sent() -> None:
+    """Between the first question and the first byte lie names, a connection and TLS; a process may be stopped there for hours."""
+    async with scripted_api() as api:
+        mandate = Mandate(1)
+        async with open_transport(ScriptedCredentials(api.server), leadership=mandate) as transport:
+            with pytest.raises(Deposed):
+                await post(transport)
+        assert mandate.asked == 2
+        assert api.requests == []
 
 
 # --- answers ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,53 @@
+"""The Lease by which daemons take turns: may this account have it, and who has it now?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adapters.doctor.findings import Finding, note, ok, problem
+from adapters.kubernetes.access import AccessReviews, AccessUnknown
+from adapters.kubernetes.cluster import Cluster
+from adapters.kubernetes.errors import ApiError, Forbidden
+from adapters.kubernetes.lease import read_record
+from adapters.kubernetes.paths import LEASES
+from adapters.kubernetes.permissions import permissions_of_lease
+
+
+@dataclass(frozen=True, slots=True)
+class LeasePlace:
+    account: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"lease {self.namespace}/{self.name} (account {self.account})"
+
+
+async def examine_lease(cluster: Cluster, place: LeasePlace, access: AccessReviews) -> list[Finding]:
+    findings: list[Finding] = []
+    for look in (_of_rights(cluster, place, access), _of_holder(cluster, place)):
+        try:
+            findings += await look
+        except Forbidden as error:
+            findings.append(note(f"could not be looked at: {error}"))
+        except ApiError as error:
+            findings.append(problem(str(error)))
+    return findings
+
+
+async def _of_rights(cluster: Cluster, place: LeasePlace, access: AccessReviews) -> list[Finding]:
+    try:
+        missing = await access.missing(cluster, permissions_of_lease(place.namespace, place.name))
+    except AccessUnknown as error:
+        return [note(f"the account may not ask what it may do, so its rights are not known: {error}")]
+    advice = "no daemon can lead without; headgate doctor --print-role prints the Role"
+    return [problem(f"the account may not {one}: {advice}") for one in missing] or [ok("the account may take and renew it")]
+
+
+async def _of_holder(cluster: Cluster, place: LeasePlace) -> list[Finding]:
+    found = await cluster.find(LEASES, place.namespace, place.name)
+    if found is None:
+        return [note("nobody has ever taken it; the first daemon makes it")]
+    record = read_record(found)
+    told = f"{record.holder} has it, {record.transitions} changes of hands so far" if record.holder else "nobody has it now"
+    return [ok(told)]

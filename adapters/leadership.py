@@ -1,0 +1,40 @@
+"""Whether this daemon may change anything outside at this moment. Asked immediately before each write; knows no lease."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Leadership(Protocol):
+    def require(self) -> None:
+        """Raises `engine.errors.Deposed` unless this daemon may write now."""
+
+
+class Undisputed:
+    """Implements `Leadership` for a daemon that takes turns with nobody."""
+
+    def require(self) -> None:
+        return
+
+
+UNDISPUTED = Undisputed()
+
+
+class Turn(Leadership, Protocol):
+    """Leadership that daemons hand from one to the other."""
+
+    @property
+    def me(self) -> str:
+        """What this daemon is called among them."""
+
+    @property
+    def leader(self) -> str:
+        """Who leads, as far as is known; empty when nobody does."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether that is this daemon, at this moment."""
+
+    @property
+    def transitions(self) -> int:
+        """How often leadership has changed hands."""

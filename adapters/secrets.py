@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 import anyio
 
@@ -10,6 +11,8 @@ from adapters.settings import SecretReference
 from engine.errors import HeadgateError
 
 MOST_BYTES = 64 * 1024
+SHORTEST_TAKEN_OUT = 4
+"""Shorter ones are parts of other words too often."""
 
 
 class SecretUnreadable(HeadgateError):
@@ -30,6 +33,15 @@ class Secrets:
     @property
     def names(self) -> frozenset[str]:
         return frozenset(self._references)
+
+    async def take_out(self, text: str) -> str:
+        """The text without any of the secrets, for what was said by somebody to whom they were sent."""
+        for name in self._references:
+            with suppress(SecretUnreadable):
+                secret = await self.read(name)
+                if len(secret) >= SHORTEST_TAKEN_OUT:
+                    text = text.replace(secret, "***")
+        return text
 
     async def read(self, name: str) -> str:
         """Raises `SecretUnreadable`, and KeyError for a name that the settings do not have."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ _REFUSED = {
 }
 _GIVEN_BY_CLUSTERS = ("uid", "resourceVersion", "managedFields")
 _HASH = "pod-template-hash"
+_SECRET = ObjectKind("", "Secret")
+# Values of manifests are not repeated: they may be those of a Secret.
+_UNHOLDABLE = "this is a number that Kubernetes cannot hold; put it in quotes if it is text"
 _LARGEST, _SMALLEST = 2**64 - 1, -(2**63)
 
 
@@ -67,15 +71,9 @@ def check_numbers(document: Node, say: FileReport) -> None:
     for scalar in walk(document):
         match scalar.value:
             case float() as value if not math.isfinite(value) or scalar.text.lstrip("+-").isdigit():
-                say.error(
-                    scalar.mark,
-                    f"{scalar.text[:40]} is a number that Kubernetes cannot hold; put it in quotes if it is text",
-                )
+                say.error(scalar.mark, _UNHOLDABLE)
             case int() as value if not _SMALLEST <= value <= _LARGEST:
-                say.error(
-                    scalar.mark,
-                    f"{scalar.text[:40]} is a number that Kubernetes cannot hold; put it in quotes if it is text",
-                )
+                say.error(scalar.mark, _UNHOLDABLE)
             case _:
                 pass
 
@@ -107,7 +105,29 @@ def read_document(place: Place, say: FileReport, targets: frozenset[str]) -> Ite
         _check_deployment(read)
     if named == SERVICE:
         _are_texts(place.at("spec", "selector"), say)
+    if named == _SECRET:
+        _check_secret(place, say)
     yield read
+
+
+def _check_secret(place: Place, say: FileReport) -> None:
+    """Before an API server does, whose errors repeat the value."""
+    for name in ("data", "stringData"):
+        for key, value in place.entries(name):
+            if value.is_empty:
+                continue
+            if not isinstance(value.value, str):
+                say.error(value.mark, f"{name}.{key} of a Secret has to be text; put it in quotes")
+            elif name == "data" and not _is_base64(value.value):
+                say.error(value.mark, f"data.{key} of a Secret is not base64; encode it, or write it into stringData as it is")
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        base64.b64decode("".join(text.splitlines()), validate=True)
+    except ValueError:
+        return False
+    return True
 
 
 def _read_name(place: Place, kind: Place, say: FileReport) -> str | None:

@@ -377,7 +377,7 @@ class _Composer:
             return
         value = resolve(node.text, self.dialect)
         if not isinstance(value, kind) or (isinstance(value, bool) and bool not in kind):
-            self.faults.append(Fault(mark, f'"{node.text}" is not what the tag {_show_tag(tag)} says; remove the tag'))
+            self.faults.append(Fault(mark, f"this is not what the tag {_show_tag(tag)} says; remove the tag"))
         node.value = value
 
 

@@ -186,6 +186,7 @@ async def _compose(
             check_store=store.writer.submit,
             known=lambda: _known_names(live.current, embedded),
             public_url=settings.public_url,
+            take_out_secrets=known_secrets.take_out,
         )
         writer = store.writer
         folders = Folders(Submitter(service), clock)

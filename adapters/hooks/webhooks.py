@@ -13,6 +13,7 @@ import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from urllib.parse import quote
 
 import aiohttp
@@ -215,8 +216,11 @@ def _address(step: Webhook, text: str) -> URL:
 def _describe_answer(response: aiohttp.ClientResponse) -> str:
     if 300 <= response.status < 400:
         return f"answered {response.status}, a redirect, which is not followed; name the final address"
-    reason = "".join(letter if letter.isprintable() else "?" for letter in (response.reason or "")[:60])
-    return f"answered {response.status} {reason}".rstrip()
+    try:
+        # Not in the called side's own words, which may repeat what it was sent.
+        return f"answered {response.status} {HTTPStatus(response.status).phrase}"
+    except ValueError:
+        return f"answered {response.status}"
 
 
 def _describe_error(error: aiohttp.ClientError | OSError) -> str:

@@ -68,7 +68,8 @@ class Callbacks:
 
     async def _record(self, stored: StoredRollout, token: str, body: CallbackBody) -> None:
         verdict = Verdict.PASSED if body.success else Verdict.FAILED
-        message = "".join(letter if letter.isprintable() else " " for letter in body.md_message[:MOST_MESSAGE]).strip()
+        said = (await self._service.take_out_secrets(body.md_message)).replace(token, "***")
+        message = "".join(letter if letter.isprintable() else " " for letter in said[:MOST_MESSAGE]).strip()
         with self._service.engine.feed.subscribe() as news:
             if not self._service.engine.callback(stored.spec.id, token, verdict, message):
                 raise _not_awaited()

@@ -26,6 +26,8 @@ class Service:
     known: Callable[[], KnownNames]
     """What deploy files may name; some of it changes while the daemon runs."""
     public_url: str | None
+    take_out_secrets: Callable[[str], Awaitable[str]]
+    """Of a text by somebody to whom secrets were sent."""
 
     async def rollouts(self, release_id: str) -> list[StoredRollout]:
         """As they stand now; from the store once the release has ended."""

@@ -27,6 +27,7 @@ from adapters.kubernetes.errors import CredentialsFailed
 
 LONGEST_COMPLAINT = 500
 """Characters of what a failing program wrote to its standard error: the end, where the reason stands."""
+SHORTEST_SECRET = 12
 _EXTENSION = "client.authentication.k8s.io/exec"
 
 
@@ -83,9 +84,17 @@ async def run_plugin(plugin: ExecPlugin, *, limit_seconds: float) -> PluginLogin
     with TemporaryFile() as printed, TemporaryFile() as complaints:
         status = await _run(plugin, environment, printed, complaints, limit_seconds)
         if status != 0:
-            said = _content(complaints).decode(errors="replace").strip()[-LONGEST_COMPLAINT:]
+            said = _without_secrets(plugin, _content(complaints).decode(errors="replace")).strip()[-LONGEST_COMPLAINT:]
             raise CredentialsFailed("login", f"{plugin.command} ended with {status}: {said or 'no complaint'}")
         return _read_answer(plugin, _content(printed))
+
+
+def _without_secrets(plugin: ExecPlugin, text: str) -> str:
+    """A program that complains may repeat what the kubeconfig told it. Short words are parts of others, and no secrets."""
+    told = [*plugin.environment.values(), *plugin.arguments, *(one.partition("=")[2] for one in plugin.arguments)]
+    for secret in sorted((one for one in told if len(one) >= SHORTEST_SECRET), key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
 
 
 async def _run(

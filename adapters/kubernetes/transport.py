@@ -24,6 +24,7 @@ probes, see `adapters.kubernetes.connections`):
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -282,7 +283,7 @@ class Transport:
         never_sent = isinstance(
             error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL
         )
-        message = f"no answer from {self._credentials.server} ({_reason(error)})"
+        message = f"no answer from {_shown(self._credentials.server)} ({_reason(error)})"
         return Unreachable(what, message, maybe_applied=is_write and not never_sent)
 
 
@@ -300,7 +301,7 @@ def _failure(what: str, response: aiohttp.ClientResponse, content: bytes) -> Api
     """What is wrong with an answer, if anything is."""
     status = response.status
     if status >= 400:
-        return error_of(what, status, _parsed(content), _retry_after(response))
+        return error_of(what, status, _parsed(_without_login(response, content)), _retry_after(response))
     if not 200 <= status < 300:
         return MalformedAnswer(
             what, f"status {status}, a redirect: is this the address of an API server, or of a login page?"
@@ -308,6 +309,17 @@ def _failure(what: str, response: aiohttp.ClientResponse, content: bytes) -> Api
     if "json" not in response.content_type:
         return MalformedAnswer(what, f"the answer is {response.content_type}, not JSON; is a proxy in between?")
     return None
+
+
+def _without_login(response: aiohttp.ClientResponse, content: bytes) -> bytes:
+    """An answer as it may be told: whoever answers (a proxy, somebody in the server's place) may repeat how we logged in."""
+    scheme, _, shown = response.request_info.headers.get("Authorization", "").partition(" ")
+    secrets = [shown.encode()]
+    if scheme.lower() == "basic":
+        secrets.append(base64.b64decode(shown).partition(b":")[2])
+    for secret in filter(None, secrets):
+        content = content.replace(secret, b"***")
+    return content
 
 
 def _parsed(content: bytes) -> object:
@@ -321,6 +333,11 @@ def _retry_after(response: aiohttp.ClientResponse) -> float | None:
     """In seconds. The other form that HTTP knows, a date, is not used by API servers."""
     text = response.headers.get("Retry-After", "")
     return float(text) if text.isascii() and text.isdigit() else None
+
+
+def _shown(server: str) -> str:
+    """Without a login that somebody has written into the address."""
+    return str(URL(server).with_user(None)).rstrip("/")
 
 
 def _reason(error: BaseException) -> str:

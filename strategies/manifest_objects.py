@@ -11,7 +11,7 @@ from strategies.kubernetes_kinds import DEPLOYMENT, SERVICE, ObjectKind, group_o
 from strategies.places import Place
 from strategies.problems import FileReport
 from strategies.suggestions import quote
-from strategies.yaml_document import Limits, Mark, Node, compose, walk
+from strategies.yaml_document import Limits, Mark, Node, ScalarNode, compose, walk
 from strategies.yaml_scalars import Dialect
 
 LIMITS = Limits(bytes=4 << 20, values=250_000, depth=200)
@@ -114,11 +114,10 @@ def _check_secret(place: Place, say: FileReport) -> None:
     """Before an API server does, whose errors repeat the value."""
     for name in ("data", "stringData"):
         for key, value in place.entries(name):
-            if value.is_empty:
-                continue
-            if not isinstance(value.value, str):
+            is_single = isinstance(value.node, ScalarNode)
+            if not is_single or (name == "data" and not value.is_empty and not isinstance(value.value, str)):
                 say.error(value.mark, f"{name}.{key} of a Secret has to be text; put it in quotes")
-            elif name == "data" and not _is_base64(value.value):
+            elif name == "data" and isinstance(value.value, str) and not _is_base64(value.value):
                 say.error(value.mark, f"data.{key} of a Secret is not base64; encode it, or write it into stringData as it is")
 
 

@@ -102,7 +102,7 @@ def test_what_is_not_of_the_right_shape_is_left_to_the_api_server(broken: dict[s
 
 
 def test_a_secrets_texts_are_encoded_so_that_one_that_is_left_out_later_goes() -> None:
-    found = placed(thing("Secret", "keys", stringData={"a": "1", "b": "ü"}, data={"a": "old", "c": "Mw=="}))["Secret/keys"]
+    found = placed(thing("Secret", "keys", stringData={"a": "1", "b": "ü"}, data={"a": "b2xk", "c": "Mw=="}))["Secret/keys"]
     assert found["data"] == {"a": "MQ==", "b": "w7w=", "c": "Mw=="}
     assert "stringData" not in found
 

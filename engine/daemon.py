@@ -86,7 +86,7 @@ class Engine:
         self._new_id = new_id
         self._new_secret = new_secret
         self._tasks = tasks
-        self._timers = Timers(clock, self._fire_timer)
+        self._timers = Timers(clock, self._fire_timer, set_back=self._wake_all)
         self._actors: dict[str, Actor] = {}
         self._releases: dict[str, Release] = {}
         self._members: dict[str, list[Actor]] = {}
@@ -313,6 +313,11 @@ class Engine:
             self._begin_what_may()
         elif (actor := self._actors.get(rollout)) is not None:
             actor.fire_timer(name, due_at)
+
+    def _wake_all(self) -> None:
+        log.warning("clock.set_back", advice="attempts are made again at once; pauses and deadlines keep their instants")
+        for actor in self._actors.values():
+            actor.wake()
 
     def _on_decision(self, actor: Actor, entry: JournalEntry) -> None:
         spec, snapshot = actor.spec, actor.snapshot

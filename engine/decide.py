@@ -19,7 +19,7 @@ from engine.absorbing import absorb
 from engine.events import (
     Event,
 )
-from engine.guarding import describe_trouble, is_held, is_unhealthy, mends, reasserts
+from engine.guarding import describe_trouble, is_held, is_unhealthy, makes_room, mends, reasserts
 from engine.machine import Trigger
 from engine.model import (
     FINAL_STATES,
@@ -73,7 +73,8 @@ def proceed(turn: Turn) -> None:
         _begin_if_admitted(turn)
         return
     if turn.at.action is not None:
-        _retry_now_if_due(turn)
+        if undoing or not turn.is_backing_off or not makes_room(turn):
+            _retry_now_if_due(turn)
         return
     if not undoing and (mends(turn) or reasserts(turn) or is_held(turn)):
         return
@@ -87,7 +88,7 @@ def _begin_if_admitted(turn: Turn) -> None:
 
 def _retry_now_if_due(turn: Turn) -> None:
     due = turn.at.timers.get(TimerName.RETRY)
-    if turn.at.action is None or due is None or turn.now < due:
+    if turn.at.action is None or due is None or not turn.is_due(due):
         return
     again = replace(turn.at.action, attempt=turn.at.action.attempt + 1)
     turn.at = replace(turn.at, action=again, timers=turn.timers_without(TimerName.RETRY))

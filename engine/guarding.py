@@ -16,6 +16,31 @@ REASSERT = "reassert:"
 _NO_STABLE = "no pod of the old version"
 
 
+def makes_room(turn: Turn) -> bool:
+    """An action that is tried again may wait for ever for what somebody else has changed meanwhile: what mends that, or keeps up
+    with it, comes first. And while the rollout is held, it is not tried again."""
+    action, seen = turn.at.action, turn.observation
+    assert action is not None
+    mend = turn.strategy.mend(turn.spec, turn.at, seen) if seen.current else None
+    if mend is not None and mend.name == action.name:
+        return False
+    is_weight = action.kind is ActionKind.SET_WEIGHT
+    if mend is not None:
+        turn.set_aside(look_again=not is_weight or "carry" in mend.args)
+        turn.order(mend)
+        return True
+    if turn.at.held:
+        turn.set_aside(look_again=not is_weight)
+        turn.story.append(f"{action.name} waits until it goes on")
+        return True
+    follow = turn.strategy.follow(turn.spec, turn.at, seen) if seen.current else None
+    if follow is None or follow.name == action.name:
+        return False
+    turn.set_aside(look_again=not is_weight)
+    turn.order(follow)
+    return True
+
+
 def mends(turn: Turn) -> bool:
     mend = turn.strategy.mend(turn.spec, turn.at, turn.observation) if turn.observation.current else None
     if mend is not None:

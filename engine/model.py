@@ -665,8 +665,11 @@ class Snapshot(Struct, frozen=True):
 
     @property
     def is_between_routes(self) -> bool:
-        """Whether some routes have not been ordered yet to take the newest weight, and so stand at their former one."""
+        """Whether some routes have not been ordered yet to take the newest weight, and so stand at their former one; or one of
+        them at either, as nobody knows what its order has come to, which has made room for something else."""
         orders = [at for at, one in enumerate(self.procedure) if isinstance(one, Act) and one.kind is ActionKind.SET_WEIGHT]
+        if self.cursor in orders and self.procedure[self.cursor].name in self.begun:
+            return True
         return bool(orders) and orders[0] < self.cursor <= orders[-1]
 
     @property

@@ -36,7 +36,7 @@ def tend_gates(turn: Turn) -> bool:
 
 
 def _retries(turn: Turn, gate: Gate, action: Action) -> bool:
-    if gate.retry_at is None or turn.now < gate.retry_at:
+    if gate.retry_at is None or not turn.is_due(gate.retry_at):
         return False
     again = replace(action, attempt=action.attempt + 1)
     turn.put(replace(gate, action=again, retry_at=None))

@@ -17,13 +17,19 @@ from engine.clock import Clock
 LONGEST_SLEEP_SECONDS = 30.0
 """A jump of the wall clock (NTP, a suspended host) is noticed within this time."""
 
+SET_BACK_SECONDS = 5.0
+"""By how much the wall clock has to go back to be noticed: less is what clocks are corrected by all day."""
+
 Fire = Callable[[str, str, datetime], None]
 
 
 class Timers:
-    def __init__(self, clock: Clock, fire: Fire) -> None:
+    def __init__(self, clock: Clock, fire: Fire, *, set_back: Callable[[], None]) -> None:
+        """`set_back` is called when the wall clock was set back: what waits for an instant would wait for much longer."""
         self._clock = clock
         self._fire = fire
+        self._set_back = set_back
+        self._seen = (clock.now(), clock.monotonic())
         self._heap: list[tuple[datetime, str, str]] = []
         self._armed: set[tuple[datetime, str, str]] = set()
         self._changed = anyio.Event()
@@ -43,6 +49,7 @@ class Timers:
 
     async def run(self) -> None:
         while True:
+            self._compare_clocks()
             self._fire_due()
             self._changed = anyio.Event()
             with anyio.CancelScope() as nap:
@@ -58,6 +65,12 @@ class Timers:
         wait = (self._heap[0][0] - self._clock.now()).total_seconds()
         await self._clock.sleep(min(max(wait, 0.0), LONGEST_SLEEP_SECONDS))
         scope.cancel()
+
+    def _compare_clocks(self) -> None:
+        (wall, monotonic), self._seen = self._seen, (self._clock.now(), self._clock.monotonic())
+        passed = self._seen[1] - monotonic
+        if passed - (self._seen[0] - wall).total_seconds() > SET_BACK_SECONDS:
+            self._set_back()
 
     def _fire_due(self) -> None:
         now = self._clock.now()

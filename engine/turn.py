@@ -109,6 +109,26 @@ class Turn:
             changes = replace(changes, timers={**changes.timers, TimerName.WAIT: until})
         self.at = _with_weight(changes, act)
 
+    @property
+    def is_backing_off(self) -> bool:
+        """Whether the lane's action has failed and waits for its next attempt."""
+        return self.at.action is not None and TimerName.RETRY in self.at.timers
+
+    def set_aside(self, *, look_again: bool) -> None:
+        """The action that waits for its next attempt makes room. It is ordered anew when the procedure comes to it again; with
+        `look_again` only once what it waited for holds again."""
+        assert self.at.action is not None
+        cursor, procedure = self.at.cursor, self.at.procedure
+        if look_again and cursor < len(procedure) and procedure[cursor].name == self.at.action.name:
+            while cursor and isinstance(procedure[cursor - 1], Await):
+                cursor -= 1
+        timers = self.timers_without(TimerName.RETRY)
+        self.at = replace(self.at, action=None, cursor=cursor, failures=0, failure="", timers=timers)
+
+    def is_due(self, again_at: datetime) -> bool:
+        """Whether a next attempt may be made. One that is further off than any back-off is due too: the clock was set back."""
+        return self.now >= again_at or again_at - self.now > timedelta(seconds=RETRY_AFTER_MOST_SECONDS)
+
     def open(self, ids: Iterable[str]) -> None:
         self.at = replace(self.at, gates=(*self.at.gates, *gates.open_gates(self.spec.plan, ids, self.now)))
 

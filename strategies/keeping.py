@@ -22,14 +22,17 @@ from strategies.stand import Stand, split_before_step
 
 
 def follow(stand: Stand, observation: Observation) -> Act | None:
-    """Keep a mesh canary as large as the live workload, which people and autoscalers go on scaling."""
+    """Keep a mesh canary as large as the live workload, which people and autoscalers go on scaling; and one by pods from the
+    moment on in which it is to be the workload."""
     if stand.snapshot.state in (State.WAITING, State.PREPARING, State.FINALISING, State.ABORTING, State.RESTORING):
         return None
     for workload in stand.canaried():
         seen = observation.workloads.get(workload.name)
-        routed = stand.route_of(workload).kind is not RouterKind.POD_RATIO
-        handing_over = stand.has_begun(f"adopt-canary:{workload.name}")
-        if seen is None or not seen.canary_exists or not routed or handing_over or seen.desired == 0:
+        by_pods = stand.route_of(workload).kind is RouterKind.POD_RATIO
+        if by_pods and not stand.is_over(f"replace-template:{workload.name}"):
+            continue
+        handed_over = stand.is_over(f"adopt-canary:{workload.name}")
+        if seen is None or not seen.canary_exists or seen.canary_owned or handed_over or seen.desired == 0:
             continue
         if seen.canary_desired != seen.desired:
             args: Facts = {"workload": workload.name, "replicas": seen.desired}

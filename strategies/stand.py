@@ -110,6 +110,11 @@ class Stand:
     def has_begun(self, name: str) -> bool:
         return name in self.snapshot.begun
 
+    def is_over(self, name: str) -> bool:
+        """Whether an action was done: ordered, and neither what the procedure is at nor what it has yet to come to."""
+        left = self.snapshot.procedure[self.snapshot.cursor :]
+        return self.has_begun(name) and all(operation.name != name for operation in left)
+
     def is_frozen_early(self, workload: WorkloadPlan) -> bool:
         return self.plan.freeze is Freeze.FROM_START or self.route_of(workload).kind is RouterKind.POD_RATIO
 

@@ -100,11 +100,7 @@ def services_there(cluster: Cluster, spec: RolloutSpec, route: RoutePlan) -> dic
 def missing(route: RoutePlan, snapshot: Snapshot, there: Mapping[str, JsonObject]) -> tuple[ActionKind, ...]:
     """What makes the Services again that this rollout made and that somebody else removed."""
     kinds = {"stable": ActionKind.ENSURE_STABLE_SERVICE, "canary": ActionKind.ENSURE_CANARY_SERVICE}
-    return tuple(kinds[side] for side, name in _sides(route) if _stands(route, snapshot, side) and name not in there)
-
-
-def _stands(route: RoutePlan, snapshot: Snapshot, side: str) -> bool:
-    return snapshot.action is None and is_made(route, snapshot, side)
+    return tuple(kinds[side] for side, name in _sides(route) if is_made(route, snapshot, side) and name not in there)
 
 
 def is_made(route: RoutePlan, snapshot: Snapshot, side: str) -> bool:
@@ -114,7 +110,8 @@ def is_made(route: RoutePlan, snapshot: Snapshot, side: str) -> bool:
 
 def drift(route: RoutePlan, snapshot: Snapshot, there: Mapping[str, JsonObject]) -> str:
     """What somebody else made of the Services, in one sentence; what can be made again is made again instead."""
-    if not _stands(route, snapshot, "canary") or snapshot.state in UNDOING_STATES | {State.FINALISING}:
+    stands = snapshot.action is None and is_made(route, snapshot, "canary")
+    if not stands or snapshot.state in UNDOING_STATES | {State.FINALISING}:
         return ""
     if route.root_service not in there:
         return f"the root Service {route.root_service} was removed by somebody else; put it back and resume, or abort"

@@ -141,6 +141,8 @@ class Actor:
             return
         decision = await self._decide_and_commit(event)
         if decision is None:
+            if isinstance(event, TimerFired) and self._is_stale(event):
+                self._arm_timers()  # Or it was set back while the store could not be written.
             if reply is not None:
                 reply.settle(f"nothing changed; still held: {self.snapshot.held}" if self.snapshot.held else "nothing changed")
             return

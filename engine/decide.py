@@ -28,6 +28,7 @@ from engine.model import (
     STEP_STATES,
     UNDOING_STATES,
     Act,
+    ActionKind,
     Await,
     Condition,
     Expose,
@@ -107,12 +108,30 @@ def _work(turn: Turn) -> None:
             turn.order(operation)
             return
         if not _is_over(turn, operation):
+            if _writes_again(turn, operation):
+                continue
             if undoing and isinstance(operation, Await) and turn.gives_way():
                 continue
             return
         turn.at = replace(turn.at, cursor=turn.at.cursor + 1, timers=turn.timers_without(TimerName.WAIT))
     if not turn.moved:
         _finish_state(turn)
+
+
+def _writes_again(turn: Turn, operation: Await | Settle) -> bool:
+    """Go back to where the awaited weight was ordered, if it has been seen not to be there for long enough."""
+    if not isinstance(operation, Await) or operation.on_timeout is not OnTimeout.AGAIN:
+        return False
+    if not turn.observation.current or turn.now < turn.at.timers[TimerName.WAIT]:
+        return False
+    orders = (
+        at
+        for at, one in enumerate(turn.at.procedure[: turn.at.cursor])
+        if isinstance(one, Act) and one.kind is ActionKind.SET_WEIGHT and one.args.get("route") == operation.subject
+    )
+    turn.story.append(f"{operation.name}: not true after {operation.timeout_seconds:g} s")
+    turn.at = replace(turn.at, cursor=max(orders), timers=turn.timers_without(TimerName.WAIT))
+    return True
 
 
 def _is_over(turn: Turn, operation: Await | Settle) -> bool:
@@ -131,6 +150,8 @@ def _is_over(turn: Turn, operation: Await | Settle) -> bool:
     if isinstance(operation, Settle):
         turn.story.append(f"settled for {operation.seconds:g} s")
         return True
+    if operation.on_timeout is OnTimeout.AGAIN:
+        return False
     late = f"{operation.name}: not true after {operation.timeout_seconds:g} s{describe_trouble(turn)}"
     if operation.on_timeout is OnTimeout.PROCEED or turn.at.state in UNDOING_STATES:
         turn.story.append(f"{late}; going on")

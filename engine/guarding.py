@@ -18,7 +18,7 @@ _NO_STABLE = "no pod of the old version"
 
 def makes_room(turn: Turn) -> bool:
     """An action that is tried again may wait for ever for what somebody else has changed meanwhile: what mends that, or keeps up
-    with it, comes first. And while the rollout is held, it is not tried again."""
+    with it, comes first. And while the rollout is held, what would take it forward is not tried again."""
     action, seen = turn.at.action, turn.observation
     assert action is not None
     mend = turn.strategy.mend(turn.spec, turn.at, seen) if seen.current else None
@@ -29,7 +29,7 @@ def makes_room(turn: Turn) -> bool:
         turn.set_aside(look_again=not is_weight or "carry" in mend.args)
         turn.order(mend)
         return True
-    if turn.at.held:
+    if turn.at.held and not action.name.startswith(REASSERT):
         turn.set_aside(look_again=not is_weight)
         turn.story.append(f"{action.name} waits until it goes on")
         return True

@@ -290,6 +290,8 @@ class OnTimeout(StrEnum):
     FAIL = "fail"
     PROCEED = "proceed"
     """Undoing goes on whatever else fails: a stable side that does not come back must not keep the bad version serving."""
+    AGAIN = "again"
+    """The weight that is waited for is written again: somebody else has written another one since."""
 
 
 class Effect(Struct, frozen=True):

@@ -34,6 +34,9 @@ from strategies.stand import SEEN_ON_THE_WAY_BACK, Stand
 RESCUE_SECONDS = 120.0
 """How long an abort waits for the stable side to grow back before it moves the traffic all the same."""
 
+AGAIN_SECONDS = 10.0
+"""How long an abort waits to read its weight back before it looks at the object again, and writes what is not there any more."""
+
 
 def abort(stand: Stand) -> Iterator[Operation]:
     """Traffic back to the stable version. What was begun may have been done, so it is undone; the weight falls first, unless
@@ -64,7 +67,8 @@ def _move_back(routes: Sequence[RoutePlan]) -> Iterator[Operation]:
     for route in routes:
         yield Act(f"abort-weight:{route.name}", ActionKind.SET_WEIGHT, {"route": route.name, "weight": 0})
     for route in routes:
-        yield Await(f"{route.name} sends nothing to the new version", Condition.NO_WEIGHT, route.name)
+        text = f"{route.name} sends nothing to the new version"
+        yield Await(text, Condition.NO_WEIGHT, route.name, 0, AGAIN_SECONDS, OnTimeout.AGAIN)
     for route in routes:
         if route.kind in SEEN_ON_THE_WAY_BACK:
             text = f"{route.name} is taken up as it is now"

@@ -109,8 +109,10 @@ def is_made(route: RoutePlan, snapshot: Snapshot, side: str) -> bool:
 
 
 def drift(route: RoutePlan, snapshot: Snapshot, there: Mapping[str, JsonObject]) -> str:
-    """What somebody else made of the Services, in one sentence; what can be made again is made again instead."""
-    stands = snapshot.action is None and is_made(route, snapshot, "canary")
+    """What somebody else made of the Services, in one sentence, once a route names them; what can be made again is made again
+    instead."""
+    named = f"ensure-route:{route.name}" in snapshot.begun
+    stands = snapshot.action is None and named and is_made(route, snapshot, "canary")
     if not stands or snapshot.state in UNDOING_STATES | {State.FINALISING}:
         return ""
     if route.root_service not in there:

@@ -83,7 +83,8 @@ def _each(work: Callable[[Given], Found], given: Iterable[Given], jobs: int) -> 
 def _tell_again(seed: int, without: list[Trouble]) -> int:
     story = Story(seed, without)
     plot, troubles = story.plot, ", ".join(sorted(story.dice.troubles)) or "nothing"
-    say(f"{plot.routing}, {plot.replicas} replicas, versions {plot.versions}, trouble with {troubles}")
+    where = " and ".join(f"{place.target} by {place.routing}, {place.replicas} replicas" for place in plot.places)
+    say(f"{where}; versions {plot.versions}, trouble with {troubles}")
     outcome = tell_story(story, seed)
     for line in lines_of(story):
         say(line)
@@ -96,7 +97,7 @@ def _tell_many(seeds: range, given: argparse.Namespace) -> int:
     for outcome in _each(tell, seeds, given.jobs):
         sums.add(outcome)
         if outcome.wrong:
-            say(f"seed {outcome.seed} ({outcome.routing}): {outcome.wrong}")
+            say(f"seed {outcome.seed} ({', '.join(outcome.routings)}): {outcome.wrong}")
             if sums.failed <= 3:
                 say(f"  it needs: {', '.join(needed_troubles(outcome.seed)) or 'no trouble'}")
                 say(f"  again: python -m tests.simulation --seed {outcome.seed}")
@@ -123,7 +124,7 @@ class Sums:
         self.seconds += outcome.seconds
         self.faults += outcome.faults
         self.ends += outcome.ends
-        self.routings[outcome.routing] += 1
+        self.routings.update(outcome.routings)
 
     def describe(self, seconds: float) -> str:
         hours, speed = self.seconds / 3_600, self.stories / seconds

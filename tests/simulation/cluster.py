@@ -77,6 +77,16 @@ ROUTES: Mapping[Routing, RoutePlan] = {
 _OWN_KINDS = ("TrafficSplit", "VirtualService", "DestinationRule", "Ingress", "TraefikService", "WeightedRoute", "HTTPRoute")
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the application is live, and how."""
+
+    account: str
+    target: str
+    routing: Routing
+    replicas: int
+
+
 @dataclass
 class SimulatedCluster:
     plane: ControlPlane
@@ -131,8 +141,9 @@ def image_of(template: JsonObject) -> str:
 
 
 @asynccontextmanager
-async def live_cluster(dice: Dice, clock: LoopClock, routing: Routing, replicas: int) -> AsyncIterator[SimulatedCluster]:
+async def live_cluster(dice: Dice, clock: LoopClock, place: Place) -> AsyncIterator[SimulatedCluster]:
     """The application is complete in its first version, `web:1`."""
+    routing, replicas = place.routing, place.replicas
     numbers, pods = count(1), SimulatedPods(dice)
     pods.calm = True
 
@@ -145,7 +156,7 @@ async def live_cluster(dice: Dice, clock: LoopClock, routing: Routing, replicas:
         storage = plane.storage
         for body in _definitions_of(routing):
             storage.create(CUSTOM_RESOURCE_DEFINITIONS, body)
-        cluster = SimulatedCluster(plane, SimulatedApi(storage), Network(dice, "embedded"), pods, routing, replicas)
+        cluster = SimulatedCluster(plane, SimulatedApi(storage), Network(dice, place.account), pods, routing, replicas)
         storage.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
         storage.create(SERVICES, service(), manager="kubectl")
         storage.create(DEPLOYMENTS, deployment(image="web:1", replicas=replicas), manager="kubectl")

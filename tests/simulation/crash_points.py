@@ -25,7 +25,7 @@ from engine.orders import awaits_answer
 from strategies.blue_green import compile_switch
 from tests.builders import Names, error_rate, percent, release_plan, target_plan
 from tests.engine.troubled_world import Broken
-from tests.simulation.cluster import NAMESPACE, ROUTES, Routing, live_cluster
+from tests.simulation.cluster import NAMESPACE, ROUTES, Place, Routing
 from tests.simulation.dice import Trouble
 from tests.simulation.loop import simulate
 from tests.simulation.process import Process
@@ -61,15 +61,13 @@ class PlainStory(Story):
         super().__init__(0, Trouble, routing)
         self._ending = ending
         self.plot.versions = [("web:2", 0.5 if ending is Ending.BAD else 0.0)]
-        self.plot.replicas = 2
+        self.plot.places = [Place("embedded", "production", routing, 2)]
         self._plan = plan_of(routing)
         self.plot.plans = [self._plan]
         self.is_fatal = is_fatal
 
     async def tell(self) -> None:
-        async with live_cluster(self.dice, self.clock, self.plot.routing, self.plot.replicas) as self.cluster:
-            self.oracle = self.new_oracle()
-            before = self.cluster.picture()
+        async with self.set():
             while not self._has_ended():
                 process = Process(self.is_fatal)
                 self.names = Names()
@@ -78,8 +76,8 @@ class PlainStory(Story):
                 process.alive = False
                 await anyio.sleep(0.5)
             await anyio.sleep(30.0)
-            self._judge_the_outcome(before)
-            self.found = self.cluster.picture()
+            self._judge_the_outcome()
+            self.found = self.scenes["embedded"].cluster.picture()
 
     async def _live_on(self, process: Process) -> None:
         async with self.daemon(process) as engine:
@@ -95,12 +93,12 @@ class PlainStory(Story):
     def _has_ended(self) -> bool:
         return bool(self.judge.snapshots) and not self._unfinished()
 
-    def _judge_the_outcome(self, before: dict[str, JsonObject]) -> None:
+    def _judge_the_outcome(self) -> None:
         expected = State.SUCCEEDED if self._ending is Ending.GOOD else State.ROLLED_BACK
         for rollout, snapshot in self.judge.snapshots.items():
             if snapshot.state is not expected:
                 raise Broken(f"{rollout} is {snapshot.state}, not {expected}: {snapshot.reason}")
-        self.judge_the_end(before)
+        self.judge_the_end()
 
 
 def plan_of(routing: Routing) -> ReleasePlan:
@@ -168,7 +166,7 @@ def difference(unkilled: Run, killed: Run) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Crash:
     """Where a daemon is killed: the number of a point, or of several, counted over all its lives."""
 
     routing: Routing
@@ -187,10 +185,10 @@ def unkilled_run(routing: Routing, ending: Ending) -> Run:
     return found
 
 
-def all_places(*, every: int = 1, first: int = 1) -> Iterator[Place]:
+def all_places(*, every: int = 1, first: int = 1) -> Iterator[Crash]:
     """Every point of every router's rollouts; or every so many of them, all rollouts taken as one row."""
     places = (
-        Place(routing, ending, (number,))
+        Crash(routing, ending, (number,))
         for routing in Routing
         for ending in Ending
         for number in range(1, len(unkilled_run(routing, ending).passed) + 1)
@@ -198,15 +196,15 @@ def all_places(*, every: int = 1, first: int = 1) -> Iterator[Place]:
     return islice(places, first - 1, None, every)
 
 
-def random_pairs(count: int, *, seed: int) -> Iterator[Place]:
+def random_pairs(count: int, *, seed: int) -> Iterator[Crash]:
     """Two crashes in one run; the second may be one of the successor's first steps."""
     random = Random(f"{seed}/pairs")
     for _ in range(count):
         routing, ending = random.choice(list(Routing)), random.choice(list(Ending))
         first = random.randint(1, len(unkilled_run(routing, ending).passed))
-        yield Place(routing, ending, (first, first + random.randint(1, 60)))
+        yield Crash(routing, ending, (first, first + random.randint(1, 60)))
 
 
-def try_place(place: Place) -> tuple[Place, str]:
+def try_place(place: Crash) -> tuple[Crash, str]:
     """What is wrong with what follows from a crash there; empty for nothing."""
     return place, difference(unkilled_run(place.routing, place.ending), run(place.routing, place.ending, at(*place.numbers)))

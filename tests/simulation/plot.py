@@ -18,11 +18,12 @@ from engine.model import (
     Pause,
     ReleasePlan,
     Step,
+    TargetPlan,
     Webhook,
 )
 from strategies.blue_green import compile_switch
 from tests.builders import error_rate, percent, release_plan, target_plan, watched
-from tests.simulation.cluster import NAMESPACE, ROUTES, Routing
+from tests.simulation.cluster import NAMESPACE, ROUTES, Place, Routing
 from tests.simulation.dice import Dice, Trouble
 from tests.simulation.pods import BROKEN
 
@@ -32,9 +33,10 @@ _WEIGHTS = (1, 5, 10, 25, 33, 50, 75, 99, 100)
 class Plot:
     def __init__(self, dice: Dice, routing: Routing | None = None) -> None:
         random = dice.of("plot")
-        drawn = random.choice(list(Routing))
-        self.routing = routing or drawn
-        self.replicas = random.choice([1, 2, 3, 3, 5])
+        self.places = [_draw_place(random, "embedded", "production", routing)]
+        if random.random() < 0.2:
+            self.places.append(_draw_place(random, "abroad", "elsewhere", routing))
+        self._depends = random.random() < 0.5
         most = 3 if dice.has(Trouble.RELEASES) else 1
         self.versions = [_draw_version(random, number) for number in range(2, 2 + random.randint(1, most))]
         self.plans = [self._draw_plan(random, image) for image, _ in self.versions]
@@ -43,13 +45,20 @@ class Plot:
         return dict(self.versions).get(image, 0.0)
 
     def _draw_plan(self, random: Random, image: str) -> ReleasePlan:
-        steps = draw_switch(random) if self.routing is Routing.SWITCH else draw_steps(random)
+        targets = [self._draw_target(random, place, image) for place in self.places]
+        return release_plan(*targets, concurrency=random.choice(list(ConcurrencyPolicy)))
+
+    def _draw_target(self, random: Random, place: Place, image: str) -> TargetPlan:
+        steps = draw_switch(random) if place.routing is Routing.SWITCH else draw_steps(random)
         plan = target_plan(
             steps,
+            target=place.target,
+            account=place.account,
             namespace=NAMESPACE,
             image=image,
-            replicas=self.replicas,
-            route=ROUTES[self.routing],
+            replicas=place.replicas,
+            route=ROUTES[place.routing],
+            depends_on=[self.places[0].target] if self._depends and place is not self.places[0] else [],
             ready_timeout=random.choice([60.0, 300.0]),
             settle=random.choice([0.0, 1.0, 5.0]),
             freeze=random.choice(list(Freeze)),
@@ -58,8 +67,12 @@ class Plot:
             on_failure=random.choice(list(OnFailure)),
             background=[watched(0.01)] if random.random() < 0.3 else [],
         )
-        plan = replace(plan, on_drift=random.choice(list(OnDrift)))
-        return release_plan(plan, concurrency=random.choice(list(ConcurrencyPolicy)))
+        return replace(plan, on_drift=random.choice(list(OnDrift)))
+
+
+def _draw_place(random: Random, account: str, target: str, routing: Routing | None) -> Place:
+    drawn = random.choice(list(Routing))
+    return Place(account, target, routing or drawn, random.choice([1, 2, 3, 3, 5]))
 
 
 def _draw_version(random: Random, number: int) -> tuple[str, float]:

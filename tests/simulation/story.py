@@ -12,10 +12,9 @@ from random import Random
 
 import anyio
 
-from adapters.embedded.json_objects import JsonObject
 from adapters.kubernetes.access import AccessReviews
 from adapters.kubernetes.actuator import KubernetesActuator
-from adapters.kubernetes.cluster import open_cluster
+from adapters.kubernetes.cluster import Cluster, open_cluster
 from adapters.kubernetes.world import KubernetesWorld
 from engine.bus import Bus
 from engine.daemon import Engine, start_engine
@@ -25,31 +24,26 @@ from engine.gates import sign_callback
 from engine.model import FINAL_STATES, FINAL_STATUSES, Analysis, Snapshot, State, Verdict
 from engine.orders import awaits_answer
 from engine.ports import Store
-from engine.traffic import FULL_WEIGHT
 from strategies.canary import CanaryStrategy
 from tests.builders import Names
 from tests.clocks import LoopClock
 from tests.engine.random_stories import draw_order
 from tests.engine.troubled_world import Broken, Judge
 from tests.rollouts.stage import ROUTERS
-from tests.simulation.cluster import Routing, SimulatedCluster, live_cluster
+from tests.simulation.cluster import Routing, live_cluster
 from tests.simulation.dice import Dice, Trouble
 from tests.simulation.disk import Disk
 from tests.simulation.loop import Digest
-from tests.simulation.meddling import Meddler
 from tests.simulation.network import SimulatedTransport
 from tests.simulation.outside import CheckedStore, Outside, image_planned
 from tests.simulation.plot import Plot
 from tests.simulation.process import Process
-from tests.simulation.traffic import TrafficOracle
+from tests.simulation.scene import Scene
 
 TROUBLED_SECONDS = (60.0, 600.0, 1_800.0, 3_600.0)
 PATIENCE_SECONDS = 6 * 3_600.0
 """In which everything has to end once nothing goes wrong any more."""
 LONGEST_JUMP_SECONDS = 3_600.0
-FIRST_VERSION = "web:1"
-LAGGING = {Trouble.SLOW, Trouble.LOST, Trouble.WATCHES, Trouble.PARTITION, Trouble.MEDDLING, Trouble.KILLS}
-"""With these, a daemon may know for minutes what is not so any more."""
 
 
 class Story:
@@ -69,19 +63,14 @@ class Story:
         self._plans = list(reversed(self.plot.plans))
         self._calm = False
         self._off = 0.0
-        self.cluster: SimulatedCluster
-        self.oracle: TrafficOracle
-        self.meddler: Meddler | None = None
+        self.scenes: dict[str, Scene] = {}
+        """By account."""
         self.writes: list[str] = []
         self.notes: list[tuple[datetime, str]] = []
         """What others have done, for whoever wants to read the story."""
 
     async def tell(self) -> None:
-        async with live_cluster(self.dice, self.clock, self.plot.routing, self.plot.replicas) as self.cluster:
-            self.oracle = self.new_oracle()
-            self.oracle.pods_may_fail = bool(self.dice.troubles & {Trouble.PODS, Trouble.MEDDLING, Trouble.SCALING})
-            self.oracle.counts_pods = not self.oracle.pods_may_fail
-            before = self.cluster.picture()
+        async with self.set():
             random = self.dice.of("plot")
             end = anyio.current_time() + random.choice(TROUBLED_SECONDS)
             while anyio.current_time() < end and not self._calm and not self._has_ended_early():
@@ -91,13 +80,18 @@ class Story:
                 self._become_calm()
                 await self._end_well()
             await anyio.sleep(60.0)
-            self.judge_the_end(before)
+            self.judge_the_end()
             self.seconds = anyio.current_time()
 
-    def new_oracle(self) -> TrafficOracle:
+    @asynccontextmanager
+    async def set(self) -> AsyncIterator[None]:
+        """The application is live in every cluster."""
         settle = min(target.settle_seconds for plan in self.plot.plans for target in plan.targets)
-        lag = float("inf") if self.dice.troubles & LAGGING else 10.0
-        return TrafficOracle(self.cluster, self._allowed_share, settle_seconds=settle, lag_seconds=lag)
+        async with AsyncExitStack() as stack:
+            for place in self.plot.places:
+                cluster = await stack.enter_async_context(live_cluster(self.dice, self.clock, place))
+                self.scenes[place.account] = Scene(place, cluster, self.judge, self.dice, settle_seconds=settle)
+            yield
 
     # --- a daemon's life -----------------------------------------------------------------------------------------------
 
@@ -107,18 +101,20 @@ class Story:
         async with AsyncExitStack() as stack:
             store = await stack.enter_async_context(self.disk.open(process))
             await self._read_what_is_written(store)
-            transport = SimulatedTransport(self.cluster.api, self.cluster.network, process)
-            transport.writes = self.writes
-            opened = open_cluster("embedded", transport, bus, clock=self.clock, random=self.dice.of("daemon"))
-            cluster = await stack.enter_async_context(opened)
-            actuator = KubernetesActuator({"embedded": cluster}, ROUTERS, AccessReviews(self.clock))
+            clusters: dict[str, Cluster] = {}
+            for account, scene in self.scenes.items():
+                transport = SimulatedTransport(scene.cluster.api, scene.cluster.network, process)
+                transport.writes = self.writes
+                opened = open_cluster(account, transport, bus, clock=self.clock, random=self.dice.of("daemon"))
+                clusters[account] = await stack.enter_async_context(opened)
+            actuator = KubernetesActuator(clusters, ROUTERS, AccessReviews(self.clock))
             checked: Store = CheckedStore(store, self.judge)  # type: ignore[assignment]
             engine = await stack.enter_async_context(
                 start_engine(
                     store=checked,
                     clock=self.clock,
                     strategy=CanaryStrategy(),
-                    world=KubernetesWorld({"embedded": cluster}, ROUTERS, bus),
+                    world=KubernetesWorld(clusters, ROUTERS, bus),
                     actuator=self.outside.of(actuator),
                     new_id=self.names.new_id,
                     new_secret=self.names.new_secret,
@@ -173,22 +169,24 @@ class Story:
         self._answer_some(engine)
         if self.dice.happens(Trouble.ORDERS, 0.05):
             await self._give_order(engine)
+        scene = self.dice.of("where").choice(list(self.scenes.values()))
+        where = f" ({scene.place.target})" if len(self.scenes) > 1 else ""
         if self.dice.happens(Trouble.PARTITION, 0.01):
             seconds = self.dice.of("partition").choice([5.0, 60.0, 400.0])
-            self.cluster.network.cut_for(seconds)
-            self._note(Trouble.PARTITION, f"no way to the cluster for {seconds:g} s")
+            scene.cluster.network.cut_for(seconds)
+            self._note(Trouble.PARTITION, f"no way to the cluster for {seconds:g} s{where}")
         if self.dice.happens(Trouble.WATCHES, 0.02):
-            self.cluster.network.cut_for(5.0)
-            asyncio.get_running_loop().call_later(4.0, self.cluster.storage.forget_history)
-            self._note(Trouble.WATCHES, "all watches break off, and the history is forgotten before they begin again")
+            scene.cluster.network.cut_for(5.0)
+            asyncio.get_running_loop().call_later(4.0, scene.cluster.storage.forget_history)
+            self._note(Trouble.WATCHES, f"all watches break off, and the history is forgotten before they begin again{where}")
         if self.dice.happens(Trouble.PODS, 0.05):
-            self.cluster.pods.fall_ill()
+            scene.cluster.pods.fall_ill()
         if self.dice.happens(Trouble.SCALING, 0.03):
-            self._note(Trouble.SCALING, self._somebody.scale())
+            self._note(Trouble.SCALING, scene.meddler.scale() + where)
         if self.dice.happens(Trouble.MEDDLING, 0.03):
-            self._note(Trouble.MEDDLING, self._somebody.meddle())
+            self._note(Trouble.MEDDLING, scene.meddler.meddle() + where)
         if self._is_handed_over() and self.dice.happens(Trouble.MEDDLING, 0.2):
-            self._note(Trouble.MEDDLING, self._somebody.restart())
+            self._note(Trouble.MEDDLING, scene.meddler.restart() + where)
         if self.dice.happens(Trouble.CLOCK, 0.03):
             seconds = self.dice.of("clock").choice([-3_600.0, -40.0, -1.0, 1.0, 40.0, 900.0])
             self._jump(seconds)
@@ -249,8 +247,10 @@ class Story:
 
     def _become_calm(self) -> None:
         self._calm = True
-        self.cluster.network.calm = self.disk.calm = self.cluster.pods.calm = self.outside.calm = True
-        self.cluster.network.cut_until = self.disk.full_until = 0.0
+        self.disk.calm = self.outside.calm = True
+        self.disk.full_until = 0.0
+        for scene in self.scenes.values():
+            scene.become_calm()
 
     async def _end_well(self) -> None:
         process = Process(self.is_fatal)
@@ -297,56 +297,10 @@ class Story:
 
     # --- what must be true ---------------------------------------------------------------------------------------------
 
-    @property
-    def _somebody(self) -> Meddler:
-        if self.meddler is None:
-            self.meddler = Meddler(self.cluster, self.dice)
-        return self.meddler
-
-    @property
-    def has_meddled(self) -> bool:
-        return self.meddler is not None and self.meddler.has_meddled
-
-    def _serving(self) -> str:
-        """The version that the last rollout has left serving."""
-        serving = FIRST_VERSION
-        for rollout, snapshot in self.judge.snapshots.items():
-            stays = snapshot.state is State.FAILED and snapshot.weight == FULL_WEIGHT
-            if snapshot.state is State.SUCCEEDED or stays:
-                serving = image_planned(self.judge.specs[rollout])
-        return serving
-
-    def _allowed_share(self, image: str) -> float:
-        if image == self._serving():
-            return 1.0
-        most = 0.0
-        for rollout, snapshot in self.judge.snapshots.items():
-            if image_planned(self.judge.specs[rollout]) == image and snapshot.state not in FINAL_STATES:
-                has_routes = self.plot.routing is not Routing.POD_RATIO
-                most = max(most, max(snapshot.weight, snapshot.served) / FULL_WEIGHT if has_routes else 1.0)
-        return most
-
-    def judge_the_end(self, before: dict[str, JsonObject]) -> None:
-        self.oracle.pods_may_fail = False
-        self.oracle.look("in the end")
-        if self.oracle.violations:
-            raise Broken("; ".join(self.oracle.violations[:5]))
+    def judge_the_end(self) -> None:
+        for scene in self.scenes.values():
+            scene.judge_the_end()
         self._judge_versions()
-        serving, found = self._serving(), self.cluster.picture()
-        if self.cluster.image() != serving:
-            raise Broken(f"{serving} ought to serve, and the Deployment has {self.cluster.image()}")
-        if self.meddler is not None and (lost := self.meddler.lost()):
-            raise Broken(f"what somebody else has written is gone: {lost}")
-        if not self.has_meddled:
-            promoted = serving != FIRST_VERSION
-            theirs = {name: body for name, body in before.items() if not (promoted and name.startswith("Deployment/"))}
-            now = {name: body for name, body in found.items() if not (promoted and name.startswith("Deployment/"))}
-            if now != theirs:
-                raise Broken(f"not as before: {_difference(theirs, now)}")
-        kept = () if serving == FIRST_VERSION else ("Deployment/", "ReplicaSet/")
-        left = [one for one in self.cluster.ours() if not one.startswith(kept)]
-        if left:
-            raise Broken(f"of ours there is still {left}")
 
     def _judge_versions(self) -> None:
         """A version that fails, and was looked at, is not promoted, unless somebody says so."""
@@ -357,11 +311,6 @@ class Story:
             looked = any(isinstance(step, Analysis) for step in spec.plan.steps)
             if looked and self.plot.error_rate(image_planned(spec)) and snapshot.state is State.SUCCEEDED:
                 raise Broken(f"{rollout}: a bad version was measured, and promoted")
-
-
-def _difference(before: dict[str, JsonObject], now: dict[str, JsonObject]) -> str:
-    names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-    return "; ".join(f"{name}: {before.get(name)} -> {now.get(name)}" for name in names[:2])
 
 
 def _describe(rollout: str, snapshot: Snapshot) -> str:

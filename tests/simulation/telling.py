@@ -29,7 +29,8 @@ class Outcome:
     """Decisions of the engine and changes of the cluster."""
     lives: int = 0
     faults: Counter[str] = field(default_factory=Counter)
-    routing: str = ""
+    routings: tuple[str, ...] = ()
+    """Of each cluster."""
     ends: Counter[str] = field(default_factory=Counter)
     """The states in which the rollouts have ended."""
 
@@ -56,12 +57,13 @@ def tell_story(story: Story, seed: int) -> Outcome:
         story.digest.add(write)
     faults = story.faults + story.disk.faults + story.outside.faults
     changes = 0
-    if hasattr(story, "oracle"):
-        changes = story.oracle.changes
-        faults += story.cluster.network.faults + Counter({"ill pods": story.cluster.pods.troubled})
+    for scene in story.scenes.values():
+        changes += scene.oracle.changes
+        faults += scene.cluster.network.faults + Counter({"ill pods": scene.cluster.pods.troubled})
+    routings = tuple(str(place.routing) for place in story.plot.places)
     ends = Counter(str(at.state) for at in story.judge.snapshots.values())
     return Outcome(
-        seed, wrong, str(story.digest), story.seconds, decisions + changes, story.lives, faults, story.plot.routing, ends
+        seed, wrong, str(story.digest), story.seconds, decisions + changes, story.lives, faults, routings, ends
     )
 
 

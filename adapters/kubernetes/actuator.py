@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from adapters.kubernetes import config_copies, errors, exposing, history, jobs, manifests, recording, workloads
+from adapters.kubernetes import autoscalers, config_copies, errors, exposing, history, jobs, manifests, recording, workloads
 from adapters.kubernetes.access import AccessReviews, AccessUnknown, required_permissions
 from adapters.kubernetes.cluster import Cluster
 from adapters.kubernetes.endpoints import require_endpoints
@@ -26,8 +26,8 @@ _HANDLERS: Mapping[ActionKind, Handler] = {
     ActionKind.NAME_VERSION: workloads.name_version,
     ActionKind.FREEZE_WORKLOAD: workloads.freeze,
     ActionKind.UNFREEZE_WORKLOAD: workloads.unfreeze,
-    ActionKind.FREEZE_AUTOSCALER: workloads.freeze_autoscaler,
-    ActionKind.RESTORE_AUTOSCALER: workloads.restore_autoscaler,
+    ActionKind.FREEZE_AUTOSCALER: autoscalers.freeze_autoscaler,
+    ActionKind.RESTORE_AUTOSCALER: autoscalers.restore_autoscaler,
     ActionKind.SCALE_CANARY: workloads.scale_canary,
     ActionKind.SCALE_STABLE: workloads.scale_stable,
     ActionKind.RELEASE_HISTORY: history.release_history,

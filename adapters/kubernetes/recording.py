@@ -10,7 +10,8 @@ from __future__ import annotations
 import copy
 import json
 
-from adapters.kubernetes.paths import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, REPLICA_SETS
+from adapters.kubernetes.autoscalers import facts_of_autoscaler
+from adapters.kubernetes.paths import DEPLOYMENTS, REPLICA_SETS
 from adapters.kubernetes.routing import Routers
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import (
@@ -106,7 +107,7 @@ async def _facts_of_live(task: Task, workload: WorkloadPlan, live: JsonObject, n
         f"{name}.new_template": json.dumps(new_template),
         f"{name}.new_digest": digest(new_template),
     }
-    facts.update(await _facts_of_autoscaler(task, name))
+    facts.update(await facts_of_autoscaler(task, name))
     if mode == "canary":
         facts.update(await _facts_of_versions(task, workload, live, new_template))
     return facts
@@ -116,19 +117,6 @@ def _why_applied(workload: WorkloadPlan, live: JsonObject) -> str:
     if not live["spec"].get("replicas", 1):
         return f"Deployment {workload.name} is scaled to 0: no traffic to shift, the new version is applied as it is"
     return f"Deployment {workload.name} already has this template: only its other settings are applied"
-
-
-async def _facts_of_autoscaler(task: Task, name: str) -> Facts:
-    for found in await task.cluster.list_objects(HORIZONTAL_POD_AUTOSCALERS, task.namespace):
-        target = found["spec"]["scaleTargetRef"]
-        if target.get("kind") == "Deployment" and target.get("name") == name:
-            bounds = {key: found["spec"][key] for key in ("minReplicas", "maxReplicas") if key in found["spec"]}
-            return {
-                f"{name}.autoscaled": True,
-                f"{name}.autoscaler": found["metadata"]["name"],
-                f"{name}.autoscaler_bounds": json.dumps(bounds),
-            }
-    return {f"{name}.autoscaled": False}
 
 
 async def _facts_of_versions(task: Task, workload: WorkloadPlan, live: JsonObject, new_template: JsonObject) -> Facts:

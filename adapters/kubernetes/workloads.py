@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from adapters.kubernetes.paths import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, REPLICA_SETS, ResourceRef
+from adapters.kubernetes.paths import DEPLOYMENTS, REPLICA_SETS, ResourceRef
 from adapters.kubernetes.taking_back import Entangled, take_back
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import (
@@ -288,34 +288,6 @@ async def _return_fields(task: Task, resource: ResourceRef, name: str, fact: str
     if owners != found["metadata"].get("managedFields"):
         await task.cluster.patch(resource, found, [_set("/metadata/managedFields", owners)])
     return Done(f"the fields of {resource.kind} {name} belong to who they belonged to before")
-
-
-async def freeze_autoscaler(task: Task) -> Done:
-    """While pods are the weight, the autoscaler is told to want exactly the number that the weight needs."""
-    name, replicas = task.fact(task.workload.name, "autoscaler"), task.number("replicas")
-    return await _bound_autoscaler(task, name, replicas, replicas, f"autoscaler {name} is held at {replicas} pods")
-
-
-async def restore_autoscaler(task: Task) -> Done:
-    bounds = task.json_fact(task.workload.name, "autoscaler_bounds")
-    name = task.fact(task.workload.name, "autoscaler")
-    note = f"autoscaler {name} is free again"
-    return await _bound_autoscaler(task, name, bounds.get("minReplicas"), int(bounds["maxReplicas"]), note)
-
-
-async def _bound_autoscaler(task: Task, name: str, least: int | None, most: int, note: str) -> Done:
-    found = await task.cluster.find(HORIZONTAL_POD_AUTOSCALERS, task.namespace, name)
-    if found is None:
-        return Done(f"autoscaler {name} is gone")
-    changes: list[JsonObject] = []
-    if found["spec"].get("minReplicas") != least:
-        path = "/spec/minReplicas"
-        changes.append({"op": "remove", "path": path} if least is None else _set(path, least))
-    if found["spec"].get("maxReplicas") != most:
-        changes.append(_set("/spec/maxReplicas", most))
-    if changes:
-        await task.cluster.patch(HORIZONTAL_POD_AUTOSCALERS, found, changes)
-    return Done(note)
 
 
 async def _relabel(

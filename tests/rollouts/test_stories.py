@@ -189,8 +189,32 @@ async def test_an_autoscaler_is_as_it_was_in_the_end_and_its_count_is_kept(
         assert status is (ReleaseStatus.FAILED if error else ReleaseStatus.SUCCEEDED)
         after = told.storage.get(HORIZONTAL_POD_AUTOSCALERS, "shop", "web")
         assert after["spec"] == before["spec"]
+        assert owners_of(after) == owners_of(before)
         await told.until(lambda: told.status("shop", "web", "availableReplicas") == 6)
         assert len(told.pods(image="web:1" if error else "web:2")) == 6
+
+
+def owners_of(body: JsonObject) -> dict[str, JsonObject]:
+    """Who manages what, but for the status."""
+    return {one["manager"]: one["fieldsV1"] for one in body["metadata"]["managedFields"] if one.get("subresource") != "status"}
+
+
+async def test_a_bound_that_somebody_writes_while_an_autoscaler_is_held_stays_theirs(tmp_path: Path) -> None:
+    async with stage(tmp_path) as told:
+        await told.live()
+        told.storage.create(HORIZONTAL_POD_AUTOSCALERS, autoscaler(3), manager="kubectl")
+        plan = target_plan([percent(50), Approval()], route=pod_ratio_route(), settle=0.05)
+        await told.submit(release_plan(plan))
+        await told.until_state(State.APPROVING)
+        held = told.storage.get(HORIZONTAL_POD_AUTOSCALERS, "shop", "web")
+        assert held["spec"]["maxReplicas"] < 10
+        held["spec"]["maxReplicas"] = 20
+        told.storage.update(HORIZONTAL_POD_AUTOSCALERS, held, manager="somebody")
+        await told.engine.command("r1", Command(CommandKind.ABORT, by="ada"))
+        await told.until_ended()
+        after = told.storage.get(HORIZONTAL_POD_AUTOSCALERS, "shop", "web")
+        assert (after["spec"]["minReplicas"], after["spec"]["maxReplicas"]) == (2, 20)
+        assert "headgate" not in owners_of(after)
 
 
 @pytest.mark.parametrize(("freeze", "more"), [(Freeze.AT_HAND_OVER, 0), (Freeze.FROM_START, 2)])

@@ -10,16 +10,20 @@ from itertools import count
 
 import anyio
 
+from adapters.embedded.autoscaler_controller import DESIRED
 from adapters.embedded.control_plane import ControlPlane, run_control_plane
 from adapters.embedded.gateway_controller import GatewayController
 from adapters.embedded.gateway_definitions import gateway_definitions
 from adapters.embedded.istio_definitions import istio_definitions
 from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.known_crds import traffic_split_definition
+from adapters.embedded.linkerd_definitions import service_profile_definition
+from adapters.embedded.linkerd_smi import LinkerdSmi
 from adapters.embedded.pod_ranking import is_ready
 from adapters.embedded.resources import (
     CUSTOM_RESOURCE_DEFINITIONS,
     DEPLOYMENTS,
+    HORIZONTAL_POD_AUTOSCALERS,
     NAMESPACES,
     PODS,
     REPLICA_SETS,
@@ -55,6 +59,7 @@ NAMESPACE = "shop"
 
 class Routing(StrEnum):
     SMI = "smi"
+    LINKERD = "linkerd"
     ISTIO = "istio"
     INGRESS = "ingress"
     TRAEFIK = "traefik"
@@ -62,10 +67,13 @@ class Routing(StrEnum):
     GATEWAY = "gateway"
     POD_RATIO = "pod ratio"
     SWITCH = "switch"
+    PREVIEW = "preview"
+    """A switch whose new version can be looked at before, through a Service of the user's."""
 
 
 ROUTES: Mapping[Routing, RoutePlan] = {
     Routing.SMI: smi_route(),
+    Routing.LINKERD: smi_route(),
     Routing.ISTIO: istio_route(),
     Routing.INGRESS: ingress_route(),
     Routing.TRAEFIK: traefik_route(),
@@ -73,8 +81,10 @@ ROUTES: Mapping[Routing, RoutePlan] = {
     Routing.GATEWAY: gateway_route(),
     Routing.POD_RATIO: pod_ratio_route(),
     Routing.SWITCH: service_route(),
+    Routing.PREVIEW: service_route(preview="web-preview"),
 }
-_OWN_KINDS = ("TrafficSplit", "VirtualService", "DestinationRule", "Ingress", "TraefikService", "WeightedRoute", "HTTPRoute")
+_OWN_KINDS = ("TrafficSplit", "VirtualService", "DestinationRule", "Ingress", "TraefikService", "WeightedRoute", "HTTPRoute",
+              "ServiceProfile")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +95,13 @@ class Place:
     target: str
     routing: Routing
     replicas: int
+    autoscaled: bool = False
+
+
+SWITCHES = frozenset({Routing.SWITCH, Routing.PREVIEW})
+SINGLED_OUT = frozenset({Routing.ISTIO, Routing.GATEWAY, Routing.INGRESS})
+"""Where requests may be sent to the new version by what is in their headers."""
+MIRRORED = frozenset({Routing.ISTIO, Routing.GATEWAY})
 
 
 @dataclass
@@ -107,7 +124,7 @@ class SimulatedCluster:
     def kinds(self) -> list[Resource]:
         """What people and we write here, but for ReplicaSets and pods."""
         own = [one for one in self.storage.registry.kinds() if one.kind in _OWN_KINDS]
-        return [DEPLOYMENTS, SERVICES, *own]
+        return [DEPLOYMENTS, SERVICES, HORIZONTAL_POD_AUTOSCALERS, *own]
 
     def picture(self) -> dict[str, JsonObject]:
         """All that people have written, without what only counts versions."""
@@ -118,7 +135,8 @@ class SimulatedCluster:
     def ours(self) -> list[str]:
         """What is there with our label, annotation or field manager."""
         bodies = [body for kind in (*self.kinds, REPLICA_SETS) for body in self.storage.iterate(kind, NAMESPACE)]
-        return [f"{one['kind']}/{one['metadata']['name']}" for one in bodies if "headgate" in str(one["metadata"])]
+        found = [one for one in bodies if "headgate" in str(one["metadata"]).replace(DESIRED, "")]
+        return [f"{one['kind']}/{one['metadata']['name']}" for one in found]
 
     def ready_pods(self, selector: Mapping[str, str]) -> list[JsonObject]:
         pods = self.storage.iterate(PODS, NAMESPACE)
@@ -147,10 +165,17 @@ async def live_cluster(dice: Dice, clock: LoopClock, place: Place) -> AsyncItera
     numbers, pods = count(1), SimulatedPods(dice)
     pods.calm = True
 
-    def install(storage: Storage) -> list[GatewayController]:
-        controller = GatewayController(storage, clock)
-        controller.lag_seconds = dice.of("the gateway's lag").choice([0.0, 0.05, 2.0])
-        return [controller] if routing is Routing.GATEWAY else []
+    def install(storage: Storage) -> list[GatewayController | LinkerdSmi]:
+        """What takes the routes up, as quickly or slowly as it does."""
+        controller: GatewayController | LinkerdSmi
+        if routing is Routing.GATEWAY:
+            controller = GatewayController(storage, clock)
+        elif routing is Routing.LINKERD:
+            controller = LinkerdSmi(storage, clock)
+        else:
+            return []
+        controller.lag_seconds = dice.of("the controller's lag").choice([0.0, 0.05, 2.0])
+        return [controller]
 
     async with run_control_plane(clock, lambda: f"uid-{next(numbers)}", pods=pods, extend=install) as plane:
         storage = plane.storage
@@ -160,6 +185,8 @@ async def live_cluster(dice: Dice, clock: LoopClock, place: Place) -> AsyncItera
         storage.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
         storage.create(SERVICES, service(), manager="kubectl")
         storage.create(DEPLOYMENTS, deployment(image="web:1", replicas=replicas), manager="kubectl")
+        if place.autoscaled:
+            storage.create(HORIZONTAL_POD_AUTOSCALERS, _autoscaler(), manager="kubectl")
         for body in _objects_of(routing):
             storage.create(cluster.kind(body["kind"]), body, manager="kubectl")
         while len(cluster.ready_pods({"app": "web"})) < replicas:
@@ -169,10 +196,23 @@ async def live_cluster(dice: Dice, clock: LoopClock, place: Place) -> AsyncItera
         yield cluster
 
 
+def _autoscaler() -> JsonObject:
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+    spec = {"scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 6}
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "web", "namespace": NAMESPACE},
+        "spec": spec,
+    }
+
+
 def _definitions_of(routing: Routing) -> list[JsonObject]:
     match routing:
         case Routing.SMI:
             return [traffic_split_definition(("v1alpha2", "v1alpha4"))]
+        case Routing.LINKERD:
+            return [traffic_split_definition(("v1alpha1", "v1alpha2")), service_profile_definition()]
         case Routing.ISTIO:
             return list(istio_definitions(("v1",)))
         case Routing.TRAEFIK:
@@ -198,4 +238,6 @@ def _objects_of(routing: Routing) -> list[JsonObject]:
             return [weighted_route()]
         case Routing.GATEWAY:
             return [gateway(), http_route()]
+        case Routing.PREVIEW:
+            return [service("web-preview", app="web")]
     return []

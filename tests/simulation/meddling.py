@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from adapters.embedded.autoscaler_controller import DESIRED
 from adapters.embedded.errors import ApiError
 from adapters.embedded.json_objects import JsonObject
-from adapters.embedded.resources import DEPLOYMENTS, SERVICES
+from adapters.embedded.resources import DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, SERVICES
 from tests.simulation.cluster import NAMESPACE, SimulatedCluster
 from tests.simulation.dice import Dice, Trouble
 
@@ -29,10 +30,16 @@ class Meddler:
         return lost
 
     def scale(self) -> str:
-        """Somebody sets another number of replicas. Returns what was done."""
+        """Somebody sets another number of replicas, or an autoscaler does. Returns what was done."""
         self.has_meddled = True
+        count = self._scaling.randint(1, 6)
+        scaler = self._cluster.storage.find(HORIZONTAL_POD_AUTOSCALERS, NAMESPACE, "web")
+        if scaler is not None:
+            scaler["metadata"].setdefault("annotations", {})[DESIRED] = str(count)
+            self._cluster.storage.update(HORIZONTAL_POD_AUTOSCALERS, scaler, manager="somebody")
+            return f"the autoscaler of Deployment web wants {count} pods"
         body = self._cluster.storage.get(DEPLOYMENTS, NAMESPACE, "web")
-        body["spec"]["replicas"] = self._scaling.randint(1, 6)
+        body["spec"]["replicas"] = count
         self._cluster.storage.update(DEPLOYMENTS, body, manager="somebody")
         return f"Deployment web is scaled to {body['spec']['replicas']}"
 

@@ -21,9 +21,10 @@ from engine.model import (
     TargetPlan,
     Webhook,
 )
+from engine.traffic import FULL_WEIGHT, SetHeaderRoute, SetMirror
 from strategies.blue_green import compile_switch
-from tests.builders import error_rate, percent, release_plan, target_plan, watched
-from tests.simulation.cluster import NAMESPACE, ROUTES, Place, Routing
+from tests.builders import error_rate, header_route, percent, release_plan, target_plan, watched
+from tests.simulation.cluster import MIRRORED, NAMESPACE, ROUTES, SINGLED_OUT, SWITCHES, Place, Routing
 from tests.simulation.dice import Dice, Trouble
 from tests.simulation.pods import BROKEN
 
@@ -49,7 +50,7 @@ class Plot:
         return release_plan(*targets, concurrency=random.choice(list(ConcurrencyPolicy)))
 
     def _draw_target(self, random: Random, place: Place, image: str) -> TargetPlan:
-        steps = draw_switch(random) if place.routing is Routing.SWITCH else draw_steps(random)
+        steps = draw_switch(random) if place.routing in SWITCHES else draw_steps(random, place.routing)
         plan = target_plan(
             steps,
             target=place.target,
@@ -72,7 +73,7 @@ class Plot:
 
 def _draw_place(random: Random, account: str, target: str, routing: Routing | None) -> Place:
     drawn = random.choice(list(Routing))
-    return Place(account, target, routing or drawn, random.choice([1, 2, 3, 3, 5]))
+    return Place(account, target, routing or drawn, random.choice([1, 2, 3, 3, 5]), autoscaled=random.random() < 0.3)
 
 
 def _draw_version(random: Random, number: int) -> tuple[str, float]:
@@ -81,13 +82,24 @@ def _draw_version(random: Random, number: int) -> tuple[str, float]:
     return (f"web{number}:{BROKEN}" if kind == "broken" else f"web:{number}", 0.5 if kind == "bad" else 0.0)
 
 
-def draw_steps(random: Random) -> list[Step]:
+def draw_steps(random: Random, routing: Routing) -> list[Step]:
     steps: list[Step] = []
     weights = sorted(random.sample(_WEIGHTS, random.randint(0, 4)))
     if random.random() < 0.1:
         random.shuffle(weights)
+    singled, mirrored = random.random() < 0.3 and routing in SINGLED_OUT, random.random() < 0.3 and routing in MIRRORED
+    if singled:
+        steps += [header_route(), _draw_step(random)]
+    if mirrored:
+        steps += [SetMirror(random.choice([100, 2_500, FULL_WEIGHT])), _draw_step(random)]
     for weight in weights:
         steps.append(percent(weight))
+        if singled and random.random() < 0.3:
+            steps.append(SetHeaderRoute("beta"))
+            singled = False
+        if mirrored and random.random() < 0.3:
+            steps.append(SetMirror(0))
+            mirrored = False
         if random.random() < 0.7:
             steps.append(_draw_step(random))
     return steps

@@ -18,6 +18,8 @@ from adapters.embedded.resources import PODS, SERVICES
 from tests.simulation.cluster import NAMESPACE, Routing, SimulatedCluster, image_of
 
 NGINX = "nginx.ingress.kubernetes.io/"
+SOMEBODY = 1e-9
+"""The part of those who are singled out by a header: it counts as requests, and not as weight."""
 _NEVER: Mapping[str, str] = {"no": "pod"}
 
 
@@ -38,6 +40,8 @@ def shares_of(cluster: SimulatedCluster) -> list[Share]:
     match cluster.routing:
         case Routing.SMI:
             return _of_split(cluster)
+        case Routing.LINKERD:
+            return _of_profile(cluster)
         case Routing.ISTIO:
             return _of_istio(cluster)
         case Routing.INGRESS:
@@ -47,8 +51,8 @@ def shares_of(cluster: SimulatedCluster) -> list[Share]:
         case Routing.CUSTOM:
             return _of_list(cluster, "WeightedRoute", lambda spec: spec["backends"], "service")
         case Routing.GATEWAY:
-            return _of_list(cluster, "HTTPRoute", lambda spec: spec["rules"][0]["backendRefs"], "name")
-        case Routing.POD_RATIO | Routing.SWITCH:
+            return _of_http_route(cluster)
+        case Routing.POD_RATIO | Routing.SWITCH | Routing.PREVIEW:
             return [Share(1.0, _selector(cluster, "web"), "web")]
 
 
@@ -76,20 +80,48 @@ def _of_split(cluster: SimulatedCluster) -> list[Share]:
     return _divided([(float(one["weight"]), _selector(cluster, one["service"]), one["service"]) for one in backends])
 
 
+def _of_profile(cluster: SimulatedCluster) -> list[Share]:
+    """Linkerd's proxies know nothing of splits, only what its extension makes of them."""
+    found = _find(cluster, "ServiceProfile", "web.shop.svc.cluster.local")
+    overrides = (found["spec"].get("dstOverrides") or []) if found is not None else []
+    if not overrides:
+        return [Share(1.0, _selector(cluster, "web"), "web")]
+    named = [(one["authority"].partition(".")[0], float(one["weight"])) for one in overrides]
+    return _divided([(weight, _selector(cluster, name), name) for name, weight in named])
+
+
 def _of_istio(cluster: SimulatedCluster) -> list[Share]:
     found, rule = _find(cluster, "VirtualService", "web"), _find(cluster, "DestinationRule", "web")
     if found is None:
         return [Share(1.0, _selector(cluster, "web"), "web")]
     subsets = {one["name"]: one.get("labels") or {} for one in (rule["spec"].get("subsets") or [])} if rule is not None else {}
     (route,) = [one for one in found["spec"]["http"] if not one.get("match")]
-    parts: list[tuple[float, Mapping[str, str], str]] = []
-    for one in route["route"]:
-        subset = one["destination"].get("subset", "")
+    singled = [one["route"][0]["destination"] for one in found["spec"]["http"] if one.get("match")]
+
+    def selector_of(destination: JsonObject) -> Mapping[str, str]:
+        subset = destination.get("subset", "")
         if subset and subset not in subsets:
             raise Unroutable(f"the subset {subset} is nowhere defined")
-        selector = {**_selector(cluster, one["destination"]["host"]), **subsets.get(subset, {})}
-        parts.append((float(one.get("weight", 100 if len(route["route"]) == 1 else 0)), selector, subset))
-    return _divided(parts)
+        return {**_selector(cluster, destination["host"]), **subsets.get(subset, {})}
+
+    alone = 100 if len(route["route"]) == 1 else 0
+    parts = [
+        (float(one.get("weight", alone)), selector_of(one["destination"]), one["destination"].get("subset", ""))
+        for one in route["route"]
+    ]
+    return [*_divided(parts), *(Share(SOMEBODY, selector_of(one), one.get("subset", "")) for one in singled)]
+
+
+def _of_http_route(cluster: SimulatedCluster) -> list[Share]:
+    found = _find(cluster, "HTTPRoute", "web")
+    if found is None:
+        raise Unroutable("somebody has removed the HTTPRoute")
+    rules = found["spec"]["rules"]
+    singled = [rule for rule in rules if any(match.get("headers") for match in rule.get("matches") or ())]
+    (everybody,) = [rule for rule in rules if rule not in singled]
+    parts = [(float(one.get("weight", 1)), _selector(cluster, one["name"]), one["name"]) for one in everybody["backendRefs"]]
+    names = [rule["backendRefs"][0]["name"] for rule in singled]
+    return [*_divided(parts), *(Share(SOMEBODY, _selector(cluster, name), name) for name in names)]
 
 
 def _of_ingress(cluster: SimulatedCluster) -> list[Share]:
@@ -102,9 +134,11 @@ def _of_ingress(cluster: SimulatedCluster) -> list[Share]:
         return [Share(1.0, _selector(cluster, stable), stable)]
     new = _ingress_service(canary)
     weight = float(said.get(f"{NGINX}canary-weight", 0)) / float(said.get(f"{NGINX}canary-weight-total", 100))
-    if not cluster.ready_pods(_selector(cluster, new)):
-        weight = 0.0
-    return _divided([(1 - weight, _selector(cluster, stable), stable), (weight, _selector(cluster, new), new)])
+    has_pods = bool(cluster.ready_pods(_selector(cluster, new)))
+    weight *= has_pods
+    shares = _divided([(1 - weight, _selector(cluster, stable), stable), (weight, _selector(cluster, new), new)])
+    singled = f"{NGINX}canary-by-header" in said and has_pods
+    return [*shares, Share(SOMEBODY, _selector(cluster, new), new)] if singled else shares
 
 
 def _ingress_service(ingress: JsonObject) -> str:

@@ -37,6 +37,9 @@ RESCUE_SECONDS = 120.0
 AGAIN_SECONDS = 10.0
 """How long an abort waits to read its weight back before it looks at the object again, and writes what is not there any more."""
 
+LATE_SECONDS = 1.0
+"""How long a request whose sender has given it up may still be on its way to its effect."""
+
 
 def abort(stand: Stand) -> Iterator[Operation]:
     """Traffic back to the stable version. What was begun may have been done, so it is undone; the weight falls first, unless
@@ -67,8 +70,7 @@ def _move_back(routes: Sequence[RoutePlan]) -> Iterator[Operation]:
     for route in routes:
         yield Act(f"abort-weight:{route.name}", ActionKind.SET_WEIGHT, {"route": route.name, "weight": 0})
     for route in routes:
-        text = f"{route.name} sends nothing to the new version"
-        yield Await(text, Condition.NO_WEIGHT, route.name, 0, AGAIN_SECONDS, OnTimeout.AGAIN)
+        yield _await_no_weight(route)
     for route in routes:
         if route.kind in SEEN_ON_THE_WAY_BACK:
             text = f"{route.name} is taken up as it is now"
@@ -146,11 +148,28 @@ def _grow_stable(stand: Stand, workload: WorkloadPlan) -> Iterator[Operation]:
         yield Act(f"return-history-again:{workload.name}", ActionKind.RETURN_HISTORY, {"workload": workload.name})
 
 
+def _confirm_weights(stand: Stand) -> Iterator[Operation]:
+    """Looked at once more, in the cluster itself, before the pods go: a write that was on its way when the abort came may have
+    arrived since, where the abort found nothing to change and so left it its chance."""
+    routes = [route for route in stand.routes() if stand.has_begun(f"ensure-route:{route.name}")]
+    for route in routes:
+        args: Facts = {"route": route.name, "weight": 0}
+        yield Act(f"confirm-weight:{route.name}", ActionKind.SET_WEIGHT, args, only_helps=True)
+    for route in routes:
+        yield _await_no_weight(route)
+
+
+def _await_no_weight(route: RoutePlan) -> Await:
+    text = f"{route.name} sends nothing to the new version"
+    return Await(text, Condition.NO_WEIGHT, route.name, 0, AGAIN_SECONDS, OnTimeout.AGAIN)
+
+
 def restore(stand: Stand) -> Iterator[Operation]:
     """Everything as it was found, in the opposite order of its making: pods before the split, the split before its Services."""
     yield from remove_jobs(stand, "remove-jobs-again")
     if any(name.startswith(("set-weight:", "set-shape:")) for name in stand.snapshot.begun):
-        yield Settle("settle before the new version goes", stand.plan.settle_seconds)
+        yield Settle("settle before the new version goes", max(stand.plan.settle_seconds, LATE_SECONDS))
+        yield from _confirm_weights(stand)
     for route in stand.routes_by_services():
         if stand.is_shown(route):  # Nobody is to look at pods that go.
             yield from remove_canary_service(stand, route)

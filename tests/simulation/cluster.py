@@ -177,11 +177,14 @@ async def live_cluster(dice: Dice, clock: LoopClock, place: Place) -> AsyncItera
         controller.lag_seconds = dice.of("the controller's lag").choice([0.0, 0.05, 2.0])
         return [controller]
 
-    async with run_control_plane(clock, lambda: f"uid-{next(numbers)}", pods=pods, extend=install) as plane:
+    async with (
+        run_control_plane(clock, lambda: f"uid-{next(numbers)}", pods=pods, extend=install) as plane,
+        anyio.create_task_group() as late,
+    ):
         storage = plane.storage
         for body in _definitions_of(routing):
             storage.create(CUSTOM_RESOURCE_DEFINITIONS, body)
-        cluster = SimulatedCluster(plane, SimulatedApi(storage), Network(dice, place.account), pods, routing, replicas)
+        cluster = SimulatedCluster(plane, SimulatedApi(storage), Network(dice, place.account, late), pods, routing, replicas)
         storage.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
         storage.create(SERVICES, service(), manager="kubectl")
         storage.create(DEPLOYMENTS, deployment(image="web:1", replicas=replicas), manager="kubectl")

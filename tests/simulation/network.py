@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 
 import anyio
+import anyio.abc
 
 from adapters.embedded import errors as answers
 from adapters.embedded.access import Access
@@ -46,7 +47,9 @@ class SimulatedApi:
 class Network:
     """What can go wrong on the way to one API server; it outlives the daemons."""
 
-    def __init__(self, dice: Dice, name: str) -> None:
+    def __init__(self, dice: Dice, name: str, late: anyio.abc.TaskGroup) -> None:
+        """`late`: what is still on its way when its sender has given it up."""
+        self.late = late
         self._dice = dice
         self._name = name
         self.cut_until = 0.0
@@ -69,6 +72,13 @@ class Network:
         if happens:
             self.faults[trouble] += 1
         return happens
+
+    def comes_late(self) -> bool:
+        """Whether a request that was lost on the way is only late."""
+        return self._dice.of("late requests").random() < 0.5
+
+    def lateness(self) -> float:
+        return self._dice.of("late requests").uniform(0.0, 0.9)
 
     def draw_error(self, target: Target | None) -> answers.ApiError | None:
         if not self.happens(Trouble.ERRORS, 0.03):
@@ -117,6 +127,8 @@ class SimulatedTransport(Transport):
             with anyio.fail_after(self._limits.request_seconds):
                 await self._travel(what, maybe_applied=False)
                 if self._network.happens(Trouble.LOST, 0.02):
+                    if is_write and self._network.comes_late():
+                        self._deliver_late(method, path, query or {}, payload or b"", content_type, what)
                     raise Unreachable(what, "the connection was reset", maybe_applied=is_write)
                 answer = await self._answer(method, path, query or {}, payload or b"", content_type, what)
                 await self._process.pass_point(f"after {what}")
@@ -132,6 +144,17 @@ class SimulatedTransport(Transport):
         if anyio.current_time() < self._network.cut_until:
             await anyio.sleep(min(self._limits.connect_seconds, self._network.cut_until - anyio.current_time() + 0.1))
             raise Unreachable(what, "no route to host", maybe_applied=maybe_applied)
+
+    def _deliver_late(
+        self, method: str, path: str, query: Mapping[str, str], body: bytes, content_type: str, what: str
+    ) -> None:
+        """Its sender knows nothing of it any more, and may have died since."""
+
+        async def deliver() -> None:
+            await anyio.sleep(self._network.lateness())
+            await self._answer(method, path, query, body, content_type, what)
+
+        self._network.late.start_soon(deliver, name=f"late: {what}")
 
     async def _answer(
         self, method: str, path: str, query: Mapping[str, str], body: bytes, content_type: str, what: str

@@ -63,8 +63,10 @@ class Scene:
         return Broken(f"{self.place.target}: {text}")
 
     def _rollouts(self) -> list[tuple[RolloutSpec, Snapshot]]:
+        """In the order in which their releases were accepted, which is the one in which they are carried out."""
         known = [(self._judge.specs[rollout], at) for rollout, at in self._judge.snapshots.items()]
-        return [(spec, at) for spec, at in known if spec.plan.account == self.place.account]
+        here = [(spec, at) for spec, at in known if spec.plan.account == self.place.account]
+        return sorted(here, key=lambda one: int(one[0].release.removeprefix("r")))
 
     def _serving(self) -> str:
         """The version that the last rollout has left serving."""

@@ -41,6 +41,8 @@ class Trouble(StrEnum):
     """The store's disk is full, busy, or fails at a commit."""
     KILLS = "kills"
     """The daemon is killed at any request or commit, before it, within it or after it."""
+    PAUSES = "pauses"
+    """The process stops for longer than its lease lasts, another one takes its place, and then it goes on."""
 
 
 class Dice:

@@ -29,6 +29,8 @@ class Disk:
         self._dice = dice
         self.file = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         self.file.deserialize(_empty_store())
+        self.epoch = 0
+        """How many daemons have opened it: only the last of them may write."""
         self.full_until = 0.0
         self.calm = False
         self.ghost: list[Statement] = []
@@ -41,6 +43,8 @@ class Disk:
     @asynccontextmanager
     async def open(self, process: Process) -> AsyncIterator[SqliteStore]:
         self._recover()
+        self.epoch += 1
+        process.epoch = self.epoch
         writer = Writer(_Connection(self, process))  # type: ignore[arg-type]
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(writer.run, name="writer")
@@ -99,7 +103,10 @@ class _Connection:
         """Nobody else comes in between a BEGIN and its COMMIT, as the file has one connection only."""
         if sql.startswith("BEGIN"):
             await anyio.sleep(self._disk.delay())
+            await self._process.go_on()
             self._require_life("before a commit")
+            if self._process.epoch != self._disk.epoch:
+                raise sqlite3.OperationalError("another daemon has taken the store over")
             self._written = []
             self._disk.file.execute(sql)
         elif sql == "COMMIT":

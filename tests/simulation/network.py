@@ -123,6 +123,8 @@ class SimulatedTransport(Transport):
         is_write = method != "GET"
         self.counts[method] += 1
         await self._process.pass_point(f"before {what}")
+        if is_write and self._process.deposed:
+            raise Unreachable(what, "another daemon leads")
         try:
             with anyio.fail_after(self._limits.request_seconds):
                 await self._travel(what, maybe_applied=False)

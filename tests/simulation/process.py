@@ -15,12 +15,25 @@ class Process:
         """`is_fatal`: asked at each point whether the process dies there."""
         self.alive = True
         self.passed = 0
+        self.epoch = 0
+        """Which of the daemons it is that have opened the store, one after the other."""
+        self.deposed = False
+        """Another one leads; its own clock tells it so, as soon as it looks."""
+        self._goes_on = anyio.Event()
+        self._goes_on.set()
         self.scope = anyio.CancelScope()
         self._is_fatal = is_fatal
 
     def kill(self) -> None:
         self.alive = False
         self.scope.cancel()
+
+    def stop(self) -> None:
+        """As by SIGSTOP: whatever it does that others could notice waits."""
+        self._goes_on = anyio.Event()
+
+    def resume(self) -> None:
+        self._goes_on.set()
 
     def survives(self, name: str) -> bool:
         """Whether it lives on past this point."""
@@ -33,9 +46,11 @@ class Process:
     async def pass_point(self, name: str) -> None:
         if not self.survives(name):
             await anyio.sleep_forever()
+        await self._goes_on.wait()
 
     async def go_on(self) -> None:
         """Only if the process does. What a dead one would do in its last blocks is nobody's business: it hangs until it is
         cancelled."""
         if not self.alive:
             await anyio.sleep_forever()
+        await self._goes_on.wait()

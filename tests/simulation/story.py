@@ -11,6 +11,7 @@ from datetime import datetime
 from random import Random
 
 import anyio
+import anyio.abc
 
 from adapters.kubernetes.access import AccessReviews
 from adapters.kubernetes.actuator import KubernetesActuator
@@ -43,6 +44,7 @@ from tests.simulation.scene import Scene
 TROUBLED_SECONDS = (60.0, 600.0, 1_800.0, 3_600.0)
 PATIENCE_SECONDS = 6 * 3_600.0
 """In which everything has to end once nothing goes wrong any more."""
+LEASE_SECONDS = 15.0
 LONGEST_JUMP_SECONDS = 3_600.0
 
 
@@ -63,6 +65,7 @@ class Story:
         self._plans = list(reversed(self.plot.plans))
         self._calm = False
         self._off = 0.0
+        self._processes: anyio.abc.TaskGroup
         self.scenes: dict[str, Scene] = {}
         """By account."""
         self.writes: list[str] = []
@@ -71,17 +74,22 @@ class Story:
 
     async def tell(self) -> None:
         async with self.set():
-            random = self.dice.of("plot")
-            end = anyio.current_time() + random.choice(TROUBLED_SECONDS)
-            while anyio.current_time() < end and not self._calm and not self._has_ended_early():
-                await self._live(end)
-                await anyio.sleep(self.dice.of("lives").choice([0.1, 2.0, 30.0]))
-            if not self._calm:
-                self._become_calm()
-                await self._end_well()
+            async with anyio.create_task_group() as self._processes:
+                await self._go_on()
             await anyio.sleep(60.0)
             self.judge_the_end()
             self.seconds = anyio.current_time()
+
+    async def _go_on(self) -> None:
+        end = anyio.current_time() + self.dice.of("plot").choice(TROUBLED_SECONDS)
+        while anyio.current_time() < end and not self._calm and not self._has_ended_early():
+            replaced = anyio.Event()
+            self._processes.start_soon(self._live, end, replaced)
+            await replaced.wait()
+            await anyio.sleep(self.dice.of("lives").choice([0.1, 2.0, 30.0]))
+        if not self._calm:
+            self._become_calm()
+            await self._end_well()
 
     @asynccontextmanager
     async def set(self) -> AsyncIterator[None]:
@@ -146,18 +154,36 @@ class Story:
         self.faults[trouble] += 1
         self.notes.append((self.clock.now(), f"{trouble}: {text}"))
 
-    async def _live(self, end: float) -> None:
+    async def _live(self, end: float, replaced: anyio.Event) -> None:
+        """A process from its start to its death; `replaced` when the next one may begin."""
         process = Process(self.is_fatal)
         self.lives += 1
-        with process.scope:
-            async with self.daemon(process) as engine:
-                while anyio.current_time() < end and process.alive and not self._has_ended_early():
-                    await self._something_happens(engine)
-                    await anyio.sleep(self.dice.of("lives").choice([0.1, 1.0, 5.0, 20.0]))
-                if process.alive and self.dice.of("the last life").random() < 0.5:
-                    self._become_calm()
-                    await self._see_to_the_end(engine)
-        process.alive = False
+        try:
+            with process.scope:
+                async with self.daemon(process) as engine:
+                    while anyio.current_time() < end and process.alive and not self._has_ended_early():
+                        await self._something_happens(engine)
+                        if self.dice.happens(Trouble.PAUSES, 0.01):
+                            await self._stop(process, replaced)
+                        await anyio.sleep(self.dice.of("lives").choice([0.1, 1.0, 5.0, 20.0]))
+                    if process.alive and self.dice.of("the last life").random() < 0.5:
+                        self._become_calm()
+                        await self._see_to_the_end(engine)
+        finally:
+            process.alive = False
+            replaced.set()
+
+    async def _stop(self, process: Process, replaced: anyio.Event) -> None:
+        """It goes on later, and finds that it has nothing more to say."""
+        self._note(Trouble.PAUSES, "the daemon stops, and another one takes its place")
+        process.stop()
+        await anyio.sleep(LEASE_SECONDS)
+        process.deposed = True
+        replaced.set()
+        await anyio.sleep(self.dice.of(Trouble.PAUSES).choice([1.0, 30.0, 300.0]))
+        process.resume()
+        await anyio.sleep(30.0)
+        process.kill()
 
     def _has_ended_early(self) -> bool:
         return not self._plans and bool(self.judge.snapshots) and not self._unfinished()

@@ -103,7 +103,7 @@ class _Connection:
         """Nobody else comes in between a BEGIN and its COMMIT, as the file has one connection only."""
         if sql.startswith("BEGIN"):
             await anyio.sleep(self._disk.delay())
-            await self._process.go_on()
+            await self._process.wait_while_stopped()
             self._require_life("before a commit")
             if self._process.epoch != self._disk.epoch:
                 raise sqlite3.OperationalError("another daemon has taken the store over")

@@ -26,6 +26,7 @@ class Process:
 
     def kill(self) -> None:
         self.alive = False
+        self.resume()
         self.scope.cancel()
 
     def stop(self) -> None:
@@ -34,6 +35,9 @@ class Process:
 
     def resume(self) -> None:
         self._goes_on.set()
+
+    async def wait_while_stopped(self) -> None:
+        await self._goes_on.wait()
 
     def survives(self, name: str) -> bool:
         """Whether it lives on past this point."""

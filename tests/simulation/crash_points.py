@@ -22,10 +22,11 @@ from adapters.embedded.json_objects import JsonObject
 from engine.events import CommandKind
 from engine.model import Approval, ReleasePlan, State, Step
 from engine.orders import awaits_answer
+from engine.traffic import SetMirror
 from strategies.blue_green import compile_switch
-from tests.builders import Names, error_rate, percent, release_plan, target_plan
+from tests.builders import Names, error_rate, header_route, percent, release_plan, target_plan
 from tests.engine.troubled_world import Broken
-from tests.simulation.cluster import NAMESPACE, ROUTES, Place, Routing
+from tests.simulation.cluster import MIRRORED, NAMESPACE, ROUTES, SINGLED_OUT, SWITCHES, Place, Routing
 from tests.simulation.dice import Trouble
 from tests.simulation.loop import simulate
 from tests.simulation.process import Process
@@ -61,7 +62,7 @@ class PlainStory(Story):
         super().__init__(0, Trouble, routing)
         self._ending = ending
         self.plot.versions = [("web:2", 0.5 if ending is Ending.BAD else 0.0)]
-        self.plot.places = [Place("embedded", "production", routing, 2)]
+        self.plot.places = [Place("embedded", "production", routing, 2, autoscaled=routing is Routing.POD_RATIO)]
         self._plan = plan_of(routing)
         self.plot.plans = [self._plan]
         self.is_fatal = is_fatal
@@ -102,8 +103,10 @@ class PlainStory(Story):
 
 
 def plan_of(routing: Routing) -> ReleasePlan:
-    steps: list[Step] = [percent(25), error_rate(runs=1, interval=5.0), percent(50), Approval()]
-    if routing is Routing.SWITCH:
+    shapes: list[Step] = [header_route()] if routing in SINGLED_OUT else []
+    shapes += [SetMirror(2_500)] if routing in MIRRORED else []
+    steps: list[Step] = [*shapes, percent(25), error_rate(runs=1, interval=5.0), percent(50), Approval()]
+    if routing in SWITCHES:
         steps = list(compile_switch([error_rate(runs=1, interval=5.0)], [Approval()]))
     plan = target_plan(steps, namespace=NAMESPACE, replicas=2, route=ROUTES[routing], settle=1.0)
     return release_plan(replace(plan, context={}))

@@ -35,7 +35,7 @@ from engine.ports import Commit
 from engine.timers import Timers
 from engine.turn import Turn
 from store import sqlite
-from strategies import forward, keeping
+from strategies import back, forward, keeping
 from strategies.canary import CanaryStrategy
 from tests.simulation.telling import tell
 
@@ -226,6 +226,10 @@ def remove_services_before_the_route() -> Mutation:
     return procedures(change)
 
 
+def wait_for_the_instant() -> Mutation:
+    return patch.object(Turn, "is_due", lambda self, again_at: self.now >= again_at)
+
+
 def split_after_the_pods() -> Mutation:
     """The canary's pods come up while the root Service, which selects them too, still gets all requests."""
 
@@ -351,6 +355,11 @@ MUTATIONS: dict[str, Callable[[], Mutation]] = {
     "a cache hears no deletions": hear_no_deletions,
     "an undo leaves a template that somebody has restarted": leave_an_edited_template,
     "writes go over what others have written since": write_over_others,
+    "what is tried again lets nothing go first": lambda: patch.object(decide, "makes_room", lambda turn: False),
+    "an abort whose weight is overwritten is content": lambda: patch.object(decide, "_writes_again", lambda *given: False),
+    "a retry waits for its instant, wherever the clock has gone": wait_for_the_instant,
+    "the weight is not looked at again before the pods go": lambda: patch.object(back, "_confirm_weights", lambda stand: ()),
+    "an autoscaler stays held": lambda: handled(ActionKind.RESTORE_AUTOSCALER, lambda task: Done("free")),
     "a Deployment stays paused": lambda: handled(ActionKind.UNFREEZE_WORKLOAD, lambda task: Done("it is as it was")),
     "fields stay ours": lambda: handled(ActionKind.RETURN_FIELDS, lambda task: Done("returned")),
     "a canary Service is left behind": lambda: handled(ActionKind.REMOVE_CANARY_SERVICE, lambda task: Done("removed")),

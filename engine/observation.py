@@ -116,7 +116,8 @@ def _workload_holds(wait: Await, seen: WorkloadObservation) -> bool:
             return not seen.canary_exists and seen.canary_replicas == 0
         case Condition.STABLE_AVAILABLE:
             # What was removed as a whole does not come back by being waited for.
-            return not seen.exists or seen.stable_available >= (wait.value or seen.desired)
+            wanted = wait.value or seen.desired
+            return not seen.exists or seen.stable_available >= wanted or _runs_edited(seen, wanted)
         case Condition.STABLE_AT:
             return seen.stable_replicas == wait.value
         case Condition.STABLE_RELEASED:
@@ -133,6 +134,12 @@ def _workload_holds(wait: Await, seen: WorkloadObservation) -> bool:
             return not seen.exists
         case Condition.WEIGHT | Condition.NO_WEIGHT | Condition.ACKNOWLEDGED | Condition.OBJECT_SETTLED:
             raise AssertionError(f"{wait.condition} is no condition of a workload")
+
+
+def _runs_edited(seen: WorkloadObservation, wanted: int) -> bool:
+    """Whether the workload has come up whole in a version of somebody else's making, such as the old one restarted: then the pods
+    of the one that was found do not come again."""
+    return seen.template is Template.FOREIGN and seen.rolled_out and seen.owned_available >= wanted
 
 
 def capacity(seen: WorkloadObservation) -> int:

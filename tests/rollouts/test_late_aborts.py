@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from adapters.embedded.faults import Match
+from adapters.embedded.resources import DEPLOYMENTS
 from engine.events import Command, CommandKind
-from engine.model import Freeze, ReleaseStatus
+from engine.model import Approval, Freeze, OnFailure, ReleaseStatus, State
 from engine.traffic import RoutePlan
 from tests.builders import percent, pod_ratio_route, release_plan, target_plan
 from tests.rollouts.stage import stage
@@ -73,3 +74,21 @@ async def test_an_abort_of_a_pod_ratio_while(tmp_path: Path, moment: str, after:
         await told.until(lambda: len(told.pods(image="web:1")) == 3 and not told.pods(image="web:2"))
 
 
+
+
+async def test_an_old_version_that_somebody_has_restarted_is_gone_back_to_as_soon_as_it_is_there(tmp_path: Path) -> None:
+    """Its pods are others than the ones that were found, which nobody waits for."""
+    async with stage(tmp_path) as told:
+        await told.live()
+        plan = target_plan([percent(50)], after=[Approval()], on_failure=OnFailure.ROLL_BACK, settle=0.05)
+        await told.submit(release_plan(plan))
+        await told.until_state(State.VERIFYING)
+        live = told.deployment()
+        live["spec"]["template"]["metadata"]["annotations"] = {"kubectl.kubernetes.io/restartedAt": "now"}
+        told.storage.update(DEPLOYMENTS, live, manager="kubectl-rollout")
+        await told.until(lambda: told.status("shop", "web", "updatedReplicas") == 3)
+        await told.engine.command("r1", Command(CommandKind.ABORT, by="ada"))
+        assert (await told.until_ended(within=60.0)).status is ReleaseStatus.FAILED
+        assert told.deployment()["spec"]["template"]["spec"]["containers"][0]["image"] == "web:1"
+        await told.until(lambda: len(told.pods(image="web:1")) == 3 and not told.pods(image="web:2"))
+        assert "not true after" not in await told.tell("r1")

@@ -249,12 +249,21 @@ async def restore_workload(task: Task) -> Done:
         await task.cluster.delete(DEPLOYMENTS, found)
         return Done(f"Deployment {name}, which this rollout made, is removed")
     original, declared = task.json_fact(name, "original"), json.loads(task.workload.manifest)
-    spec = {**original["spec"], "paused": True} if found["spec"].get("paused") else original["spec"]
+    spec = {**original["spec"], **({"paused": True} if found["spec"].get("paused") else {})}
+    if _is_count_theirs(task, declared, found):
+        spec["replicas"] = found["spec"].get("replicas", 1)
     metadata = {**original["metadata"], "annotations": _original_annotations(original, declared, found)}
     if labels := _put_back("labels", original, declared, found):
         metadata["labels"] = labels
     await task.cluster.restore(DEPLOYMENTS, found, {**original, "metadata": metadata, "spec": spec})
     return Done(f"Deployment {name} is as it was found")
+
+
+def _is_count_theirs(task: Task, declared: JsonObject, found: JsonObject) -> bool:
+    """Whether the number of replicas is an autoscaler's or somebody else's by now, and not the one that this release declared."""
+    ours = declared["spec"].get("replicas")
+    is_kept = task.workload.keeps_count or task.snapshot.facts.get(f"{task.workload.name}.autoscaled")
+    return bool(is_kept) or found["spec"].get("replicas", 1) != ours
 
 
 def _put_back(field: str, original: JsonObject, declared: JsonObject, found: JsonObject) -> dict[str, str]:

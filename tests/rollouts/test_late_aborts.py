@@ -92,3 +92,23 @@ async def test_an_old_version_that_somebody_has_restarted_is_gone_back_to_as_soo
         assert told.deployment()["spec"]["template"]["spec"]["containers"][0]["image"] == "web:1"
         await told.until(lambda: len(told.pods(image="web:1")) == 3 and not told.pods(image="web:2"))
         assert "not true after" not in await told.tell("r1")
+
+
+@pytest.mark.parametrize(("scaled", "left"), [(None, 3), (6, 6)], ids=["by nobody", "by somebody"])
+async def test_an_undone_release_takes_back_its_own_number_of_pods_and_nobody_elses(
+    tmp_path: Path, scaled: int | None, left: int
+) -> None:
+    async with stage(tmp_path) as told:
+        await told.live()
+        plan = target_plan([percent(50)], after=[Approval()], on_failure=OnFailure.ROLL_BACK, settle=0.05, replicas=4)
+        await told.submit(release_plan(plan))
+        await told.until_state(State.VERIFYING)
+        live = told.deployment()
+        assert live["spec"]["replicas"] == 4
+        if scaled is not None:
+            live["spec"]["replicas"] = scaled
+            told.storage.update(DEPLOYMENTS, live, manager="an autoscaler")
+        await told.engine.command("r1", Command(CommandKind.ABORT, by="ada"))
+        assert (await told.until_ended(within=60.0)).status is ReleaseStatus.FAILED
+        assert told.deployment()["spec"]["replicas"] == left
+        await told.until(lambda: len(told.pods(image="web:1")) == left and not told.pods(image="web:2"))

@@ -31,6 +31,7 @@ _PEER_CREDENTIALS = struct.Struct("3i")
 _OPEN = frozenset(
     {
         "/livez",
+        "/v1/openapi.json",
         "/readyz",
         "/v1/callbacks/{rollout}/{token}/callback",
         "/v1/previews/{rollout}/{service}/{token}/{tail}",

@@ -24,6 +24,7 @@ from adapters.http.folders import FolderViews
 from adapters.http.hosts import refuse_other_hosts, refuse_other_origins
 from adapters.http.identity import identify_callers
 from adapters.http.listening import CONNECTIONS, Connections, TcpListener, bind
+from adapters.http.openapi import OpenApi
 from adapters.http.page.serving import Page, add_safety_headers
 from adapters.http.previews import Previews
 from adapters.http.probes import Probes
@@ -74,6 +75,7 @@ def build_application(
         FolderViews(folders),
         Probes(service, writer_figures),
         Page(),
+        OpenApi(),
     )
     for part in parts:
         application.add_routes(part.routes())

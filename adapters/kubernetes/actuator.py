@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from adapters.kubernetes import autoscalers, config_copies, errors, exposing, history, jobs, manifests, recording, workloads
 from adapters.kubernetes.access import AccessReviews, AccessUnknown, required_permissions
 from adapters.kubernetes.cluster import Cluster
-from adapters.kubernetes.endpoints import require_endpoints
+from adapters.kubernetes.endpoints import require_backend, require_endpoints, require_old_version, require_root
 from adapters.kubernetes.paths import REPLICA_SETS
 from adapters.kubernetes.permissions import Permission
 from adapters.kubernetes.routing import Handler, Routers
@@ -106,8 +106,8 @@ class KubernetesActuator:
             return Done(f"{done.note}; {unknown}", done.facts) if unknown else done
         if kind is ActionKind.EXPOSE_SERVICES:
             return await exposing.expose_services(task, self._public_url)
-        if kind is ActionKind.SET_WEIGHT:
-            await require_endpoints(task)
+        if (look := _ENDPOINTS_BEFORE.get(kind)) is not None:
+            await look(task)
         handler = _HANDLERS.get(kind) or self._routers.of(task.route).handlers()[kind]
         done = await handler(task)
         if kind is ActionKind.FOLLOW_STABLE and not task.is_undoing:
@@ -132,6 +132,19 @@ class KubernetesActuator:
             raise Doubtful(_lacking(account, missing))
         return ""
 
+
+
+async def _look_at_both(task: Task) -> None:
+    await require_endpoints(task)
+    await require_old_version(task)
+
+
+_ENDPOINTS_BEFORE = {
+    ActionKind.ENSURE_ROUTE: require_backend,
+    ActionKind.SET_WEIGHT: _look_at_both,
+    ActionKind.REMOVE_ROUTE: require_root,
+}
+"""Who looks at the endpoints before which writes."""
 
 
 async def _catch_up(task: Task, done: Done) -> None:

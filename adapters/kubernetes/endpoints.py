@@ -1,8 +1,10 @@
 """No traffic for a version before those who send it can know where its pods are.
 
 That pods are available is one controller's word, and their endpoints are another one's, which may be late: it is busy, or gathers
-changes for a while (`--endpointslice-updates-batch-period`). In between, a weight leads to nowhere, and requests fail. So the
-endpoints are looked at before each weight that rises; a proxy that hears of them late is what `minReadySeconds` is for.
+changes for a while (`--endpointslice-updates-batch-period`), or its API server was away. In between, a weight leads to nowhere,
+and requests fail. So the endpoints are looked at before each weight that rises, before a Service of one version carries
+everything for the first time, and before everything goes to the root Service again; a proxy that hears of them late is what
+`minReadySeconds` is for. On the way back this is a matter of half a minute at most, and never one before the hand-over.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from engine.errors import Retryable
 from engine.traffic import RoutePlan, RouterKind
 
 SERVICE_LABEL = "kubernetes.io/service-name"
+LOOKS_WHILE_UNDOING = 6
+"""Some fifteen to thirty seconds: a controller that is gone for good must not keep the bad version serving."""
 _BY_OTHER_MEANS = (RouterKind.POD_RATIO, RouterKind.SERVICE)
 """Where endpoints are not waited for: they are the weight itself, and both versions' change as one."""
 
@@ -35,21 +39,70 @@ async def require_endpoints(task: Task) -> None:
     route = task.route
     if task.is_undoing or not is_by_endpoints(route) or not _sends_more(task):
         return
-    name = task.fact(route.workload, "canary_name")
-    replica_set = task.cluster.cached_replica_set(task.namespace, name)
+    await _require_known(task, "canary", route.canary_service)
+
+
+async def require_backend(task: Task) -> None:
+    """Before a Service that has just been made carries everything: that of the old version at the beginning, and on the way back
+    after the hand-over that of the new one, which serves still. Raises `Retryable` as `require_endpoints` does."""
+    route = task.route
+    if not is_by_endpoints(route) or not route.stable_service or _has_looked_enough(task):
+        return
+    if task.is_undoing:
+        await _require_known(task, "canary", route.canary_service)
+    else:
+        await _require_known(task, "stable", route.stable_service)
+
+
+async def require_old_version(task: Task) -> None:
+    """Before traffic goes back to pods that have come up for it, after the hand-over. Raises `Retryable`."""
+    route = task.route
+    has_regrown = f"restore-template:{route.workload}" in task.snapshot.begun
+    if not has_regrown or not is_by_endpoints(route) or not route.stable_service or _has_looked_enough(task):
+        return
+    await _require_known(task, "stable", route.stable_service)
+
+
+async def require_root(task: Task) -> None:
+    """Before everything goes to the root Service again, when the new version has taken over. Raises `Retryable` while its
+    endpoints name pods of the old one, which are gone."""
+    route = task.route
+    if task.is_undoing or not is_by_endpoints(route) or not route.root_service or not route.stable_service:
+        return
+    named = await _known(task, "stable", route.root_service)
+    if named:
+        raise Retryable(
+            f"the endpoints of Service {route.root_service} still name {len(named)} pods of the old version of {route.workload}, "
+            "which are gone, so nobody is sent there yet"
+        )
+
+
+def _has_looked_enough(task: Task) -> bool:
+    return task.is_undoing and task.snapshot.failures >= LOOKS_WHILE_UNDOING
+
+
+async def _require_known(task: Task, version: str, service: str) -> None:
+    replica_set = task.cluster.cached_replica_set(task.namespace, task.fact(task.route.workload, f"{version}_name"))
     available = replica_set.available if replica_set is not None else 0
-    labels = f"{SERVICE_LABEL}={route.canary_service}" if route.canary_service else SERVICE_LABEL
+    known = await _known(task, version, service)
+    if known is not None and len(known) < available:
+        where = f"the endpoints of Service {service}" if service else "the endpoints of any Service"
+        which = "new" if version == "canary" else "old"
+        raise Retryable(
+            f"{len(known)} of the {available} available pods of the {which} version of {task.route.workload} are among {where} "
+            "yet, so nobody is sent to them"
+        )
+
+
+async def _known(task: Task, version: str, service: str) -> set[str] | None:
+    """The version's pods that are ready by the endpoints of the Service, or of any. None where no endpoints are served."""
+    labels = f"{SERVICE_LABEL}={service}" if service else SERVICE_LABEL
     try:
         slices = await task.cluster.list_objects(ENDPOINT_SLICES, task.namespace, labels=labels)
     except (NotFound, NotServed):
-        return
-    known = {pod for one in slices for pod in _ready_pods(one) if pod.startswith(f"{name}-")}
-    if len(known) < available:
-        where = f"the endpoints of Service {route.canary_service}" if route.canary_service else "the endpoints of any Service"
-        raise Retryable(
-            f"{len(known)} of the {available} available pods of the new version of {route.workload} are among {where} yet, so "
-            "nobody is sent to them"
-        )
+        return None
+    name = task.fact(task.route.workload, f"{version}_name")
+    return {pod for one in slices for pod in _ready_pods(one) if pod.startswith(f"{name}-")}
 
 
 def _sends_more(task: Task) -> bool:

@@ -293,7 +293,10 @@ async def _return_fields(task: Task, resource: ResourceRef, name: str, fact: str
     found = await task.cluster.find(resource, task.namespace, name)
     if found is None:
         return Done(f"{resource.kind} {name} is gone; there is nothing to give back")
-    owners = returned_fields(found, task.json_fact(task.workload.name, fact))
+    before = task.json_fact(task.workload.name, fact)
+    if not before:  # The first look was a former version's, which did not note it.
+        return Done(f"whose fields those of {resource.kind} {name} were is not known; they are left as they are")
+    owners = returned_fields(found, before)
     if owners != found["metadata"].get("managedFields"):
         await task.cluster.patch(resource, found, [_set("/metadata/managedFields", owners)])
     return Done(f"the fields of {resource.kind} {name} belong to who they belonged to before")

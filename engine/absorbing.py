@@ -271,4 +271,13 @@ def _resume(turn: Turn, sentence: str) -> None:
     if turn.at.parked is not None and turn.at.state is State.PARKED:
         origin = turn.at.parked.origin
         turn.at = replace(turn.at, state=fire(turn.at.state, Trigger.UNPARK, origin), parked=None)
+        _order_again(turn)
         turn.moved = True
+
+
+def _order_again(turn: Turn) -> None:
+    """What had been begun when it parked comes first: nobody knows whether it has taken effect, so what is seen of it by now must
+    not be taken for somebody else's doing."""
+    operation = turn.current_operation()
+    if isinstance(operation, Act) and operation.name in turn.at.begun:
+        turn.order(operation)

@@ -18,11 +18,9 @@ from pathlib import Path
 
 from engine.errors import BackupRefused, StoreDamaged
 from engine.model import FINAL_STATUSES
+from store.hindrances import BESIDE
 from store.lock import StoreLock
 from store.schema import inspect
-
-_BESIDE = ("-wal", "-shm", "-journal")
-"""What SQLite keeps beside a database, and is a part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +149,7 @@ def set_aside(store: Path, name: str) -> Path:
         if not former.exists():
             break
         former = first.with_name(f"{first.name}-{number}")
-    for suffix in _BESIDE:
+    for suffix in BESIDE:
         beside = store.with_name(store.name + suffix)
         if beside.exists():
             beside.rename(former.with_name(former.name + suffix))

@@ -42,4 +42,7 @@ def decode(data: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.DecodeError as error:
-        raise StoreError(f"a stored {kind.__name__} is not readable: {error}") from error
+        raise StoreError(
+            f"a stored {kind.__name__} is not readable: {error}. The store is damaged, or a newer version has written it: "
+            "restore a backup (headgate restore), or run that version. Nothing was changed."
+        ) from error

@@ -10,10 +10,12 @@ from contextlib import closing
 from importlib import resources
 from pathlib import Path
 
-from engine.errors import StoreDamaged, StoreTooNew
+from engine.errors import StoreDamaged, StoreError, StoreTooNew
+from store.hindrances import describe_hindrance
 
 APPLICATION_ID = 0x48444754
 """`HDGT`, in the file's header: tells a store of Headgate from any other SQLite file."""
+_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _MAGIC = b"SQLite format 3\x00"
 
 
@@ -31,9 +33,10 @@ def current_version() -> int:
 def inspect(path: Path) -> int:
     """The schema version of the file (0: new), without writing to it.
 
-    Raises `StoreDamaged` or `StoreTooNew`.
+    Raises `StoreDamaged` or `StoreTooNew`, and `StoreError` where it cannot be read though nothing is wrong with it.
     """
     if not path.exists() or path.stat().st_size == 0:
+        _refuse_log_alone(path)
         return 0
     with path.open("rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
@@ -42,9 +45,14 @@ def inspect(path: Path) -> int:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
             version = int(connection.execute("PRAGMA user_version").fetchone()[0])
             application = int(connection.execute("PRAGMA application_id").fetchone()[0])
-            verdict = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+            verdict = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
+            tables = int(connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()[0])
     except sqlite3.DatabaseError as error:
+        if error.sqlite_errorname not in _DAMAGE:
+            raise StoreError(describe_hindrance(path, error)) from error
         raise StoreDamaged(f"{path} cannot be read ({error}). Restore it from a backup; it was left untouched.") from error
+    if verdict == "ok" and not application and not version and not tables:
+        return 0  # Nobody's: there was no room for more than its first page when it was to be made.
     if application != APPLICATION_ID:
         raise StoreDamaged(f"{path} is an SQLite file of another program. Give another path; it was left untouched.")
     if verdict != "ok":
@@ -55,6 +63,18 @@ def inspect(path: Path) -> int:
             "newer version. Run that version, or restore a backup made before the upgrade. The file was left untouched."
         )
     return version
+
+
+def _refuse_log_alone(path: Path) -> None:
+    """A log holds what has not come into the database yet, maybe all of it; SQLite removes one that has no database."""
+    log = path.with_name(path.name + "-wal")
+    if log.exists() and log.stat().st_size:
+        what = "is empty" if path.exists() else "is not there"
+        raise StoreDamaged(
+            f"{path} {what}, but there is its log {log}: the store was moved, emptied or deleted without the log, which may hold "
+            "the newest decisions. Put the database back beside it, or restore a backup; to begin anew, move the log away. Both "
+            "were left untouched."
+        )
 
 
 def migrate(path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import anyio.to_thread
 
 from engine.errors import StoreError
 from store.group_commit import Row
+from store.hindrances import describe_hindrance
 from store.lock import StoreLock
 from store.relational import SqlStore
 from store.schema import migrate
@@ -51,15 +52,16 @@ class _Reader:
 async def open_store(path: Path) -> AsyncIterator[SqliteStore]:
     """Lock, check and upgrade the file, and serve it until the block ends.
 
-    Raises `StoreBusy`, `StoreTooNew` or `StoreDamaged`; the file is then as it was.
+    Raises `StoreBusy`, `StoreTooNew`, `StoreDamaged` or `StoreError`; the file is then as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with StoreLock(path):
+    with ExitStack() as stack:
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(StoreLock(path))
             await anyio.to_thread.run_sync(migrate, path)
             writing = await _connect(path, "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 5000")
-        except sqlite3.Error as error:
-            raise StoreError(f"{path} cannot be opened: {error}") from error
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(describe_hindrance(path, error)) from error
         reading: aiosqlite.Connection | None = None
         try:
             reading = await _connect(path, "query_only = ON")

@@ -225,7 +225,7 @@ def test_a_store_that_is_none_is_refused_and_left_untouched(tmp_path: Path) -> N
     assert store.read_text() == "my notes"
     below_a_file = wait(start("serve", "--store", store / "headgate.db", model=True))
     assert below_a_file.code == 2
-    assert "headgate.db cannot be opened: " in below_a_file.err
+    assert "notes.txt is not a folder; make it, or name another store" in below_a_file.err
     assert "Traceback" not in below_a_file.err
 
 

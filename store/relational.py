@@ -17,6 +17,7 @@ from engine.ports import Commit, NotedOrigin, StoredRollout
 from engine.retention import EndedRelease
 from store.clearing import find_ended, remove
 from store.encoding import decode, encode, text_of
+from store.former_formats import snapshot_as_today, spec_as_today
 from store.group_commit import GroupCommit, Reader, Statement
 
 _INSERT_RELEASE = "INSERT INTO release (id, application, status, created_at, body) VALUES (?, ?, ?, ?, ?)"
@@ -119,7 +120,8 @@ class SqlStore:
     async def rollouts(self, release_id: str) -> list[StoredRollout]:
         query = "SELECT spec, snapshot FROM rollout WHERE release = ? ORDER BY rowid"
         rows = await self._reading.fetch(query, (release_id,))
-        return [StoredRollout(decode(row[0], RolloutSpec), decode(row[1], Snapshot)) for row in rows]
+        stored = [(spec_as_today(row[0]), snapshot_as_today(row[1])) for row in rows]
+        return [StoredRollout(decode(spec, RolloutSpec), decode(snapshot, Snapshot)) for spec, snapshot in stored]
 
     async def releases(self, *, application: str | None = None, limit: int = 100) -> list[Release]:
         query = (

@@ -303,6 +303,10 @@ class Storage:
             return StoredObject(fresh, self._version)
         return self._commit(EventType.ADDED, resource, key, fresh, None)
 
+    def restore(self, resource: Resource, obj: JsonObject) -> None:
+        """An object as it was in another storage, with its uid, status and managed fields; only its version is a new one."""
+        self._commit(EventType.ADDED, resource, (namespace_of(obj), name_of(obj)), self._in_stored_form(resource, obj), None)
+
     def replace(
         self,
         resource: Resource,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -278,14 +278,19 @@ async def stage(
     traefik_groups: Sequence[str] = (TRAEFIK_GROUP,),
     gateway_channel: GatewayChannel | None = None,
     linkerd: bool = False,
+    found: Callable[[EmbeddedCluster, Store, Journal], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Stage]:
     """One embedded cluster as account `embedded`, and one daemon's engine on a store under `path`. `gateway_channel`: with the
-    Gateway API, and a controller that takes up its routes."""
-    clock, numbers, journal, bus, names = SystemClock(), count(1), Journal(), Bus(), Names()
+    Gateway API, and a controller that takes up its routes. `found`: what is there already when the daemon comes up."""
+    # What is found has uids of its own already.
+    numbers = count(1) if found is None else count(1_000_000)
+    clock, journal, bus, names = SystemClock(), Journal(), Bus(), Names()
     async with AsyncExitStack() as stack:
         running = _embedded(clock, numbers, split_versions, istio_versions, traefik_groups, gateway_channel, linkerd)
         embedded = await stack.enter_async_context(running)
         store = await stack.enter_async_context(open_store(path / "headgate.db"))
+        if found is not None:
+            await found(embedded, store, journal)
         transport = await stack.enter_async_context(open_transport(await load_kubeconfig_content(embedded.kubeconfig())))
         cluster = await stack.enter_async_context(
             open_cluster("embedded", transport, bus, clock=clock, random=Random(1), scope=scope)

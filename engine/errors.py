@@ -59,6 +59,10 @@ class StoreDamaged(StoreError):
     """The file is not a store, or it is damaged. It is left untouched."""
 
 
+class StoreHindered(StoreError):
+    """The store cannot be used though nothing is wrong with it: by rights, room, or the file system. It is left untouched."""
+
+
 class BackupRefused(StoreError):
     """A copy of the store cannot be made or taken as it was asked for. Nothing was written over."""
 

@@ -10,7 +10,7 @@ from contextlib import closing
 from importlib import resources
 from pathlib import Path
 
-from engine.errors import StoreDamaged, StoreError, StoreTooNew
+from engine.errors import StoreDamaged, StoreHindered, StoreTooNew
 from store.hindrances import describe_hindrance
 
 APPLICATION_ID = 0x48444754
@@ -33,7 +33,7 @@ def current_version() -> int:
 def inspect(path: Path) -> int:
     """The schema version of the file (0: new), without writing to it.
 
-    Raises `StoreDamaged` or `StoreTooNew`, and `StoreError` where it cannot be read though nothing is wrong with it.
+    Raises `StoreDamaged` or `StoreTooNew`, and `StoreHindered` where it cannot be read though nothing is wrong with it.
     """
     if not path.exists() or path.stat().st_size == 0:
         _refuse_log_alone(path)
@@ -49,7 +49,7 @@ def inspect(path: Path) -> int:
             tables = int(connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()[0])
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorname not in _DAMAGE:
-            raise StoreError(describe_hindrance(path, error)) from error
+            raise StoreHindered(describe_hindrance(path, error)) from error
         raise StoreDamaged(f"{path} cannot be read ({error}). Restore it from a backup; it was left untouched.") from error
     if verdict == "ok" and not application and not version and not tables:
         return 0  # Nobody's: there was no room for more than its first page when it was to be made.

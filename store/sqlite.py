@@ -12,7 +12,7 @@ import aiosqlite
 import anyio
 import anyio.to_thread
 
-from engine.errors import StoreError
+from engine.errors import StoreError, StoreHindered
 from store.group_commit import Row
 from store.hindrances import describe_hindrance
 from store.lock import StoreLock
@@ -52,7 +52,7 @@ class _Reader:
 async def open_store(path: Path) -> AsyncIterator[SqliteStore]:
     """Lock, check and upgrade the file, and serve it until the block ends.
 
-    Raises `StoreBusy`, `StoreTooNew`, `StoreDamaged` or `StoreError`; the file is then as it was.
+    Raises `StoreBusy`, `StoreTooNew`, `StoreDamaged` or `StoreHindered`; the file is then as it was.
     """
     with ExitStack() as stack:
         try:
@@ -61,7 +61,7 @@ async def open_store(path: Path) -> AsyncIterator[SqliteStore]:
             await anyio.to_thread.run_sync(migrate, path)
             writing = await _connect(path, "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 5000")
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(describe_hindrance(path, error)) from error
+            raise StoreHindered(describe_hindrance(path, error)) from error
         reading: aiosqlite.Connection | None = None
         try:
             reading = await _connect(path, "query_only = ON")

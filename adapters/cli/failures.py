@@ -22,6 +22,7 @@ from engine.errors import (
     StoreBusy,
     StoreDamaged,
     StoreError,
+    StoreHindered,
     StoreTooNew,
 )
 
@@ -114,7 +115,7 @@ def _explain_ours(error: HeadgateError) -> Explanation:
             return Explanation(ExitCode.CONFLICT, "conflict", message)
         case CommandRefused():
             return Explanation(ExitCode.CONFLICT, "refused", message)
-        case StoreBusy() | StoreTooNew() | StoreDamaged() | BackupRefused() | MoveRefused():
+        case StoreBusy() | StoreTooNew() | StoreDamaged() | StoreHindered() | BackupRefused() | MoveRefused():
             return Explanation(ExitCode.BAD_INPUT, "store", message)
         case Deposed():
             return Explanation(ExitCode.DEPOSED, "deposed", message)

@@ -1,4 +1,5 @@
-"""Writes `docs/states.md` from the table in `engine.machine`: `python -m engine.document_states > docs/states.md`."""
+"""Prints the first part of `docs/states.md`, from the table in `engine.machine`. The second one is what was found by going
+through everything that small plans can come to; both are written by `python -m tests.engine.exploration_page`."""
 
 from __future__ import annotations
 

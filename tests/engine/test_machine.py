@@ -50,4 +50,4 @@ def test_an_abort_is_possible_from_every_state_that_can_have_changed_anything() 
 
 def test_the_document_is_current() -> None:
     written = Path(__file__).parents[2] / "docs" / "states.md"
-    assert written.read_text("utf-8") == render(), "python -m engine.document_states > docs/states.md"
+    assert written.read_text("utf-8").startswith(render()), "python -m tests.engine.exploration_page"

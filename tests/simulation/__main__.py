@@ -21,14 +21,12 @@ from tests.simulation.cluster import Routing
 from tests.simulation.crash_points import Ending, all_places, random_pairs, try_place
 from tests.simulation.dice import Trouble
 from tests.simulation.document import table, write_part
-from tests.simulation.mutations import MUTATIONS, catch
+from tests.simulation.mutations import MOST_SEEDS, MUTATIONS, try_mutation
 from tests.simulation.story import Story
 from tests.simulation.telling import Outcome, lines_of, needed_troubles, silence, tell, tell_story
 
 HASH_SEED = "0"
 """Sets of texts are walked through in an order that Python draws anew in each process, if it is not told."""
-MUTATION_SEEDS = 1_000
-"""In which a planted bug has to show."""
 
 Given = TypeVar("Given")
 Found = TypeVar("Found")
@@ -175,18 +173,14 @@ def _sum(tried: Counter[tuple[Routing, Ending]], failed: Counter[tuple[Routing, 
 
 def _try_mutations(given: argparse.Namespace) -> int:
     rows: dict[str, tuple[str, str]] = {}
-    for name, caught in _each(_catch, MUTATIONS, given.jobs):
-        rows[name] = (str(caught[0]), _short(caught[1])) if caught else ("none", f"not found in {MUTATION_SEEDS} stories")
+    for name, caught in _each(try_mutation, MUTATIONS, given.jobs):
+        rows[name] = (str(caught[0]), _short(caught[1])) if caught else ("none", f"not found in {MOST_SEEDS} stories")
         say(f"{name}: seed {rows[name][0]}: {rows[name][1]}")
     missed = [name for name, (seed, _) in rows.items() if seed == "none"]
     said = table(["planted bug", "seed", "what was noticed"], [[name, *rows[name]] for name in MUTATIONS])
     if given.document:
         write_part("planted bugs", f"{said}\n\n{len(rows) - len(missed)} of {len(rows)} are found.")
     return 1 if missed else 0
-
-
-def _catch(name: str) -> tuple[str, tuple[int, str] | None]:
-    return name, catch(name, range(MUTATION_SEEDS))
 
 
 def _short(text: str) -> str:

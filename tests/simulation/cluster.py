@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -147,6 +148,17 @@ class SimulatedCluster:
             and not pod["metadata"].get("deletionTimestamp")
             and is_ready(pod)
         ]
+
+    def lose_node(self) -> None:
+        """Its pods are gone for whoever calls them, and are evicted when nobody has heard of it for a minute."""
+        lost = set(self.pods.lose_node())
+        if lost:
+            asyncio.get_running_loop().call_later(60.0, self._evict, lost)
+
+    def _evict(self, uids: set[str]) -> None:
+        for pod in self.storage.list(PODS, NAMESPACE):
+            if pod["metadata"]["uid"] in uids:
+                self.storage.delete(PODS, NAMESPACE, pod["metadata"]["name"])
 
     def image(self) -> str:
         """The Deployment's."""

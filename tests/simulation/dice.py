@@ -22,7 +22,7 @@ class Trouble(StrEnum):
     PARTITION = "partition"
     """The cluster cannot be reached for minutes."""
     PODS = "pods"
-    """Pods crash, flap, are evicted, start late or never."""
+    """Pods crash, flap, are evicted with their node, start late or never."""
     SCALING = "scaling"
     """Somebody, or an autoscaler, changes the number of replicas."""
     MEDDLING = "meddling"

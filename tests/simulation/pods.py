@@ -57,6 +57,16 @@ class SimulatedPods:
         report(PodReport(random.choice([PodPhase.UNREADY, PodPhase.CRASHED]), ip, message="out of memory"))
         asyncio.get_running_loop().call_later(random.choice([0.5, 5.0, 60.0]), self._get_well, uid)
 
+    def lose_node(self) -> list[str]:
+        """About half of the pods that are ready are not so, all at once. Their uids: in the end they are evicted."""
+        random = self._dice.of("lost nodes")
+        lost = [uid for uid in sorted(self._reports) if random.random() < 0.5]
+        for uid in lost:
+            report, ip = self._reports.pop(uid)
+            self.troubled += 1
+            report(PodReport(PodPhase.UNREADY, ip, message="the node was lost"))
+        return lost
+
     def _get_well(self, uid: str) -> None:
         if uid in self._reports:
             report, ip = self._reports[uid]

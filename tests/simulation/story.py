@@ -207,6 +207,9 @@ class Story:
             self._note(Trouble.WATCHES, f"all watches break off, and the history is forgotten before they begin again{where}")
         if self.dice.happens(Trouble.PODS, 0.05):
             scene.cluster.pods.fall_ill()
+        if self.dice.happens(Trouble.PODS, 0.01):
+            scene.cluster.lose_node()
+            self._note(Trouble.PODS, f"a node is lost with its pods{where}")
         if self.dice.happens(Trouble.SCALING, 0.03):
             self._note(Trouble.SCALING, scene.meddler.scale() + where)
         if self.dice.happens(Trouble.MEDDLING, 0.03):

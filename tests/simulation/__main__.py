@@ -28,6 +28,11 @@ from tests.simulation.telling import Outcome, lines_of, needed_troubles, silence
 HASH_SEED = "0"
 """Sets of texts are walked through in an order that Python draws anew in each process, if it is not told."""
 
+PROGRESS = 5_000
+"""After how many stories something is said, for whoever waits."""
+MOST_REDUCED = 3
+"""For how many stories it is found out which kinds of trouble they need."""
+
 Given = TypeVar("Given")
 Found = TypeVar("Found")
 
@@ -96,9 +101,11 @@ def _tell_many(seeds: range, given: argparse.Namespace) -> int:
         sums.add(outcome)
         if outcome.wrong:
             say(f"seed {outcome.seed} ({', '.join(outcome.routings)}): {outcome.wrong}")
-            if sums.failed <= 3:
+            if sums.failed <= MOST_REDUCED:
                 say(f"  it needs: {', '.join(needed_troubles(outcome.seed)) or 'no trouble'}")
                 say(f"  again: python -m tests.simulation --seed {outcome.seed}")
+        if sums.stories % PROGRESS == 0 and sums.stories < len(seeds):
+            say(f"{sums.stories} of {len(seeds)} stories, {sums.failed} of them break a rule")
     described = sums.describe(time.monotonic() - began)
     say(described)
     if given.document:

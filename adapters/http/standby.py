@@ -14,6 +14,7 @@ from adapters.http.failures import ApiFailure, answer_errors, json_answer
 from adapters.http.hosts import refuse_other_hosts, refuse_other_origins
 from adapters.http.identity import identify_callers
 from adapters.http.listening import CONNECTIONS, Connections
+from adapters.http.page.serving import add_safety_headers
 from adapters.http.telemetry import METRICS_CONTENT, TurnFigures
 from adapters.leadership import Turn
 from adapters.settings import Address
@@ -38,6 +39,7 @@ def build_standby_application(
         ]
     )
     application[CONNECTIONS] = connections
+    application.on_response_prepare.append(add_safety_headers)
     standby = _Standby(turn)
     application.add_routes(
         [
@@ -63,7 +65,8 @@ class _Standby:
         return json_answer(Health(ready=False, message=self._situation), HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def metrics(self, _request: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": METRICS_CONTENT})
+        headers = {"Content-Type": METRICS_CONTENT, "Cache-Control": "no-store"}
+        return web.Response(body=generate_latest(self._registry), headers=headers)
 
     async def refuse(self, _request: web.Request) -> web.Response:
         raise ApiFailure(ErrorCode.UNAVAILABLE, f"{self._situation}; ask there")

@@ -8,7 +8,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from adapters.http.server import serve_api
+from adapters.http.standby import build_standby_application
 from adapters.settings import Address
+from engine.clock import SystemClock
+from engine.errors import Deposed
 from tests.http.stage import APPROVAL, Daemon, Stage, submission, token
 
 ORDER = {"kind": "abort"}
@@ -85,8 +89,27 @@ async def test_no_order_fits_into_a_form(daemon: Daemon, http: aiohttp.ClientSes
 
 
 async def test_answers_are_nobody_elses_to_read_or_to_keep(daemon: Daemon, http: aiohttp.ClientSession) -> None:
-    for path in ("/v1/releases", "/v1/caller", "/v1/nothing", "/metrics", "/ui/", "/livez"):
-        async with http.get(f"http://{daemon.address}{path}", headers={"Origin": "https://evil.example"}) as answer:
+    await assert_kept_safe(http, daemon.address, "/v1/releases", "/v1/caller", "/v1/nothing", "/metrics", "/ui/", "/livez")
+
+
+class Waiting:
+    """Implements `adapters.leadership.Turn` for a daemon whose turn it is not."""
+
+    me, leader, leads, transitions = "b", "a", False, 1
+
+    def require(self) -> None:
+        raise Deposed
+
+
+async def test_nor_are_those_of_a_daemon_that_waits_for_its_turn(stage: Stage, http: aiohttp.ClientSession) -> None:
+    application = build_standby_application(Waiting(), lambda: stage.tokens, SystemClock(), stage.listen)
+    async with serve_api(application, stage.settings.socket, stage.listen) as address:
+        await assert_kept_safe(http, address, "/v1/releases", "/metrics", "/readyz")
+
+
+async def assert_kept_safe(http: aiohttp.ClientSession, address: Address | None, *paths: str) -> None:
+    for path in paths:
+        async with http.get(f"http://{address}{path}", headers={"Origin": "https://evil.example"}) as answer:
             headers = answer.headers
             assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
             assert headers["X-Content-Type-Options"] == "nosniff"

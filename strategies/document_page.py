@@ -69,7 +69,8 @@ Marks in the tables:
   and `namespace`; in queries also `startTimeIso8601`, `startTimeEpochSeconds`, `startTimeEpochMillis`, the same three
   of `endTime`, `intervalSeconds`, `intervalMillis` and `promQlStepInterval`; in webhooks also `callbackUri`, and after an
   `exposeServices` step `preview.<service>`. The texts of the Job of a `runJob` step may hold them too. A variable that nobody
-  gives a value keeps the file from being run.
+  gives a value keeps the file from being run. Two braces insert a value so that it stays where it stands, escaped inside of
+  JSON and of addresses; three braces insert it as it is.
 
 Some mistakes that the documentation of CD-as-a-Service taught are read as they were meant, with a warning:
 `setWeight: 10`, `unit` and `units` exchanged, `approvalDuration`, `requiresRoles` inside of `approvalExpiration` or

@@ -2,8 +2,8 @@
 Pure.
 
 The names and their meanings are those of CD-as-a-Service. As in its mustache templates, two braces insert a value in
-the form that its surroundings need (inside of JSON: escaped), and three insert it as it is. Braces around anything
-but a name are text.
+the form that its surroundings need (inside of JSON and of an address: escaped), and three insert it as it is. Braces
+around anything but a name are text.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from urllib.parse import quote as quote_part
 
 from engine.errors import HeadgateError
 from engine.model import Analysis, RolloutSpec, Snapshot, Webhook
 from strategies.suggestions import nearest, quote
 
 _VARIABLE = re.compile(r"\{\{\{\s*(?P<raw>\w[\w.\-]*)\s*\}\}\}|\{\{\s*(?P<name>\w[\w.\-]*)\s*\}\}")
+
+_HOST_PART = re.compile(r"[A-Za-z0-9._-]+(?::[0-9]+)?|\[[0-9A-Fa-f:.]+\](?::[0-9]+)?")
 
 Escape = Callable[[str], str]
 
@@ -40,6 +43,37 @@ def render(template: str, variables: Mapping[str, str], *, escape: Escape | None
         return value if match["raw"] is not None or escape is None else escape(value)
 
     return _VARIABLE.sub(replace, template)
+
+
+def render_address(template: str, variables: Mapping[str, str]) -> str:
+    """An address with every variable replaced. What is between two braces stays in the part where it stands: it names no other
+    host, and adds no segment that leads up, no query and no parameter. A variable at the very beginning is an address itself.
+    Raises `TemplateError`.
+    """
+
+    def replace(match: re.Match[str]) -> str:
+        name = match["raw"] or match["name"]
+        value = variables.get(name)
+        if value is None:
+            raise TemplateError(_explain(name, variables))
+        before = template[: match.start()]
+        if match["raw"] is not None or not before.strip():
+            return value
+        if "?" in before or "#" in before:
+            return quote_part(value, safe="", errors="replace")
+        if "/" in before.partition("://")[2] or "://" not in before:
+            if _leads_up(value):
+                raise TemplateError(f"{{{{{name}}}}} stands in a path, and its value has a segment that leads up from there")
+            return quote_part(value, safe="/", errors="replace")
+        if _HOST_PART.fullmatch(value) is None:
+            raise TemplateError(f"{{{{{name}}}}} stands in the name of a host, and its value cannot be a part of one")
+        return value
+
+    return _VARIABLE.sub(replace, template)
+
+
+def _leads_up(value: str) -> bool:
+    return any(segment.strip(".") == "" and segment for segment in value.split("/"))
 
 
 def variables_in(template: str) -> frozenset[str]:

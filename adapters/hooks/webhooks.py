@@ -25,6 +25,7 @@ from adapters.hooks.templates import (
     TemplateError,
     escape_json,
     render,
+    render_address,
     rollout_variables,
     templates_of,
     variables_in,
@@ -104,7 +105,7 @@ class WebhookCaller:
         body = self._render_body(step, variables, headers)
         if step.signing_secret:
             headers[SIGNATURE_HEADER] = await self._sign(step, body or b"")
-        url = _address(step, render(step.url, variables))
+        url = _address(step, render_address(step.url, variables))
         host = str(url.origin())
         if any(value in host for value in secrets.values()):
             host = "the called side"

@@ -11,8 +11,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from aiohttp import web
+from yarl import URL
 
-from adapters.hooks.templates import TemplateError, escape_json, render, variables_in
+from adapters.hooks.templates import TemplateError, escape_json, render, render_address, variables_in
 from adapters.http.bodies import CallbackBody, CommandBody, RetryBody, RollbackBody, SubmitBody
 from adapters.http.failures import ApiFailure
 from adapters.http.identity import Caller
@@ -83,6 +84,10 @@ def template(data: bytes) -> None:
     with suppress(TemplateError):
         body = json.loads(render('{"text": "{{a}}", "twice": "{{a}}{{armory.x}}"}', known, escape=escape_json))
         assert body == {"text": value, "twice": value + "{{a}}"}
+    with suppress(TemplateError):
+        url = URL(render_address("https://ci.example/hooks/{{a}}/run?b={{a}}", known))
+        assert (url.host, len(url.query), url.fragment) == ("ci.example", 1, "")
+        assert url.path.startswith("/hooks/")
     with suppress(TemplateInvalid):
         check_address(text)
         fill_address(text, dict.fromkeys(("query", *_WINDOW), value))

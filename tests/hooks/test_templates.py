@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from yarl import URL
 
 from adapters.hooks.templates import (
     TemplateError,
     escape_json,
     render,
+    render_address,
     render_query,
     rollout_variables,
     window_variables,
@@ -120,3 +122,55 @@ def test_an_unknown_variable_is_an_error_that_names_the_nearest(template: str, s
 def test_any_value_stays_within_its_quotes(value: str) -> None:
     body = render('{"t": "{{context.t}}"}', {"context.t": value}, escape=escape_json)
     assert json.loads(body.encode("utf-8", "surrogatepass").decode("utf-8", "surrogatepass")) == {"t": value}
+
+
+# --- addresses ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("template", "value", "address"),
+    [
+        ("https://ci/{{context.a}}/run", "a b?c#d&e=%2e", "https://ci/a%20b%3Fc%23d%26e%3D%252e/run"),
+        ("https://ci/{{context.a}}", "T0/B0/key", "https://ci/T0/B0/key"),
+        ("https://ci/run?for={{context.a}}", "x&admin=1#/..", "https://ci/run?for=x%26admin%3D1%23%2F.."),
+        ("https://{{context.a}}.svc:80/run", "west-1", "https://west-1.svc:80/run"),
+        ("https://{{context.a}}/run", "[::1]:80", "https://[::1]:80/run"),
+        ("{{context.a}}/run", "https://ci:8080/base?x=", "https://ci:8080/base?x=/run"),
+        ("{{context.a}}", "https://ci/?a=b", "https://ci/?a=b"),
+        ("https://ci/{{{context.a}}}", "a?b=c", "https://ci/a?b=c"),
+        ("https://ci/{{context.a}}", "{{secrets.key}}", "https://ci/%7B%7Bsecrets.key%7D%7D"),
+    ],
+)
+def test_what_stands_in_an_address_stays_in_its_part(template: str, value: str, address: str) -> None:
+    """A name of a branch that a pipeline hands over is somebody else's text."""
+    assert render_address(template, {"context.a": value, "secrets.key": "sesame"}) == address
+
+
+@pytest.mark.parametrize(
+    ("template", "value", "sentence"),
+    [
+        ("https://ci/hooks/{{context.a}}", "../admin", "has a segment that leads up"),
+        ("https://ci/hooks/{{context.a}}/x", "..", "has a segment that leads up"),
+        ("https://ci/hooks/{{context.a}}/x", "a/./b", "has a segment that leads up"),
+        ("https://{{context.a}}.svc/", "evil.example/", "cannot be a part of one"),
+        ("https://{{context.a}}.svc/", "user@evil.example#", "cannot be a part of one"),
+        ("https://ci.{{context.a}}/", "a\r\nHost: evil", "cannot be a part of one"),
+        ("https://ci/{{context.b}}", "", "{{context.b}} has no value here"),
+    ],
+)
+def test_what_would_lead_elsewhere_is_refused_without_showing_it(template: str, value: str, sentence: str) -> None:
+    with pytest.raises(TemplateError) as caught:
+        render_address(template, {"context.a": value})
+    assert sentence in str(caught.value)
+    assert not value or value not in str(caught.value)
+
+
+@given(st.text())
+def test_no_value_leaves_its_place_in_a_path(value: str) -> None:
+    try:
+        url = URL(render_address("https://ci.example/hooks/{{context.a}}/run", {"context.a": value}))
+    except TemplateError:
+        return
+    assert (url.host, url.query_string, url.fragment) == ("ci.example", "", "")
+    assert url.path.startswith("/hooks/")
+    assert url.path.endswith("/run")

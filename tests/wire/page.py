@@ -51,8 +51,9 @@ HOW = """## How to run it
     python -m pip install -e '.[test,wire]'
     python -m tests.e2e.controlplane.binaries          # once; needs Go, takes minutes
     python -m tests.wire                               # as root, or behind `unshare --map-root-user --net`
+    python -m tests.wire.troubles                      # the part about standing still, which the line above leaves as it is
 
-It takes about twenty minutes on two cores and 1.5 GB. `python -m pytest -m wire` tells the same stories with fewer requests, as
+Each takes about twenty minutes on two cores and 1.5 GB. `python -m pytest -m wire` tells the same stories with fewer requests, as
 the gate does. Whatever was started ends with it.
 """
 

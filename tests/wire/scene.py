@@ -37,6 +37,8 @@ class Scene:
     way: Way
     load: Load
     pre_stop: int = PRE_STOP_SECONDS
+    patience: float = 90.0
+    """Seconds in which a rollout has to come to its next place, where nothing stands in its way."""
     version: int = 1
     """The newest that was shipped: the tag of its image, and what its pods answer."""
     live: int = 1
@@ -68,7 +70,7 @@ class Scene:
 
     async def until_asked(self, release: str, step: int) -> None:
         """Until it waits for an answer at this step, counted from 1."""
-        await self.site.until_rollout(release, lambda one: one.step == step and one.awaits_answer, within=90)
+        await self.site.until_rollout(release, lambda one: one.step == step and one.awaits_answer, within=self.patience)
 
     async def approve(self, release: str) -> None:
         await self.site.order(release, CommandKind.APPROVE)
@@ -81,7 +83,7 @@ class Scene:
         return ordered
 
     async def until_ended(self, release: str, status: ReleaseStatus) -> ReleaseBody:
-        ended = await self.site.until_ended(release, within=180)
+        ended = await self.site.until_ended(release, within=2 * self.patience)
         assert ended.status is status, await self.site.tell(release)
         return ended
 
@@ -92,7 +94,7 @@ class Scene:
     async def until_state(self, release: str, state: State) -> None:
         """At this state or past it: a state may be too short to be met."""
         order = list(State)
-        await self.site.until_rollout(release, lambda one: order.index(one.state) >= order.index(state), within=90)
+        await self.site.until_rollout(release, lambda one: order.index(one.state) >= order.index(state), within=self.patience)
 
     async def kill_and_restart_daemon(self) -> None:
         await self.site.kill_daemon()
@@ -118,17 +120,19 @@ def careful_deployment(image: str, pre_stop: int = PRE_STOP_SECONDS) -> JsonObje
     """Its pods go on serving for a while after they have left the endpoints."""
     body = deployment("web", image, REPLICAS)
     pods = body["spec"]["template"]["spec"]
-    pods["terminationGracePeriodSeconds"] = GRACE_SECONDS
+    pods["terminationGracePeriodSeconds"] = GRACE_SECONDS - PRE_STOP_SECONDS + pre_stop
     pods["containers"][0]["lifecycle"] = {"preStop": {"sleep": {"seconds": pre_stop}}}
     return body
 
 
 @asynccontextmanager
-async def open_scene(ground: Ground, way: Way, folder: Path) -> AsyncIterator[Scene]:
+async def open_scene(
+    ground: Ground, way: Way, folder: Path, pre_stop: int = PRE_STOP_SECONDS
+) -> AsyncIterator[Scene]:
     """The first version is live and asked for, and a daemon runs."""
     async with open_site(ground.plane, folder) as site:
         await site.start_daemon()
-        for plural, body in (("services", service("web")), ("deployments", careful_deployment("web:1"))):
+        for plural, body in (("services", service("web")), ("deployments", careful_deployment("web:1", pre_stop))):
             path = site.path(plural, "web")
             async with site.http.patch(path, json=body, params={"fieldManager": "kubectl"}, headers=APPLY) as answer:
                 assert answer.status == 201, await answer.text()
@@ -140,7 +144,7 @@ async def open_scene(ground: Ground, way: Way, folder: Path) -> AsyncIterator[Sc
         async with Load(
             address, host, connections=CONNECTIONS, pause=CALM, requests_each=each, by_connection=way.per_connection
         ) as load:
-            yield Scene(ground, site, way, load)
+            yield Scene(ground, site, way, load, pre_stop)
 
 
 async def until_served(address: tuple[str, int], host: str) -> None:

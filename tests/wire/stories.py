@@ -96,7 +96,7 @@ async def until_alone(scene: Scene, version: int) -> None:
         pods = await scene.site.items("pods")
         return {one["spec"]["containers"][0]["image"] for one in pods} == {f"web:{version}"}
 
-    await scene.site.until(is_alone, within=WAIT_SECONDS)
+    await scene.site.until(is_alone, within=scene.patience)
     scene.live = version
     window = await scene.count(200)
     assert set(window.versions) <= {str(version)}, f"not only version {version} answers: {window.versions}"
@@ -247,7 +247,7 @@ async def count_copies(scene: Scene, requests: int) -> Split:
 
 
 async def until_told(scene: Scene, release: str, words: str) -> None:
-    with anyio.fail_after(WAIT_SECONDS):
+    with anyio.fail_after(scene.patience):
         while not any(words in entry.text for entry in await scene.journal(release)):
             await anyio.sleep(0.005)
 

@@ -15,7 +15,7 @@ import anyio
 
 from tests.wire.figures import Measured
 from tests.wire.ground import Ground
-from tests.wire.scene import Scene, open_scene
+from tests.wire.scene import PRE_STOP_SECONDS, Scene, open_scene
 from tests.wire.stories import (
     Counts,
     begin,
@@ -27,6 +27,7 @@ from tests.wire.stories import (
     supersede,
     survive_kills,
 )
+from tests.wire.trouble import Halted, survive_standstills_of_an_abort
 from tests.wire.ways import Way
 
 T = TypeVar("T")
@@ -35,10 +36,13 @@ BACK = "abort at 50 %"
 SUPERSEDED = "a newer release at 50 %"
 KILLED = "kill -9 in a step and four times in the hand-over"
 SINGLED_OUT = "testers by a header, copies, a weight beside"
+STOOD_STILL = "the daemon stands still in an abort"
 API_SERVER = "the API server is killed at 50 %"
 CHANGES = "many changes"
 ROLLBACKS = "many rollbacks"
-STORIES = (CLIMB, BACK, SUPERSEDED, KILLED, API_SERVER)
+STORIES = (CLIMB, BACK, SUPERSEDED, KILLED, STOOD_STILL, API_SERVER)
+STILL_SECONDS = 6.0
+"""Longer than what a version keeps its pods for; `tests.wire.enduring` stops for longer, and much else."""
 AWAY_SECONDS = 2.0
 QUICK_SETTLE_SECONDS, QUICK_PRE_STOP_SECONDS = 1, 1
 """Both begin when the traffic is back already; shortened, there is time for more rollbacks. Not for Traefik, which takes two
@@ -75,7 +79,7 @@ class Telling:
 async def tell_stories(ground: Ground, ways: Sequence[Way], folder: Path, counts: Counts, say: Tell) -> list[Measured]:
     """Every story of every way."""
     async with AsyncExitStack() as stack:
-        tellings = await _open_all(stack, ground, ways, folder, say)
+        tellings = await open_all(stack, ground, ways, folder, say)
         async with anyio.create_task_group() as tasks:
             for telling in tellings:
                 tasks.start_soon(_tell_one, telling, counts)
@@ -83,14 +87,15 @@ async def tell_stories(ground: Ground, ways: Sequence[Way], folder: Path, counts
     return [one.measured for one in tellings]
 
 
-async def _open_all(
-    stack: AsyncExitStack, ground: Ground, ways: Sequence[Way], folder: Path, say: Tell
+async def open_all(
+    stack: AsyncExitStack, ground: Ground, ways: Sequence[Way], folder: Path, say: Tell, long_pre_stop: int = PRE_STOP_SECONDS
 ) -> list[Telling]:
+    """`long_pre_stop`: of the pods whose endpoints are the weight itself."""
     tellings = []
     for number, way in enumerate(ways):
-        own = folder / str(number)
+        own, pre_stop = folder / str(number), long_pre_stop if way.per_connection else PRE_STOP_SECONDS
         own.mkdir(parents=True, exist_ok=True)
-        scene = await stack.enter_async_context(open_scene(ground, way, own))
+        scene = await stack.enter_async_context(open_scene(ground, way, own, pre_stop))
         tellings.append(Telling(scene, Measured(way.name, way.plane), say))
     return tellings
 
@@ -102,6 +107,7 @@ async def _tell_one(telling: Telling, counts: Counts) -> None:
     measured.rollbacks += [seconds] if seconds is not None else []
     await telling.tell(SUPERSEDED, lambda: supersede(scene))
     await telling.tell(KILLED, lambda: survive_kills(scene))
+    await telling.tell(STOOD_STILL, lambda: survive_standstills_of_an_abort(scene, STILL_SECONDS, Halted()))
     if scene.way.tests_by_header:
         measured.beside += await telling.tell(SINGLED_OUT, lambda: single_out(scene, counts.common)) or []
 
@@ -138,7 +144,7 @@ async def _kill_api_server(ground: Ground, tellings: Sequence[Telling]) -> None:
 async def measure_changes(ground: Ground, way: Way, folder: Path, count: int, measured: Measured, say: Tell) -> None:
     """One application alone, so that nothing else is measured."""
     async with AsyncExitStack() as stack:
-        (telling,) = await _open_all(stack, ground, [way], folder, say)
+        (telling,) = await open_all(stack, ground, [way], folder, say)
         telling.measured = measured
         measured.changes += await telling.tell(CHANGES, lambda: change_often(telling.scene, count)) or []
 
@@ -148,7 +154,7 @@ async def measure_rollbacks(
 ) -> None:
     """All ways side by side, as often for each."""
     async with AsyncExitStack() as stack:
-        tellings = await _open_all(stack, ground, ways, folder, say)
+        tellings = await open_all(stack, ground, ways, folder, say)
 
         async def go_back_often(telling: Telling) -> None:
             is_quick = telling.scene.way.plane != "Traefik"

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
+from tests.wire.enduring import Endured
 from tests.wire.figures import Measured, Split, quantile
 from tests.wire.page import Machine, write_page
+from tests.wire.trouble import Halted
+from tests.wire.trouble_page import troubles_of, with_troubles, write_troubles
 
 MACHINE = Machine({"Envoy": "1.40.0"}, "2 cores", "2026-01-05")
 
@@ -40,3 +44,20 @@ def test_the_page_has_every_figure_and_every_failure() -> None:
     assert "| SMI TrafficSplit | 3 | 30 | 40 | 40 | 0 | | | |" in page
     assert "| Envoy | 1.40.0 |" in page
     assert not measured.is_well
+
+
+def test_the_part_about_troubles_is_exchanged_by_itself() -> None:
+    page = write_page([Measured("SMI TrafficSplit", "Envoy")], MACHINE)
+    measured = Measured("SMI TrafficSplit", "Envoy", stories={"etcd stands still": (1_300, 0)})
+    endured = Endured([measured], {"etcd stands still": Halted(Counter({"shifting": 2, "aborting": 1}))}, restarts=7)
+    first = with_troubles(page, write_troubles(endured, MACHINE))
+    assert "**1,300 requests, 0 of\nthem failed.**" in first
+    assert "| etcd stands still | 1,300 / 0 |" in first
+    assert "| etcd stands still | 2 | 1 |" in first
+    measured.stories["etcd stands still"] = (1_400, 3)
+    second = with_troubles(first, write_troubles(endured, MACHINE))
+    assert "1,300" not in second
+    assert "| etcd stands still | 1,400 / 3 |" in second
+    assert second.replace(troubles_of(second), "") == first.replace(troubles_of(first), "")
+    assert second.count("## What took part") == 1
+    assert with_troubles(page, troubles_of(second)) == second

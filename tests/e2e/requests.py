@@ -135,7 +135,8 @@ most, before a first look.
 {chr(10).join(lines)}
 
 A change is one look and one write: the look makes it safe to repeat after a crash. Before a weight rises, the endpoints of the
-new version are listed; where they are later than the pods, again after a moment. When a controller writes to the same
+new version are listed, and those of the Services that everything goes to before it does: at the beginning and at the end. Where
+they are later than the pods, again after a moment. When a controller writes to the same
 object between the two, both are done again; such conflicts are not counted here.
 """
 

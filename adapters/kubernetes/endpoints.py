@@ -20,6 +20,8 @@ from engine.traffic import RoutePlan, RouterKind
 SERVICE_LABEL = "kubernetes.io/service-name"
 LOOKS_WHILE_UNDOING = 6
 """Some fifteen to thirty seconds: a controller that is gone for good must not keep the bad version serving."""
+LOOKS_WHILE_SAFE = 12
+"""Some two or three minutes: controllers whose writes were refused wait for up to a hundred seconds."""
 _BY_OTHER_MEANS = (RouterKind.POD_RATIO, RouterKind.SERVICE)
 """Where endpoints are not waited for: they are the weight itself, and both versions' change as one."""
 
@@ -64,16 +66,21 @@ async def require_old_version(task: Task) -> None:
 
 
 async def require_root(task: Task) -> None:
-    """Before everything goes to the root Service again, when the new version has taken over. Raises `Retryable` while its
-    endpoints name pods of the old one, which are gone."""
+    """Before everything goes to the root Service again. Raises `Retryable` while its endpoints name pods of the version that is
+    gone. On the way back the old version's own Service carries everything meanwhile, so that this may take longer."""
     route = task.route
-    if task.is_undoing or not is_by_endpoints(route) or not route.root_service or not route.stable_service:
+    if not is_by_endpoints(route) or not route.root_service or not route.stable_service:
         return
-    named = await _known(task, "stable", route.root_service)
+    if task.is_undoing and task.snapshot.failures >= LOOKS_WHILE_SAFE:
+        return
+    version, which = ("canary", "new") if task.is_undoing else ("stable", "old")
+    if not task.snapshot.facts.get(f"{route.workload}.{version}_name"):
+        return  # It never came to that.
+    named = await _known(task, version, route.root_service)
     if named:
         raise Retryable(
-            f"the endpoints of Service {route.root_service} still name {len(named)} pods of the old version of {route.workload}, "
-            "which are gone, so nobody is sent there yet"
+            f"the endpoints of Service {route.root_service} still name {len(named)} pods of the {which} version of "
+            f"{route.workload}, which are gone, so nobody is sent there yet"
         )
 
 

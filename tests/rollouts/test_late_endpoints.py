@@ -130,6 +130,22 @@ async def test_nobody_goes_to_the_root_service_again_while_it_names_pods_that_ar
         assert (await told.until_ended(release.id)).status is ReleaseStatus.SUCCEEDED
 
 
+async def test_nor_on_the_way_back_while_it_names_pods_of_the_new_version(tmp_path: Path, late: LateEndpoints) -> None:
+    late.known = 3
+    async with stage(tmp_path) as told:
+        await told.live()
+        release = await told.submit(release_plan(target_plan([percent(50), Approval()], settle=0.05)))
+        await told.until_state(State.APPROVING)
+        late.behind = "web"
+        await told.engine.command("r1", Command(CommandKind.ABORT, by="ada"))
+        await told.until(partial(is_told, told, "the endpoints of Service web still name 3 pods of the new version of web"))
+        (split,) = told.storage.list(told.splits, "shop")
+        assert [one["weight"] for one in split["spec"]["backends"]] == [100, 0]
+        late.behind = ""
+        late.look_again(told, 1)
+        assert (await told.until_ended(release.id)).status is ReleaseStatus.FAILED
+
+
 async def test_the_way_back_after_the_hand_over_waits_half_a_minute_for_endpoints_and_goes_on_without(
     tmp_path: Path, late: LateEndpoints
 ) -> None:

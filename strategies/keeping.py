@@ -20,6 +20,11 @@ from engine.traffic import (
 )
 from strategies.stand import Stand, split_before_step
 
+_MAKING = {
+    ActionKind.ENSURE_STABLE_SERVICE: "ensure-stable-service",
+    ActionKind.ENSURE_CANARY_SERVICE: "ensure-canary-service",
+}
+
 
 def follow(stand: Stand, observation: Observation) -> Act | None:
     """Keep a mesh canary as large as the live workload, which people and autoscalers go on scaling; and one by pods from the
@@ -44,17 +49,19 @@ def follow(stand: Stand, observation: Observation) -> Act | None:
 def mend(stand: Stand, observation: Observation) -> Act | None:
     """Services of ours that somebody removed are made again. The stable one follows the Deployment when the pods that it
     was pinned on are gone and others have come (a restart, an edit, by somebody who unpaused it)."""
-    if stand.snapshot.state not in STEP_STATES | {State.SCALING, State.PROMOTING}:
+    preparing = stand.snapshot.state is State.PREPARING
+    if not preparing and stand.snapshot.state not in STEP_STATES | {State.SCALING, State.PROMOTING}:
         return None
     for route in stand.routes():
         seen = observation.routes.get(route.name)
         for kind in seen.missing if seen is not None else ():
-            return Act(f"mend:{kind}:{route.name}", kind, {"route": route.name})
+            if stand.is_over(f"{_MAKING[kind]}:{route.name}"):
+                return Act(f"mend:{kind}:{route.name}", kind, {"route": route.name})
         workload = observation.workloads.get(route.workload)
-        if workload is not None and _is_left_behind(stand, route, workload):
+        if workload is not None and not preparing and _is_left_behind(stand, route, workload):
             args: Facts = {"route": route.name}
             return Act(f"follow-stable:{route.name}", ActionKind.FOLLOW_STABLE, args)
-    return _carry(stand, observation)
+    return None if preparing else _carry(stand, observation)
 
 
 def _carry(stand: Stand, observation: Observation) -> Act | None:

@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 
 from adapters.embedded.endpoint_controller import EndpointController
+from adapters.embedded.errors import ServiceUnavailable
+from adapters.embedded.faults import Match
 from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.resources import SERVICES
 from engine.events import Command, CommandKind
 from engine.model import Approval, ReleaseStatus, State, Step
 from engine.traffic import RoutePlan
-from tests.builders import header_route, istio_route, percent, release_plan, smi_route, target_plan
+from tests.builders import header_route, ingress_route, istio_route, percent, release_plan, smi_route, target_plan
 from tests.rollouts.istio_objects import destination_rule, virtual_service
+from tests.rollouts.routed import ingress, routed
 from tests.rollouts.stage import Stage, stage
 
 NEW = "web:2"
@@ -159,3 +162,20 @@ async def test_the_way_back_after_the_hand_over_waits_half_a_minute_for_endpoint
         await told.engine.command("r1", Command(CommandKind.ABORT, by="ada"))
         assert (await told.until_ended(release.id, within=90.0)).status is ReleaseStatus.FAILED
         assert told.deployment()["spec"]["template"]["spec"]["containers"][0]["image"] == "web:1"
+
+
+@pytest.mark.parametrize("name", ["web-stable", "web-canary"])
+async def test_a_service_that_goes_before_the_route_is_made_comes_again(tmp_path: Path, name: str) -> None:
+    """The route waits for the endpoints of a Service that somebody has removed, and would wait for ever."""
+    async with routed(tmp_path, ingress()) as story:
+        told, before = story.told, story.belongings()
+        slices = Match(verb="list", resource="endpointslices", user_agent="headgate")
+        told.embedded.server.faults.answer(slices, ServiceUnavailable("the server is starting"), times=2)
+        plan = target_plan([percent(34), Approval()], route=ingress_route(), settle=0.05)
+        await told.submit(release_plan(plan))
+        await told.until_state(State.PREPARING)
+        await told.until(lambda: told.journal.snapshots["r1.production"].failures > 0)
+        told.storage.delete(SERVICES, "shop", name)
+        await told.until_state(State.APPROVING)
+        assert await story.end() is ReleaseStatus.SUCCEEDED
+        assert story.belongings() == before

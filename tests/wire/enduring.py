@@ -65,6 +65,8 @@ class Endured:
     """How often the API server was started again, in `RESTARTS`."""
     seconds: Seconds = Seconds()
     minutes: float = 0.0
+    remarks: list[str] = field(default_factory=list)
+    """What a reader has to know of how it came about."""
 
 
 async def endure(ground: Ground, ways: Sequence[Way], folder: Path, seconds: Seconds, say: Tell) -> Endured:

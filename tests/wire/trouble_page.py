@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from engine.model import State
@@ -38,6 +39,11 @@ its connections and answers nothing, until it goes on (SIGCONT). Each rollout ha
 Where the endpoints of a Service are the weight itself, a pod that is ending stays among them for as long as nobody can write. So
 the pods of the last two columns sleep for {pre_stop} s in their preStop hook. With the five seconds of the other stories one run
 lost 146 of 33,737 requests, as any Deployment would have whose pods end while the API server stands still.
+
+A proxy that reads the API server is behind for as long as it has not connected to it again. Headgate waits for the word of
+whoever gives one (HTTPRoute), and for the settle time where nobody does: five seconds here, also while the API server comes and
+goes. Traefik answers 404 while a TraefikService names Services of which it has not heard yet, or has heard that they are gone.
+Who expects an API server to be away that often gives such routes a longer `settle`.
 """
 
 
@@ -80,10 +86,12 @@ def _lines(endured: Endured, machine: Machine) -> Iterator[str]:
     for name, halted in endured.halted.items():
         yield f"| {name} | {' | '.join(str(halted.states.get(state.value, '')) for state in states)} |"
     yield f"\nMeasured on {machine.date}, on {machine.measured_on}.\n"
+    yield from (f"{remark}\n" for remark in endured.remarks)
     for one in measured:
         if one.broken:
-            yield f"**{one.way} was not told to its end.** {one.broken.splitlines()[0]}\n"
-        yield from (f"- {one.way}: {finding}" for finding in one.findings[:10])
+            yield f"**{one.way} was not told to its end:** {one.broken.partition(':')[0]}.\n"
+        kinds = Counter(" ".join(finding.split()) for finding in one.findings)
+        yield from (f"- {one.way}: {kind} (of the {len(one.findings)} that were kept: {count})" for kind, count in kinds.items())
 
 
 def with_troubles(page: str, troubles: str) -> str:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import aiohttp
 import anyio
 
 from adapters.embedded.cluster import EmbeddedCluster, run_embedded_cluster
@@ -27,75 +23,22 @@ from engine.model import FINAL_STATUSES, ReleaseStatus
 from tests.builders import deployment, service
 from tests.postgres.server import PASSWORD, PostgresServer
 from tests.process.tapped_wire import TappedWire, tap_wire
+from tests.process.watchman import PATIENCE_SECONDS, Watchman
 
 NAMESPACE = "shop"
 TIMES = {"leaseDuration": 4, "renewDeadline": 3, "retryPeriod": 0.5}
-PATIENCE_SECONDS = 60.0
 
 
-class Watchman:
+class Tapped(Watchman):
     """One of the two."""
 
-    def __init__(self, name: str, folder: Path, wire: TappedWire) -> None:
-        self.name = name
-        self.folder = folder
+    def __init__(self, folder: Path, wire: TappedWire) -> None:
+        super().__init__(folder)
         self.wire = wire
-        self.socket = folder / "headgate.sock"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "adapters.cli", "serve", "--config", str(self.folder / "headgate.yaml")]
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-    def send(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    async def end(self) -> int:
-        """Its exit code."""
-        assert self._process is not None
-        process = self._process
-        with anyio.fail_after(PATIENCE_SECONDS):
-            while process.poll() is None:
-                await anyio.sleep(0.02)
-        return process.returncode
-
-    def clean_up(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-
-    @property
-    def log(self) -> str:
-        return (self.folder / "log").read_text("utf-8", "replace")
-
-    async def ask(self, path: str) -> tuple[int, str]:
-        """Status and text of what its API says; 0 while there is nobody."""
-        try:
-            connector, limit = aiohttp.UnixConnector(str(self.socket)), aiohttp.ClientTimeout(total=5)
-            async with (
-                aiohttp.ClientSession(connector=connector, timeout=limit) as session,
-                session.get(f"http://headgate{path}") as answer,
-            ):
-                return answer.status, await answer.text()
-        except (OSError, aiohttp.ClientError, TimeoutError):
-            return 0, ""
-
-    async def until_leading(self) -> None:
-        with anyio.fail_after(PATIENCE_SECONDS):
-            while (await self.ask("/readyz"))[0] != 200:
-                await anyio.sleep(0.05)
-
-    async def until_standing_by(self, leader: str) -> None:
-        """Until it has seen who leads."""
-        with anyio.fail_after(PATIENCE_SECONDS):
-            while f"this daemon is a standby: {leader} leads" not in (await self.ask("/readyz"))[1]:
-                await anyio.sleep(0.05)
 
 
 class Crew:
-    def __init__(self, cluster: EmbeddedCluster, server: PostgresServer, database: str, watchmen: Sequence[Watchman]) -> None:
+    def __init__(self, cluster: EmbeddedCluster, server: PostgresServer, database: str, watchmen: Sequence[Tapped]) -> None:
         self.cluster = cluster
         self._server = server
         self._database = database
@@ -184,7 +127,7 @@ async def gather_crew(folder: Path, server: PostgresServer, database: str) -> As
             port = urlsplit(cluster.kubeconfig()["clusters"][0]["cluster"]["server"]).port
             assert port is not None
             wire = await stack.enter_async_context(tap_wire(port))
-            watchman = Watchman(name, folder / name, wire)
+            watchman = Tapped(folder / name, wire)
             _configure(watchman, cluster, server, database)
             stack.callback(watchman.clean_up)
             watchmen.append(watchman)
@@ -202,7 +145,7 @@ async def _until_available(cluster: EmbeddedCluster) -> None:
             await anyio.sleep(0.02)
 
 
-def _configure(watchman: Watchman, cluster: EmbeddedCluster, server: PostgresServer, database: str) -> None:
+def _configure(watchman: Tapped, cluster: EmbeddedCluster, server: PostgresServer, database: str) -> None:
     watchman.folder.mkdir()
     kubeconfig = cluster.kubeconfig()
     kubeconfig["clusters"][0]["cluster"]["server"] = f"http://127.0.0.1:{watchman.wire.port}"

@@ -12,8 +12,8 @@ import asyncpg
 
 from engine.errors import StoreError
 from store.group_commit import GroupCommit, Row
-from store.postgres_place import CONNECT_SECONDS, FAILURES, PostgresPlace, connection_options, said
-from store.postgres_session import open_session
+from store.postgres_place import CONNECT_SECONDS, FAILURES, PostgresPlace, connection_options, said, session_name
+from store.postgres_session import HANG_UP_SECONDS, open_session
 from store.relational import SqlStore, numbered
 
 MOST_READING = 4
@@ -39,8 +39,7 @@ async def open_postgres(
     """
     session = await open_session(place, holder, now, take_over=take_over)
     try:
-        options = connection_options(place, f"{holder}, reading")
-        async with asyncpg.create_pool(place.url, min_size=0, max_size=MOST_READING, **options) as pool:
+        async with _open_pool(place, f"{holder}, reading") as pool:
             writer = GroupCommit(session)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(writer.run)
@@ -51,6 +50,19 @@ async def open_postgres(
                     tasks.cancel_scope.cancel()
     finally:
         await session.close()
+
+
+@asynccontextmanager
+async def _open_pool(place: PostgresPlace, name: str) -> AsyncIterator[asyncpg.Pool]:
+    options = connection_options(place, session_name(name))
+    pool = await asyncpg.create_pool(place.url, min_size=0, max_size=MOST_READING, **options)
+    try:
+        yield pool
+    finally:
+        # In peace where the server answers; it may be gone without a word.
+        with anyio.move_on_after(HANG_UP_SECONDS, shield=True):
+            await pool.close()
+        pool.terminate()
 
 
 class _Reader:

@@ -31,6 +31,8 @@ log = structlog.get_logger()
 PATIENCE_SECONDS = 0.5
 """Between two tries to find out what became of a commit."""
 TAKE_OVER_SECONDS = 20.0
+BUSY_SECONDS = 1.0
+"""How long the lock may be somebody else's before that is believed: the server needs a moment to see that one was killed."""
 HANG_UP_SECONDS = 2.0
 _LOCK = 0x48444754
 """The key of the advisory lock: `HDGT`. Such locks are the database's, so every database may have one store."""
@@ -39,7 +41,7 @@ _PROVE_EPOCH = "UPDATE writer SET latest = $1 WHERE epoch = $2 AND holder = $3"
 _IS_MINE = "SELECT epoch = $1 AND holder = $2 FROM writer"
 """The holder too: a database that was put back to an earlier time begins to count anew."""
 _HOLDER = (
-    "SELECT pid, application_name, client_addr::text FROM pg_locks JOIN pg_stat_activity USING (pid) "
+    "SELECT pid, coalesce(application_name, ''), client_addr::text FROM pg_locks JOIN pg_stat_activity USING (pid) "
     "WHERE locktype = 'advisory' AND objsubid = 1 AND classid = 0 AND objid = $1 AND granted "
     "AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
@@ -199,19 +201,20 @@ async def open_session(place: PostgresPlace, holder: str, now: datetime, *, take
 
 async def _take_lock(connection: asyncpg.Connection, place: PostgresPlace, *, end_sessions_of: str | None) -> None:
     """`end_sessions_of`: whose sessions are ended where they hold the lock; None for any daemon's. Raises `StoreBusy`."""
-    deadline = anyio.current_time() + TAKE_OVER_SECONDS
+    began = anyio.current_time()
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
         pid, holder, address = await connection.fetchrow(_HOLDER, _LOCK) or (None, "", None)
         may_end = holder.startswith(NAME_PREFIX) if end_sessions_of is None else holder == session_name(end_sessions_of)
-        if pid is not None and not may_end:
+        waited = anyio.current_time() - began
+        if pid is not None and not may_end and waited > BUSY_SECONDS:
             where = f" (from {address})" if address else ""
             raise StoreBusy(
                 f"{place} is in use by {holder or 'another program'}{where}: two daemons on one store would drive every rollout "
                 "twice. Stop that daemon, give this one a database of its own, or let a lease decide (docs/high-availability.md)."
             )
-        if anyio.current_time() > deadline:
+        if waited > TAKE_OVER_SECONDS:
             raise StoreBusy(f"{place} is still held by {holder or 'somebody'}, whose session does not end")
-        if pid is not None:
+        if pid is not None and may_end:
             await connection.execute("SELECT pg_terminate_backend($1)", pid)
         await anyio.sleep(0.05)
 

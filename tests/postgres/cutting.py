@@ -28,6 +28,8 @@ class Wire:
         self.is_down = False
         """Nobody new gets through."""
         self.refused = 0
+        self.is_dead = False
+        """Nothing gets through any more, in either direction, and nobody is told."""
         self.port = 0
         self._left_over: list[asyncio.StreamWriter] = []
 
@@ -41,6 +43,8 @@ class Wire:
         answering = asyncio.create_task(self._answer(there, writer))
         try:
             while data := await reader.read(1 << 16):
+                if self.is_dead:
+                    continue
                 if self.cut is Cut.NEVER or _COMMIT not in data:
                     back.write(data)
                     continue
@@ -58,7 +62,8 @@ class Wire:
 
     async def _answer(self, there: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await there.read(1 << 16):
-            writer.write(data)
+            if not self.is_dead:
+                writer.write(data)
         writer.close()
 
     async def _await_answer(self, there: asyncio.StreamReader, answering: asyncio.Task[None]) -> None:

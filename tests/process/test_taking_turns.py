@@ -19,9 +19,13 @@ from adapters.cli.exit_codes import ExitCode
 from adapters.embedded.resources import DEPLOYMENTS, PODS
 from adapters.http.client import DaemonClient, SocketPlace
 from adapters.http.client_errors import DaemonRefused
+from engine.errors import StoreBusy
 from engine.model import ReleaseStatus
-from tests.postgres.server import PostgresServer
+from store.postgres import open_postgres
+from tests.clocks import START
+from tests.postgres.server import PASSWORD, PostgresServer
 from tests.process.crew import NAMESPACE, TIMES, Crew, gather_crew
+from tests.process.watchman import Watchman
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
 
@@ -191,3 +195,29 @@ async def test_a_restart_of_the_database_and_a_killed_backend_under_a_leader_cha
         await check_the_end(crew)
         assert (await crew.writer())[0] == 1
         assert crew.lease["leaseTransitions"] == 0
+
+
+async def test_who_loses_the_store_alone_ends_as_well(tmp_path: Path, postgres_server: PostgresServer) -> None:
+    """Without a lease it is the store that says so, at the next thing that is written there."""
+    place = postgres_server.place(await to_thread.run_sync(postgres_server.make_database))
+    (tmp_path / "password").write_text(PASSWORD)
+    settings = {
+        "store": place.url,
+        "storePassword": {"file": str(tmp_path / "password")},
+        "socket": str(tmp_path / "headgate.sock"),
+    }
+    (tmp_path / "headgate.yaml").write_text(json.dumps(settings))
+    daemon = Watchman(tmp_path)
+    try:
+        daemon.start()
+        await daemon.until_leading()
+        with pytest.raises(StoreBusy, match="two daemons on one store"):
+            async with open_postgres(place, "another", START):
+                pass
+        async with open_postgres(place, "another", START, take_over=True):
+            await daemon.ask("/readyz")
+            assert await daemon.end() == ExitCode.DEPOSED
+        assert "was taken over by another" in daemon.log
+        assert PASSWORD not in daemon.log
+    finally:
+        daemon.clean_up()

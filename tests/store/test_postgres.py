@@ -168,6 +168,15 @@ async def test_a_store_that_is_closed_does_not_wait_for_a_server_that_is_gone(
     assert "before it was known" in failures[0]
 
 
+async def test_a_server_that_is_gone_without_a_word_keeps_nobody_from_stopping(
+    postgres_stand: PostgresStand, postgres_server: PostgresServer
+) -> None:
+    with anyio.fail_after(8):
+        async with store_on_a_wire(postgres_stand, postgres_server) as (store, wire):
+            assert len(await store.releases()) == 1
+            wire.is_dead = True
+
+
 # --- taking over -------------------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,15 @@ SCHEMA = "headgate"
 """The database schema that holds the tables: it shows whose they are, and keeps them apart from others of the same database."""
 CONNECT_SECONDS = 10.0
 STATEMENT_SECONDS = 10.0
-FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError)
+FAILURES = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    # What a connection says that the server has just ended, between two statements.
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+    ValueError,
+)
 """Everything that may go wrong with a connection and what is asked on it."""
 
 NAME_PREFIX = "headgate "

@@ -131,7 +131,12 @@ async def gather_crew(folder: Path, server: PostgresServer, database: str) -> As
             _configure(watchman, cluster, server, database)
             stack.callback(watchman.clean_up)
             watchmen.append(watchman)
-        yield Crew(cluster, server, database, watchmen)
+        try:
+            yield Crew(cluster, server, database, watchmen)
+        except BaseException as error:
+            for watchman in watchmen:
+                error.add_note(f"{watchman.folder.name}:\n{watchman.log[-6000:]}")
+            raise
         for watchman in watchmen:
             assert PASSWORD not in watchman.log
 

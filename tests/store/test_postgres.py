@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
+import asyncpg
 import pytest
 
 from engine.errors import Deposed, StoreBusy, StoreDamaged, StoreError, StoreTooNew
@@ -93,6 +95,30 @@ async def test_a_backend_that_is_killed_takes_all_sessions_down_and_the_store_go
         await commit_in_the_end(store, stored(), "after the crash")
         assert [one.id for one in await store.releases()] == ["r1"]
         assert await story(postgres_stand) == ["after the crash"]
+
+
+async def test_a_session_that_is_ended_at_any_moment_costs_a_try(
+    postgres_stand: PostgresStand, postgres_server: PostgresServer
+) -> None:
+    """Also between two statements, when the news of its end lies on the wire and has not been read."""
+    async with postgres_stand.open() as store:
+        now = stored()
+        await store.add_release(release(), [now], START)
+        ends = 0
+        administrator = await asyncpg.connect(postgres_stand.place.url, password=PASSWORD)
+        try:
+            for delay in range(24):
+                commit = decision(now, f"{delay}")
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(commit_in_the_end, store, now, f"{delay}")
+                    for _ in range(delay):
+                        await anyio.lowlevel.checkpoint()
+                    ends += len(await administrator.fetch(f"SELECT pg_terminate_backend(pid) FROM ({_BACKENDS}) AS others"))
+                now = StoredRollout(now.spec, commit.snapshot)
+        finally:
+            await administrator.close()
+        assert ends >= 12
+        assert await story(postgres_stand) == [f"{delay}" for delay in range(24)]
 
 
 # --- answers that are lost ---------------------------------------------------------------------------------------------

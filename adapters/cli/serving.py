@@ -26,7 +26,6 @@ from adapters.cli.reloading import reload
 from adapters.cli.signals import hear_hangups, wait_for_stop
 from adapters.cli.stores import new_holder
 from adapters.cli.systemd import tell_systemd
-from adapters.cli.taking_turns import open_candidate, wait_for_turn
 from adapters.http.certificates import ServerCertificate
 from adapters.http.server import serve_api
 from adapters.http.standby import build_standby_application
@@ -70,6 +69,9 @@ class _Serving:
     read_again: Callable[[], Settings]
 
     async def take_turns(self, availability: AvailabilitySettings, connect: ConnectAs) -> ExitCode:
+        # Most daemons take turns with nobody, and start without all that reaches a cluster.
+        from adapters.cli.taking_turns import open_candidate, wait_for_turn
+
         settings, clock = self.settings, SystemClock()
         account = settings.accounts[availability.account]
         async with (

@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 
 SECOND = "headgate-second"
 WRITES = ("create", "update", "patch", "delete")
-TIMES = {"leaseDuration": 4, "renewDeadline": 3, "retryPeriod": 0.5}
+TIMES = {"leaseDuration": 8, "renewDeadline": 6.5, "retryPeriod": 0.5}
 STEPS: list[JsonObject] = [
     step
     for weight in range(10, 100, 10)

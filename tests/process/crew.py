@@ -26,7 +26,8 @@ from tests.process.tapped_wire import TappedWire, tap_wire
 from tests.process.watchman import PATIENCE_SECONDS, Watchman
 
 NAMESPACE = "shop"
-TIMES = {"leaseDuration": 4, "renewDeadline": 3, "retryPeriod": 0.5}
+TIMES = {"leaseDuration": 8, "renewDeadline": 6.5, "retryPeriod": 0.5}
+"""Short enough to be waited for, and long enough for machines that have much else to do."""
 
 
 class Tapped(Watchman):

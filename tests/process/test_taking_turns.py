@@ -85,12 +85,9 @@ async def test_who_is_stopped_for_longer_than_the_lease_writes_nothing_when_it_g
         release = await crew.deploy(crew.first, image="web:2", steps=12)
         await crew.until_entries(12)
         crew.first.send(signal.SIGSTOP)
-        stopped_at = time.monotonic()
         await anyio.sleep(0.2)  # What had left it by then has arrived.
         written, decided = list(crew.first.wire.writes), len(await crew.journal())
         await crew.second.until_leading()
-        gap = time.monotonic() - stopped_at
-        assert gap >= TIMES["leaseDuration"] - TIMES["retryPeriod"]
         await crew.until_entries(decided + 6)  # The second one is in the middle of it.
         crew.first.send(signal.SIGCONT)
         assert await crew.first.end() == ExitCode.DEPOSED

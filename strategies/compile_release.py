@@ -16,6 +16,15 @@ from strategies.step_models import AnalysisStep, BackgroundAnalysis, BlueGreenCo
 from strategies.suggestions import quote, suggest
 from strategies.template_checks import IN_JOBS, IN_QUERIES, IN_WEBHOOKS, find_unknown, previews_of
 
+MOST_OBJECTS = 100_000
+"""Of a release: the objects of each target, added up."""
+MOST_CHARACTERS = 128 << 20
+"""Of all their contents together."""
+_TOO_MUCH = (
+    f"the objects of all targets together are more than {MOST_OBJECTS:,}, or than {MOST_CHARACTERS >> 20} MiB; "
+    "make several files of this one"
+)
+
 
 def compile_release(
     loaded: LoadedFile,
@@ -42,7 +51,10 @@ def compile_release(
     errors.extend(_unknown_variables(loaded, document, selected, variables))
     if errors:
         return Problems(tuple(dict.fromkeys(errors)), loaded.problems.warnings)
-    targets = tuple(_compile(loaded, document, name, selected, variables) for name in selected)
+    targets = tuple(_compile_within_limits(loaded, document, selected, variables))
+    if len(targets) < len(selected):
+        problem = Problem(loaded.name, *loaded.mark_of(("targets",)), _TOO_MUCH)
+        return Problems((problem,), loaded.problems.warnings)
     return ReleasePlan(
         version=PLAN_VERSION,
         application=application if application is not None else document.application,
@@ -51,6 +63,20 @@ def compile_release(
         concurrency=_policy(document),
         warnings=tuple(_warnings(loaded, document, selected)),
     )
+
+
+def _compile_within_limits(
+    loaded: LoadedFile, document: DeployFile, selected: Sequence[str], variables: dict[str, str]
+) -> Iterator[TargetPlan]:
+    """As many targets as fit: each holds its manifests whole, and a few lines make many of both."""
+    objects = characters = 0
+    for name in selected:
+        target = _compile(loaded, document, name, selected, variables)
+        contents = [one.content for one in target.manifests] + [one.manifest for one in target.workloads]
+        objects, characters = objects + len(contents), characters + sum(map(len, contents))
+        if objects > MOST_OBJECTS or characters > MOST_CHARACTERS:
+            return
+        yield target
 
 
 def _policy(document: DeployFile) -> ConcurrencyPolicy:

@@ -42,6 +42,10 @@ class ScalarNode:
     quoted: bool = False
     size: int = 1
 
+    @property
+    def length(self) -> int:
+        return len(self.text)
+
 
 @dataclass(slots=True)
 class Entry:
@@ -54,6 +58,8 @@ class MappingNode:
     mark: Mark
     entries: dict[str, Entry] = field(default_factory=dict)
     size: int = 1
+    length: int = 0
+    """The characters in it, with aliases expanded."""
 
 
 @dataclass(slots=True)
@@ -61,6 +67,7 @@ class SequenceNode:
     mark: Mark
     items: list[Node] = field(default_factory=list)
     size: int = 1
+    length: int = 0
 
 
 Node: TypeAlias = ScalarNode | MappingNode | SequenceNode
@@ -92,6 +99,11 @@ class Limits:
     values: int
     """The most values, counted after aliases are expanded: what an alias bomb makes of a few lines."""
     depth: int = 100
+
+    @property
+    def characters(self) -> int:
+        """The most characters, after aliases are expanded: one long text, named again and again, is few values."""
+        return 4 * self.bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +220,7 @@ class _Composer:
         self.warnings: list[Fault] = []
         self._document_mark = _START
         self._values = 0
+        self._characters = 0
         self._frames: list[_Frame] = []
         self._anchors: dict[str, Node | None] = {}
 
@@ -257,8 +270,12 @@ class _Composer:
         self.faults.append(Fault(mark, message))
         raise _GivenUp
 
-    def _count(self, size: int, mark: Mark) -> None:
+    def _count(self, size: int, length: int, mark: Mark) -> None:
         self._values += size
+        self._characters += length
+        if self._characters > self.limits.characters:
+            most = _in_words(self.limits.characters)
+            self._give_up(mark, f"more than {most} of text up to here, with aliases expanded; make it smaller")
         if self._values > self.limits.values:
             self._give_up(
                 mark, f"more than {self.limits.values:,} values up to here, with aliases expanded; make it smaller"
@@ -293,12 +310,14 @@ class _Composer:
                 for key, entry in _entries_to_merge(merged).items():
                     node.entries.setdefault(key, entry)
             node.size = 1 + sum(entry.node.size for entry in node.entries.values())
+            node.length = sum(len(key) + entry.node.length for key, entry in node.entries.items())
             if frame.is_template:
                 # The fault was reported where the template begins; as text it causes no second one.
                 self._place(ScalarNode("{{}}", "{{}}", node.mark), node.mark)
                 return
         else:
             node.size = 1 + sum(item.size for item in node.items)
+            node.length = sum(item.length for item in node.items)
         self._remember(frame.anchor, node)
         self._place(node, node.mark)
 
@@ -306,7 +325,10 @@ class _Composer:
         """Put a finished node where it belongs: into its parent as key, value or item, or on top as a document."""
         # A collection's parts were counted one by one as they were placed; an alias brings all of its target's at once.
         is_fresh_collection = not isinstance(node, ScalarNode) and node.mark == mark
-        self._count(1 if is_fresh_collection else node.size, mark)
+        if is_fresh_collection:
+            self._count(1, 0, mark)
+        else:
+            self._count(node.size, node.length, mark)
         if not self._frames:
             self._end_document(node)
             return

@@ -16,7 +16,7 @@ from adapters.routers.istio_matches import joined
 from adapters.routers.request_values import Unjoinable, can_tell
 from adapters.settings_reader import SettingsInvalid, parse_settings
 from engine.traffic import MatchKind, NamedMatch, RequestMatch, ValueMatch
-from strategies.deployfile import LoadedFile, SourceText, compile_release, parse_deploy_text
+from strategies.deployfile import LoadedFile, Problems, SourceText, compile_release, parse_deploy_text
 from strategies.manifest_objects import LIMITS as MANIFEST_LIMITS
 from tests.http.stage import MANIFEST, deploy_text
 
@@ -137,6 +137,32 @@ def test_numbers_that_take_long_to_read(huge: str) -> None:
         read(deploy_text("pause: {untilApproved: true}") + f"context: {{a: {huge}}}\n")
     with quickly():
         read(deploy_text("pause: {untilApproved: true}"), MANIFEST.replace("replicas: 3", f"replicas: {huge}"))
+
+
+@pytest.mark.parametrize("anchored", ["x" * 100_000, f"{{{'x' * 1_000}: y, {'z' * 1_000}: y}}"], ids=["text", "keys"])
+def test_one_long_text_that_is_named_again_and_again(anchored: str) -> None:
+    """Few values, and gigabytes as soon as they are written out."""
+    named = "".join(f"  k{number}: *a\n" for number in range(10_000))
+    settings = f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c}}\ndata:\n  k: &a {anchored}\n{named}"
+    with quickly():
+        refused = read(deploy_text("pause: {untilApproved: true}"), MANIFEST + "---\n" + settings)
+    [problem] = [one for one in refused.problems.errors if one.path == "web.yaml"]
+    assert problem.message == "more than 16 MiB of text up to here, with aliases expanded; make it smaller"
+    assert problem.line > 150
+
+
+@pytest.mark.parametrize(("objects", "size"), [(2_000, 10), (1, 1_000_000)])
+def test_many_targets_times_many_manifests(objects: int, size: int) -> None:
+    """Each target holds its manifests whole, so that two short lists make a long one."""
+    settings = f"kind: ConfigMap\napiVersion: v1\ndata: {{a: {'x' * size}}}\n"
+    manifests = "".join(f"---\n{settings}metadata: {{name: c{number}}}\n" for number in range(objects))
+    file = deploy_text("pause: {untilApproved: true}", targets=[f"t{number}" for number in range(200)])
+    with quickly():
+        refused = compile_release(read(file, MANIFEST + manifests))
+    assert isinstance(refused, Problems)
+    [problem] = refused.errors
+    assert (problem.path, problem.line) == ("deploy.yaml", 5)
+    assert "the objects of all targets together are more than 100,000, or than 128 MiB" in problem.message
 
 
 def test_a_file_that_is_too_large_is_not_read_at_all() -> None:

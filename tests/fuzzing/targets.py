@@ -31,7 +31,7 @@ from engine.model import ReleasePlan
 from strategies.deployfile import Problem, Problems, SourceText, compile_release, parse_deploy_text
 from tests.http.stage import MANIFEST, SERVICE, deploy_text
 
-MOST_SECONDS = 5.0
+MOST_SECONDS = 10.0
 """Of the processor's time, for one input of at most some kilobytes."""
 Target = Callable[[bytes], None]
 _ROOT = Path(__file__).parent.parent.parent

@@ -118,6 +118,9 @@ def _work(turn: Turn) -> None:
         _finish_state(turn)
 
 
+_WEIGHING = (ActionKind.SET_WEIGHT, ActionKind.ENSURE_ROUTE)
+
+
 def _writes_again(turn: Turn, operation: Await | Settle) -> bool:
     """Go back to where the awaited weight was ordered, if it has been seen not to be there for long enough."""
     if not isinstance(operation, Await) or operation.on_timeout is not OnTimeout.AGAIN:
@@ -127,7 +130,7 @@ def _writes_again(turn: Turn, operation: Await | Settle) -> bool:
     orders = (
         at
         for at, one in enumerate(turn.at.procedure[: turn.at.cursor])
-        if isinstance(one, Act) and one.kind is ActionKind.SET_WEIGHT and one.args.get("route") == operation.subject
+        if isinstance(one, Act) and one.kind in _WEIGHING and one.args.get("route") == operation.subject
     )
     turn.story.append(f"{operation.name}: not true after {operation.timeout_seconds:g} s")
     turn.at = replace(turn.at, cursor=max(orders), timers=turn.timers_without(TimerName.WAIT))

@@ -29,13 +29,10 @@ from strategies.pieces import (
     remove_routes,
     return_stable_fields,
 )
-from strategies.stand import SEEN_ON_THE_WAY_BACK, Stand
+from strategies.stand import AGAIN_SECONDS, SEEN_ON_THE_WAY_BACK, Stand
 
 RESCUE_SECONDS = 120.0
 """How long an abort waits for the stable side to grow back before it moves the traffic all the same."""
-
-AGAIN_SECONDS = 10.0
-"""How long an abort waits to read its weight back before it looks at the object again, and writes what is not there any more."""
 
 LATE_SECONDS = 1.0
 """How long a request whose sender has given it up may still be on its way to its effect."""

@@ -34,6 +34,7 @@ from strategies.pieces import (
     freeze,
     freeze_autoscaler,
     reads,
+    reads_at_first,
     remove_jobs,
     remove_routes,
     return_stable_fields,
@@ -86,7 +87,7 @@ def _ensure_routes(stand: Stand) -> Iterator[Operation]:
         if splits:
             yield from _ensure_backends(stand, route)
         yield Act(f"ensure-route:{route.name}", ActionKind.ENSURE_ROUTE, {**name, "initial": 0})
-        yield reads(stand, route, 0)
+        yield reads_at_first(stand, route)
 
 
 def _ensure_backends(stand: Stand, route: RoutePlan) -> Iterator[Operation]:

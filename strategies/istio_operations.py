@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from engine.model import Act, ActionKind, Await, Condition, Facts, Operation, Settle
+from engine.model import Act, ActionKind, Await, Condition, Facts, OnTimeout, Operation, Settle
 from engine.traffic import FULL_WEIGHT, RoutePlan
+from strategies.stand import AGAIN_SECONDS
 
 
 def prepare_istio(routes: Sequence[RoutePlan]) -> Iterator[Operation]:
@@ -27,7 +28,8 @@ def prepare_istio(routes: Sequence[RoutePlan]) -> Iterator[Operation]:
         yield Act(f"pin-stable:{route.name}", ActionKind.ENSURE_STABLE_SERVICE, name)
         yield Act(f"show-canary:{route.name}", ActionKind.ENSURE_CANARY_SERVICE, name)
         yield Act(f"ensure-route:{route.name}", ActionKind.ENSURE_ROUTE, {**name, "initial": 0})
-        yield Await(f"{route.name} is read back at 0 %", Condition.WEIGHT, route.name, 0)
+        text = f"{route.name} is read back at 0 %"
+        yield Await(text, Condition.WEIGHT, route.name, 0, AGAIN_SECONDS, OnTimeout.AGAIN)
 
 
 def free_istio(routes: Sequence[RoutePlan]) -> Iterator[Operation]:

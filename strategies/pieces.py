@@ -23,7 +23,7 @@ from engine.traffic import (
     RouterKind,
 )
 from strategies.istio_operations import clear_istio
-from strategies.stand import ACKNOWLEDGING, Stand
+from strategies.stand import ACKNOWLEDGING, AGAIN_SECONDS, Stand
 
 ACKNOWLEDGE_SECONDS = 60.0
 """How long the Services of both versions are kept for a controller that does not say that it lets go of them."""
@@ -93,3 +93,11 @@ def reads(stand: Stand, route: RoutePlan, weight: int, shape: str = "") -> Await
     text = f"{route.name} is read back at {weight / 100:g} %" + (" with its exceptions" if shape else "")
     limit = stand.timeout if route.kind in ACKNOWLEDGING else None
     return Await(text, Condition.WEIGHT, route.name, weight, limit, shape=shape)
+
+
+def reads_at_first(stand: Stand, route: RoutePlan) -> Await:
+    """Nobody is told of drift while everything is prepared: what somebody has written over our first write is written again."""
+    if route.kind in ACKNOWLEDGING:
+        return reads(stand, route, 0)
+    text = f"{route.name} is read back at 0 %"
+    return Await(text, Condition.WEIGHT, route.name, 0, AGAIN_SECONDS, OnTimeout.AGAIN)

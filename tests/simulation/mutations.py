@@ -248,11 +248,6 @@ def shrink_before_growing() -> Mutation:
     return patch.object(forward, "_move_pods", lambda stand, workload, weight, grows: former(stand, workload, weight, not grows))
 
 
-def hand_over_unequal_templates() -> Mutation:
-    unchecked = patch.object(workloads, "_not_adoptable", lambda *given: "")
-    return _all(unchecked, without(ActionKind.REPLACE_TEMPLATE, Condition.ADOPTABLE))
-
-
 def raise_the_weight_on_the_way_back() -> Mutation:
     def change(state: State, operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
         is_raised = state is State.ABORTING
@@ -347,7 +342,6 @@ MUTATIONS: dict[str, Callable[[], Mutation]] = {
     "Services go before the route that names them": remove_services_before_the_route,
     "the canary's pods come up before traffic is kept off them": split_after_the_pods,
     "a pod ratio shrinks before it grows": shrink_before_growing,
-    "pods are handed over while the templates differ": hand_over_unequal_templates,
     "the weight rises on the way back": raise_the_weight_on_the_way_back,
     "the Services of both versions select both": select_both_versions,
     "what was made by a lost request is taken for somebody else's": take_an_effect_for_a_stranger,

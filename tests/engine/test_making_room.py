@@ -11,7 +11,7 @@ from engine.errors import Retryable, StoreError
 from engine.events import CommandKind
 from engine.model import Action, Approval, Pause, ReleaseStatus, State
 from engine.ports import Commit
-from tests.builders import percent, release_plan, smi_route, target_plan
+from tests.builders import ingress_route, percent, release_plan, smi_route, target_plan
 from tests.clocks import run_in_virtual_time
 from tests.engine.memory_store import MemoryStore
 from tests.engine.stage import Stage, order
@@ -119,6 +119,24 @@ def test_an_abort_writes_its_weight_again_when_somebody_has_written_another_one(
             assert told.clock.monotonic() - began < 15.0 * times + 60.0
         assert told.world.places[PLACE].is_as_found()
         assert told.world.performed.count(f"abort-weight:{ROUTE}") == times + 1
+
+    run_in_virtual_time(story)
+
+
+def test_the_first_weight_is_written_again_when_somebody_has_written_another_one() -> None:
+    async def story() -> None:
+        told = Stage()
+        left = 1
+
+        def overwrite(when: str, action: Action) -> None:
+            nonlocal left
+            if when == "after" and action.name.startswith("ensure-route:") and left:
+                left -= 1
+                told.world.places[PLACE].weight = 5_000
+
+        told.world.hooks.append(overwrite)
+        assert await told.roll_out(release_plan(target_plan([percent(50)], route=ingress_route()))) is ReleaseStatus.SUCCEEDED
+        assert [name for name in told.world.performed if name.startswith("ensure-route:")] == ["ensure-route:ingress/web"] * 2
 
     run_in_virtual_time(story)
 

@@ -113,15 +113,9 @@ def _finish_action(turn: Turn, action: Action) -> None:
     current = turn.at.procedure[cursor] if cursor < len(turn.at.procedure) else None
     if isinstance(current, Act) and current.name == action.name:
         cursor += 1
-    over = {TimerName.RETRY} | ({TimerName.WAIT} if _patience_of(turn, action) is not None else set())
+    over = {TimerName.RETRY} | ({TimerName.WAIT} if turn.patience_of(action) is not None else set())
     timers = {name: at for name, at in turn.at.timers.items() if name not in over}
     turn.at = replace(turn.at, action=None, cursor=cursor, failures=0, doubts=0, failure="", timers=timers)
-
-
-def _patience_of(turn: Turn, action: Action) -> Act | None:
-    """The act as the procedure has it, where it is tried for a time only."""
-    ordered = (one for one in turn.at.procedure if isinstance(one, Act) and one.name == action.name)
-    return next((one for one in ordered if one.patience_seconds is not None), None)
 
 
 def _keep_output(turn: Turn, output: str) -> None:
@@ -160,11 +154,11 @@ def _absorb_failure(turn: Turn, event: ActionFailed) -> None:
 
 def _is_out_of_patience(turn: Turn, action: Action) -> bool:
     until = turn.at.timers.get(TimerName.WAIT)
-    return _patience_of(turn, action) is not None and until is not None and turn.now >= until
+    return turn.patience_of(action) is not None and until is not None and turn.now >= until
 
 
 def _give_up(turn: Turn, action: Action, event: ActionFailed) -> None:
-    act = _patience_of(turn, action)
+    act = turn.patience_of(action)
     assert act is not None
     late = f"not after {act.patience_seconds:g} s: {event.message}"
     if event.undecided and act.on_undecided is OnTimeout.PROCEED:
@@ -279,5 +273,9 @@ def _order_again(turn: Turn) -> None:
     """What had been begun when it parked comes first: nobody knows whether it has taken effect, so what is seen of it by now must
     not be taken for somebody else's doing."""
     operation = turn.current_operation()
-    if isinstance(operation, Act) and operation.name in turn.at.begun:
+    if not isinstance(operation, Act) or operation.name not in turn.at.begun:
+        return
+    if turn.still_holds(operation.name):
         turn.order(operation)
+    else:
+        turn.at = replace(turn.at, cursor=turn.cursor_before(operation.name))

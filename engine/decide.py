@@ -109,7 +109,7 @@ def _work(turn: Turn) -> None:
             return
         if not _is_over(turn, operation):
             if _writes_again(turn, operation):
-                continue
+                return
             if undoing and isinstance(operation, Await) and turn.gives_way():
                 continue
             return
@@ -122,18 +122,19 @@ _WEIGHING = (ActionKind.SET_WEIGHT, ActionKind.ENSURE_ROUTE)
 
 
 def _writes_again(turn: Turn, operation: Await | Settle) -> bool:
-    """Go back to where the awaited weight was ordered, if it has been seen not to be there for long enough."""
+    """Order the awaited weight again, and nothing else, if it has been seen not to be there for long enough."""
     if not isinstance(operation, Await) or operation.on_timeout is not OnTimeout.AGAIN:
         return False
     if not turn.observation.current or turn.now < turn.at.timers[TimerName.WAIT]:
         return False
-    orders = (
-        at
-        for at, one in enumerate(turn.at.procedure[: turn.at.cursor])
+    orders = [
+        one
+        for one in turn.at.procedure[: turn.at.cursor]
         if isinstance(one, Act) and one.kind in _WEIGHING and one.args.get("route") == operation.subject
-    )
+    ]
     turn.story.append(f"{operation.name}: not true after {operation.timeout_seconds:g} s")
-    turn.at = replace(turn.at, cursor=max(orders), timers=turn.timers_without(TimerName.WAIT))
+    turn.clear_timer(TimerName.WAIT)
+    turn.order(orders[-1])
     return True
 
 
@@ -148,7 +149,7 @@ def _is_over(turn: Turn, operation: Await | Settle) -> bool:
         deadline = turn.now + timedelta(seconds=seconds)
         turn.at = replace(turn.at, timers={**turn.at.timers, TimerName.WAIT: deadline})
         turn.story.append(f"waiting at most {seconds:g} s: {operation.name}")
-    if deadline is None or turn.now < deadline:
+    if deadline is None or seconds is None or turn.now < deadline:
         return False
     if isinstance(operation, Settle):
         turn.story.append(f"settled for {operation.seconds:g} s")

@@ -18,27 +18,31 @@ _NO_STABLE = "no pod of the old version"
 
 def makes_room(turn: Turn) -> bool:
     """An action that is tried again may wait for ever for what somebody else has changed meanwhile: what mends that, or keeps up
-    with it, comes first. And while the rollout is held, what would take it forward is not tried again."""
+    with it, comes first. While the rollout is held, what would take it forward is not tried again; nor where what it had waited
+    for is not so any more, such as pods that were to take over."""
     action, seen = turn.at.action, turn.observation
     assert action is not None
     mend = turn.strategy.mend(turn.spec, turn.at, seen) if seen.current else None
     if mend is not None and mend.name == action.name:
         return False
-    is_weight = action.kind is ActionKind.SET_WEIGHT
     if mend is not None:
-        turn.set_aside(look_again=not is_weight or "carry" in mend.args)
+        turn.set_aside()
         turn.order(mend)
         return True
     if turn.at.held and not action.name.startswith(REASSERT):
-        turn.set_aside(look_again=not is_weight)
+        turn.set_aside()
         turn.story.append(f"{action.name} waits until it goes on")
         return True
     follow = turn.strategy.follow(turn.spec, turn.at, seen) if seen.current else None
-    if follow is None or follow.name == action.name:
-        return False
-    turn.set_aside(look_again=not is_weight)
-    turn.order(follow)
-    return True
+    if follow is not None and follow.name != action.name:
+        turn.set_aside()
+        turn.order(follow)
+        return True
+    if not turn.still_holds(action.name):
+        turn.set_aside()
+        turn.story.append(f"{action.name} waits again for what it needs")
+        return True
+    return False
 
 
 def mends(turn: Turn) -> bool:
@@ -169,8 +173,8 @@ def _hold_without_stable(turn: Turn) -> None:
 def _was_let_go(turn: Turn, workload: str) -> bool:
     """Whether this very step takes the last pods of its old version: where pods are the weight, they go before it is read
     back."""
-    done = turn.at.procedure[: turn.at.cursor + 1]
-    scaled = [one.args for one in done if isinstance(one, Act) and one.kind is ActionKind.SCALE_STABLE]
+    begun = [one for at, one in enumerate(turn.at.procedure) if at <= turn.at.cursor or one.name in turn.at.begun]
+    scaled = [one.args for one in begun if isinstance(one, Act) and one.kind is ActionKind.SCALE_STABLE]
     return any(args.get("workload") == workload and args.get("replicas") == 0 for args in scaled)
 
 

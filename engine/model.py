@@ -601,6 +601,8 @@ class GaveWay(Struct, frozen=True):
     """When an action may be tried again, or a condition is waited for no longer."""
     failures: int = 0
     """Failed attempts of the action so far."""
+    left_seconds: float | None = None
+    """What is left of the time for which an action is tried, where it is tried for a time only."""
 
 
 class Snapshot(Struct, frozen=True):
@@ -670,7 +672,8 @@ class Snapshot(Struct, frozen=True):
         """Whether some routes have not been ordered yet to take the newest weight, and so stand at their former one; or one of
         them at either, as nobody knows what its order has come to, which has made room for something else."""
         orders = [at for at, one in enumerate(self.procedure) if isinstance(one, Act) and one.kind is ActionKind.SET_WEIGHT]
-        if self.cursor in orders and self.procedure[self.cursor].name in self.begun:
+        ahead = next((one for one in self.procedure[self.cursor :] if isinstance(one, Act)), None)
+        if ahead is not None and ahead.kind is ActionKind.SET_WEIGHT and ahead.name in self.begun:
             return True
         return bool(orders) and orders[0] < self.cursor <= orders[-1]
 

@@ -36,6 +36,7 @@ from engine.model import (
     GaveWay,
     JournalEntry,
     OnFailure,
+    OnTimeout,
     Operation,
     Parked,
     Pause,
@@ -105,7 +106,8 @@ class Turn:
             failures = former.failures
         changes = replace(self.at, action=action, begun=begun, failures=failures, doubts=0, failure="", gave_way=gave_way)
         if act.patience_seconds is not None:
-            until = self.now + timedelta(seconds=act.patience_seconds)
+            left = former.left_seconds if former is not None else None
+            until = self.now + timedelta(seconds=act.patience_seconds if left is None else left)
             changes = replace(changes, timers={**changes.timers, TimerName.WAIT: until})
         self.at = _with_weight(changes, act)
 
@@ -114,16 +116,42 @@ class Turn:
         """Whether the lane's action has failed and waits for its next attempt."""
         return self.at.action is not None and TimerName.RETRY in self.at.timers
 
-    def set_aside(self, *, look_again: bool) -> None:
-        """The action that waits for its next attempt makes room. It is ordered anew when the procedure comes to it again; with
-        `look_again` only once what it waited for holds again."""
-        assert self.at.action is not None
+    def set_aside(self) -> None:
+        """The action that waits for its next attempt makes room. It is ordered anew once what it waited for holds again; where it
+        is tried for a time only, it has then what is left of that time."""
+        action = self.at.action
+        assert action is not None
+        timers, gave_way = self.timers_without(TimerName.RETRY), dict(self.at.gave_way)
+        if self.patience_of(action) is not None:
+            until = timers.pop(TimerName.WAIT, None)
+            if until is not None:
+                left = max((until - self.now).total_seconds(), 0.0)
+                gave_way[action.name] = GaveWay(until, self.at.failures, left)
+        cursor = self.cursor_before(action.name)
+        changes = replace(self.at, action=None, cursor=cursor, failures=0, failure="")
+        self.at = replace(changes, timers=timers, gave_way=gave_way)
+
+    def cursor_before(self, name: str) -> int:
+        """Where the procedure stands when it looks again at what its current act, of this name, has waited for."""
+        return self.at.cursor - len(self._waited_for(name))
+
+    def still_holds(self, name: str) -> bool:
+        """Whether what the procedure's current act, of this name, had to wait for is true still, as far as is seen."""
+        must = [one for one in self._waited_for(name) if one.on_timeout is not OnTimeout.PROCEED]
+        return not self.observation.current or all(holds(one, self.observation) for one in must)
+
+    def _waited_for(self, name: str) -> list[Await]:
+        found: list[Await] = []
         cursor, procedure = self.at.cursor, self.at.procedure
-        if look_again and cursor < len(procedure) and procedure[cursor].name == self.at.action.name:
-            while cursor and isinstance(procedure[cursor - 1], Await):
-                cursor -= 1
-        timers = self.timers_without(TimerName.RETRY)
-        self.at = replace(self.at, action=None, cursor=cursor, failures=0, failure="", timers=timers)
+        if cursor < len(procedure) and procedure[cursor].name == name:
+            while len(found) < cursor and isinstance(before := procedure[cursor - 1 - len(found)], Await):
+                found.append(before)
+        return found
+
+    def patience_of(self, action: Action) -> Act | None:
+        """The act as the procedure has it, where it is tried for a time only."""
+        ordered = (one for one in self.at.procedure if isinstance(one, Act) and one.name == action.name)
+        return next((one for one in ordered if one.patience_seconds is not None), None)
 
     def is_due(self, again_at: datetime) -> bool:
         """Whether a next attempt may be made. One that is further off than any back-off is due too: the clock was set back."""

@@ -91,6 +91,8 @@ def _has_looked_enough(task: Task) -> bool:
 async def _require_known(task: Task, version: str, service: str) -> None:
     replica_set = task.cluster.cached_replica_set(task.namespace, task.fact(task.route.workload, f"{version}_name"))
     available = replica_set.available if replica_set is not None else 0
+    if not available and version == "canary" and not task.is_undoing:
+        raise Retryable(f"no pod of the new version of {task.route.workload} is available, so nobody is sent to it")
     known = await _known(task, version, service)
     if known is not None and len(known) < available:
         where = f"the endpoints of Service {service}" if service else "the endpoints of any Service"

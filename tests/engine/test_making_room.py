@@ -1,17 +1,28 @@
-"""An action that fails is tried again; what it waits for may be what somebody else has changed. Stories in which something else
-comes first, on the way forward, and in which an abort's weight is overwritten."""
+"""An action that fails is tried again; what it waits for may be what somebody else has changed, or is not so any more. Stories in
+which something else comes first, on the way forward, and in which an abort's weight is overwritten."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
-from engine.errors import Retryable, StoreError
+from engine.errors import Retryable, StoreError, Undecided
 from engine.events import CommandKind
-from engine.model import Action, Approval, Pause, ReleaseStatus, State
+from engine.model import Action, Approval, Effect, Pause, Query, ReleasePlan, ReleaseStatus, State
 from engine.ports import Commit
-from tests.builders import ingress_route, percent, release_plan, smi_route, target_plan
+from engine.traffic import RoutePlan
+from tests.builders import (
+    ingress_route,
+    istio_route,
+    percent,
+    pod_ratio_route,
+    release_plan,
+    smi_route,
+    target_plan,
+    together,
+)
 from tests.clocks import run_in_virtual_time
 from tests.engine.memory_store import MemoryStore
 from tests.engine.stage import Stage, order
@@ -181,5 +192,133 @@ def test_a_deadline_is_kept_where_the_clock_goes_back_while_the_store_cannot_be_
         assert await told.roll_out(release_plan(target_plan([], route=smi_route()))) is ReleaseStatus.SUCCEEDED
         assert store.failed == 1
         assert told.clock.now() - began < timedelta(minutes=5)
+
+    run_in_virtual_time(story)
+
+
+@pytest.mark.parametrize("left", [0, 1])
+@pytest.mark.parametrize("how", ["tried again", "parked"])
+def test_a_weight_is_not_written_for_pods_that_have_gone_meanwhile(how: str, left: int) -> None:
+    async def story() -> None:
+        told, raised = Stage(), list[tuple[int, int]]()
+        fault: Exception = Retryable("no route") if how == "tried again" else KeyError("a defect of ours")
+        told.world.faults[f"set-weight:{ROUTE}:5000"] = [fault] * (4 if how == "tried again" else 1)
+
+        def look(when: str, action: Action) -> None:
+            place = told.world.places[PLACE]
+            if when == "after" and place.weight:
+                raised.append((place.weight, place.canary_available))
+
+        told.world.hooks.append(look)
+        plan = target_plan([percent(50), Approval()], route=smi_route(), ready_timeout=3_000.0)
+        async with told.daemon() as engine:
+            await engine.submit(release_plan(plan), by="ada", source="test")
+            if how == "parked":
+                await told.until_state(State.PARKED)
+            else:
+                await told.until(lambda: has_failed(told, 2))
+            told.world.canary_starts, told.world.places[PLACE].canary_available = False, left
+            told.world.wake(PLACE)
+            if how == "parked":
+                await engine.command("r1", order(CommandKind.RESUME))
+            await told.clock.sleep(60.0)
+            assert raised == []
+            told.world.canary_starts, told.world.places[PLACE].canary_available = True, 3
+            told.world.wake(PLACE)
+            await told.until_state(State.APPROVING)
+            assert raised[0] == (5_000, 3)
+
+    run_in_virtual_time(story)
+
+
+def test_a_pause_does_not_ask_for_the_old_versions_last_pods_that_have_been_taken() -> None:
+    """By the ratio of pods: the answer to the write that took them was lost."""
+
+    async def story() -> None:
+        told = Stage()
+        told.world.faults["scale-stable:web:0"] = ["the answer was lost", *unreachable(3)]
+        async with told.daemon() as engine:
+            plan = target_plan([percent(50), percent(100)], route=pod_ratio_route())
+            await engine.submit(release_plan(plan), by="ada", source="test")
+            await told.until(lambda: has_failed(told, 2))
+            await engine.command("r1", order(CommandKind.PAUSE))
+            await told.clock.sleep(300.0)
+            await engine.command("r1", order(CommandKind.RESUME))
+            assert (await told.until_ended()).status is ReleaseStatus.SUCCEEDED
+
+    run_in_virtual_time(story)
+
+
+EFFECT = Effect("web", Query("canary", "p", "c"), Query("all", "p", "a"), interval_seconds=10.0, timeout_seconds=60.0)
+ROUTES = [smi_route(), istio_route(), ingress_route()]
+
+
+def measured(route: RoutePlan) -> tuple[ReleasePlan, str]:
+    """Its effect is checked after each weight; and what the first check is called."""
+    plan = target_plan([percent(50), Approval()], route=route, ready_timeout=3_000.0)
+    checked = replace(plan, effects=(replace(EFFECT, route=route.name),))
+    return release_plan(checked), f"check-effect:{route.name}:5000"
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: str(route.kind))
+@pytest.mark.parametrize("trouble", ["pods go", "a pause"])
+def test_the_patience_of_a_check_is_no_other_conditions(route: RoutePlan, trouble: str) -> None:
+    async def story() -> None:
+        told, (plan, check) = Stage(), measured(route)
+        told.world.faults[check] = [Undecided("too few requests", 10.0)] * 3
+        async with told.daemon() as engine:
+            await engine.submit(plan, by="ada", source="test")
+            await told.until(lambda: has_failed(told, 2) and check in told.snapshot().begun)
+            if trouble == "a pause":
+                await engine.command("r1", order(CommandKind.PAUSE))
+            told.world.canary_starts, told.world.places[PLACE].canary_available = False, 1
+            told.world.wake(PLACE)
+            await told.clock.sleep(300.0)
+            if trouble == "a pause":
+                await engine.command("r1", order(CommandKind.RESUME))
+                await told.clock.sleep(5.0)
+            assert (told.snapshot().state, told.snapshot().parked) == (State.SHIFTING, None)
+            told.world.canary_starts, told.world.places[PLACE].canary_available = True, 3
+            told.world.wake(PLACE)
+            await told.until(lambda: told.snapshot().state in (State.APPROVING, State.ABORTING))
+            assert told.snapshot().state is State.APPROVING
+
+    run_in_virtual_time(story)
+
+
+def test_a_weight_without_effect_is_undone_however_often_something_else_comes_first() -> None:
+    async def story() -> None:
+        told, (plan, check) = Stage(), measured(smi_route())
+        told.world.faults[check] = [Retryable("not obeyed: clients get 0 %", 10.0)] * 5_000
+        async with told.daemon() as engine:
+            await engine.submit(plan, by="ada", source="test")
+            await told.until(lambda: has_failed(told, 2) and check in told.snapshot().begun)
+            for number in range(4):
+                told.world.places[PLACE].desired = 3 + number % 2
+                told.world.wake(PLACE)
+                await told.clock.sleep(50.0)
+            assert told.snapshot().state in (State.ABORTING, State.RESTORING, State.ROLLED_BACK)
+
+    run_in_virtual_time(story)
+
+
+def test_what_is_fought_over_keeps_nobody_elses_undo_from_being_done_once() -> None:
+    async def story() -> None:
+        told = Stage()
+
+        def fight(when: str, action: Action) -> None:
+            if when == "after" and action.name == "confirm-weight:web":
+                told.world.places[PLACE].weight = 5_000
+
+        told.world.hooks.append(fight)
+        plans = [target_plan([percent(50), Approval()], workload=name, route=smi_route(name)) for name in ("web", "api")]
+        async with told.daemon() as engine:
+            await engine.submit(release_plan(together(*plans)), by="ada", source="test")
+            await told.until_state(State.APPROVING)
+            await engine.command("r1", order(CommandKind.ABORT))
+            await told.clock.sleep(120.0)
+            assert told.world.performed.count("confirm-weight:web") > 5
+            assert told.world.performed.count("remove-canary:api") == 1
+            assert told.world.performed.count("remove-canary:web") == 0
 
     run_in_virtual_time(story)

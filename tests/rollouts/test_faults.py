@@ -10,8 +10,8 @@ from adapters.embedded.errors import Conflict, Forbidden, InternalError, Service
 from adapters.embedded.faults import Match
 from engine import absorbing
 from engine.events import Command, CommandKind
-from engine.model import Approval, ReleaseStatus, State
-from engine.traffic import RoutePlan
+from engine.model import Approval, ReleaseStatus, State, Step
+from engine.traffic import RoutePlan, RouterKind
 from tests.builders import error_rate, percent, pod_ratio_route, release_plan, smi_route, target_plan
 from tests.rollouts.stage import Stage, stage
 
@@ -112,3 +112,24 @@ async def test_a_missing_right_ends_the_rollout_with_the_servers_words_and_every
         assert f"{resource} is forbidden" in told.journal.snapshots["r1.production"].reason
         assert told.picture() == before
         assert told.ours() == []
+
+
+@pytest.mark.parametrize("route", [pod_ratio_route(), smi_route()], ids=lambda route: str(route.kind))
+async def test_pods_that_go_while_a_write_is_refused_get_no_traffic_by_it(tmp_path: Path, route: RoutePlan) -> None:
+    """The API server is busy when the weight is to rise; meanwhile the new version's pods are not ready any more."""
+    by_pods = route.kind is RouterKind.POD_RATIO
+    async with stage(tmp_path) as told:
+        await told.live()
+        busy = Match(verb="patch", resource="deployments" if by_pods else "trafficsplits", user_agent="headgate")
+        told.embedded.server.faults.answer(busy, ServiceUnavailable("busy"), times=3, skip=1 if by_pods else 0)
+        steps: list[Step] = [percent(100 if by_pods else 50), Approval()]
+        await told.submit(release_plan(target_plan(steps, route=route, settle=0.05, ready_timeout=4.0)))
+        at = told.journal.snapshots
+        await told.until(lambda: "r1.production" in at and at["r1.production"].failures == 2)
+        for pod in told.pods(image="web:2"):
+            told.embedded.plane.kubelet.set_ready("shop", pod["metadata"]["name"], ready=False)
+        told.traffic.pods_may_fail = by_pods  # Where pods are the weight, some requests meet those that are not ready.
+        assert (await told.until_ended()).status is ReleaseStatus.FAILED
+        assert len(told.pods(image="web:1")) == 3
+        if by_pods:
+            assert "the old version of web is scaled to 0" not in await told.tell("r1")

@@ -36,5 +36,9 @@ class Turn(Leadership, Protocol):
         """Whether that is this daemon, at this moment."""
 
     @property
+    def trouble(self) -> str:
+        """Why it could not be found out at the last try; empty when it could."""
+
+    @property
     def transitions(self) -> int:
         """How often leadership has changed hands."""

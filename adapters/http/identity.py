@@ -2,8 +2,8 @@
 
 The socket has mode 0600, so whoever reaches it is its owner or root, and may do everything. Over TCP nothing but the
 probes, the callbacks and the previews (which carry a token of their own) and the page's files is answered without a
-token of the settings. What a token may do to which target is compared where the targets are known: `adapters.http.sight`,
-`adapters.http.authority`.
+token of the settings, except by a standby, which only says who leads. What a token may do to which target is compared
+where the targets are known: `adapters.http.sight`, `adapters.http.authority`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from adapters.http.failures import ApiFailure
 from engine.clock import Clock
 
 _PEER_CREDENTIALS = struct.Struct("3i")
-_OPEN = frozenset(
+OPEN_ROUTES = frozenset(
     {
         "/livez",
         "/v1/openapi.json",
@@ -72,14 +72,16 @@ class Caller:
 CALLER = web.RequestKey("caller", Caller)
 
 
-def identify_callers(tokens: Callable[[], Sequence[Token]], clock: Clock) -> Middleware:
+def identify_callers(
+    tokens: Callable[[], Sequence[Token]], clock: Clock, open_routes: frozenset[str] = OPEN_ROUTES
+) -> Middleware:
     """A middleware that finds out who asks, and refuses orders by those who may only read. `tokens` are those in force."""
     gate = _Gate(tokens, clock)
 
     @web.middleware
     async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
         resource = request.match_info.route.resource
-        if resource is None or resource.canonical not in _OPEN:
+        if resource is None or resource.canonical not in open_routes:
             caller = await gate.identify(request)
             if caller.access is Access.READ and request.method not in _READING:
                 raise ApiFailure(ErrorCode.FORBIDDEN, f"the token {caller.name} may read, but not give orders")

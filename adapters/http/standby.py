@@ -20,6 +20,10 @@ from adapters.leadership import Turn
 from adapters.settings import Address
 from engine.clock import Clock
 
+_REFUSED = "/{path:.*}"
+_OPEN_ROUTES = frozenset({"/livez", "/readyz", "/{path}"})
+"""A refusal says no more than the probe. Callers of webhooks have no token of ours, and would take 401 for the last word."""
+
 
 def build_standby_application(
     turn: Turn,
@@ -35,7 +39,7 @@ def build_standby_application(
             answer_errors,
             refuse_other_hosts(listen, public_url),
             refuse_other_origins(public_url),
-            identify_callers(tokens, clock),
+            identify_callers(tokens, clock, _OPEN_ROUTES),
         ]
     )
     application[CONNECTIONS] = connections
@@ -46,7 +50,7 @@ def build_standby_application(
             web.get("/livez", standby.live),
             web.get("/readyz", standby.ready),
             web.get("/metrics", standby.metrics),
-            web.route("*", "/{path:.*}", standby.refuse),
+            web.route("*", _REFUSED, standby.refuse),
         ]
     )
     return application
@@ -69,11 +73,15 @@ class _Standby:
         return web.Response(body=generate_latest(self._registry), headers=headers)
 
     async def refuse(self, _request: web.Request) -> web.Response:
-        raise ApiFailure(ErrorCode.UNAVAILABLE, f"{self._situation}; ask there")
+        is_elsewhere = bool(self._turn.leader) and not self._turn.leads
+        raise ApiFailure(ErrorCode.UNAVAILABLE, f"{self._situation}; ask there" if is_elsewhere else self._situation)
 
     @property
     def _situation(self) -> str:
-        if self._turn.leads:
+        turn = self._turn
+        if turn.leads:
             return "this daemon is just taking over"
-        leader = self._turn.leader
-        return f"this daemon is a standby: {leader} leads" if leader else "this daemon is a standby, and nobody leads yet"
+        told = f"{turn.leader} leads" if turn.leader else "nobody leads yet"
+        if turn.trouble:
+            return f"this daemon is a standby that cannot ask for the lease ({turn.trouble}); as far as it knows, {told}"
+        return f"this daemon is a standby: {told}" if turn.leader else f"this daemon is a standby, and {told}"

@@ -95,7 +95,7 @@ async def test_answers_are_nobody_elses_to_read_or_to_keep(daemon: Daemon, http:
 class Waiting:
     """Implements `adapters.leadership.Turn` for a daemon whose turn it is not."""
 
-    me, leader, leads, transitions = "b", "a", False, 1
+    me, leader, leads, trouble, transitions = "b", "a", False, "", 1
 
     def require(self) -> None:
         raise Deposed

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from adapters.doctor.findings import Finding, note, ok, problem
+from adapters.doctor.targets import NAMESPACES
 from adapters.kubernetes.access import AccessReviews, AccessUnknown
 from adapters.kubernetes.cluster import Cluster
 from adapters.kubernetes.errors import ApiError, Forbidden
@@ -47,7 +48,19 @@ async def _of_rights(cluster: Cluster, place: LeasePlace, access: AccessReviews)
 async def _of_holder(cluster: Cluster, place: LeasePlace) -> list[Finding]:
     found = await cluster.find(LEASES, place.namespace, place.name)
     if found is None:
-        return [note("nobody has ever taken it; the first daemon makes it")]
+        return [await _of_namespace(cluster, place.namespace)]
     record = read_record(found)
     told = f"{record.holder} has it, {record.transitions} changes of hands so far" if record.holder else "nobody has it now"
     return [ok(told)]
+
+
+async def _of_namespace(cluster: Cluster, name: str) -> Finding:
+    """Only asked where there is no Lease yet: afterwards an account needs no right to it."""
+    told = "nobody has ever taken it; the first daemon makes it"
+    try:
+        found = await cluster.find(NAMESPACES, None, name)
+    except Forbidden:
+        return note(f"{told}, if there is a namespace {name}, which this account may not look for")
+    if found is None:
+        return problem(f"there is no namespace {name}, so no daemon can lead; make it: kubectl create namespace {name}")
+    return note(told)

@@ -40,6 +40,16 @@ async def test_who_has_the_lease_is_told() -> None:
         assert (await findings(one))[1] == (Level.OK, "daemon 1 has it, 3 changes of hands so far")
 
 
+async def test_a_namespace_that_is_not_there_is_said_before_a_daemon_waits_for_ever() -> None:
+    async with patient() as one:
+        one.install()
+        sentence = "there is no namespace tools, so no daemon can lead; make it: kubectl create namespace tools"
+        assert (await findings(one))[1] == (Level.PROBLEM, sentence)
+        one.embedded.server.access.restrict((await replace(one.examination, lease=PLACE).roles([PLAN]))["embedded"])
+        level, text = (await findings(one))[1]
+        assert (level, "if there is a namespace tools, which this account may not look for" in text) == (Level.NOTE, True)
+
+
 async def test_the_rights_to_it_are_in_a_role_of_its_namespace_and_missed_one_by_one() -> None:
     async with patient() as one:
         one.install()

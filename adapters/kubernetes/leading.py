@@ -15,7 +15,7 @@ from typing import Protocol
 import anyio
 import structlog
 
-from adapters.kubernetes.errors import AlreadyExists, ApiError, Conflict, NotFound
+from adapters.kubernetes.errors import AlreadyExists, ApiError, Conflict, NamespaceGone, NotFound
 from adapters.kubernetes.lease import (
     JsonObject,
     LeaseTimes,
@@ -173,7 +173,8 @@ class Candidate:
             return False  # Somebody was faster; the next look says who.
         except ApiError as error:
             if str(error) != self.trouble:
-                log.warning("lease.unreachable", lease=f"{self._lease.namespace}/{self._lease.name}", error=str(error))
+                lease = f"{self._lease.namespace}/{self._lease.name}"
+                log.warning("lease.unreachable", lease=lease, error=str(error), advice=self._advice(error))
             self.trouble = str(error)
             return False
         self._renewed_at, self.trouble = sent_at, ""
@@ -184,6 +185,11 @@ class Candidate:
         if move is Move.CREATE or record is None:
             return read_record(await lease.create(new_lease(lease.namespace, lease.name, self.me, self._times, now)))
         return read_record(await lease.replace(held(record, self.me, self._times, now)))
+
+    def _advice(self, error: ApiError) -> str:
+        if isinstance(error, NamespaceGone):
+            return f"make it: kubectl create namespace {self._lease.namespace}"
+        return "headgate doctor says what is missing; the lease is asked for again until it answers"
 
     def _seconds_left(self) -> float:
         return self._renewed_at + self._times.renew_deadline - self._boottime()

@@ -42,6 +42,11 @@ class Record:
     body: JsonObject
     """The whole object, to be written back."""
 
+    @property
+    def was_given_back(self) -> bool:
+        """By its holder, which writes nothing more; an edit by somebody else leaves the duration as it was."""
+        return not self.holder and self.duration == RELEASED_SECONDS
+
 
 @dataclass(frozen=True, slots=True)
 class Sight:
@@ -51,12 +56,18 @@ class Sight:
     """None: there is none, or nobody has looked yet."""
     changed_at: float = float("-inf")
     """When a change of it was last seen, on our own clock."""
+    bereft: Record | None = None
+    """The last record with a holder, where somebody has deleted or emptied it since: that one may not know yet."""
 
     def look(self, found: Record | None, now: float) -> Sight:
         """After it was read once more."""
+        if found is None and self.record is None:
+            return self
         if found is not None and self.record is not None and found.version == self.record.version:
             return self
-        return Sight(found, now)
+        if found is not None and (found.holder or found.was_given_back):
+            return Sight(found, now)
+        return Sight(found, now, self.record if self.record is not None and self.record.holder else self.bereft)
 
 
 class Move(Enum):
@@ -68,14 +79,13 @@ class Move(Enum):
 
 def decide(sight: Sight, me: str, now: float) -> Move:
     """What a candidate or a leader called `me` may do now, right after it has looked."""
-    record = sight.record
-    if record is None:
-        return Move.CREATE
-    if record.holder == me:
+    record, bereft = sight.record, sight.bereft
+    if record is not None and record.holder == me:
         return Move.RENEW
-    if record.holder and now < sight.changed_at + record.duration:
+    other = record if record is not None and record.holder else bereft
+    if other is not None and other.holder != me and now < sight.changed_at + other.duration:
         return Move.WAIT
-    return Move.TAKE
+    return Move.CREATE if record is None else Move.TAKE
 
 
 def read_record(body: JsonObject) -> Record:

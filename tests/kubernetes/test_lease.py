@@ -5,15 +5,17 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 import anyio
 import pytest
 
-from adapters.kubernetes.errors import AlreadyExists, Conflict, Unreachable
+from adapters.kubernetes.errors import AlreadyExists, Conflict, NamespaceGone, Unreachable
 from adapters.kubernetes.leading import Candidate
 from adapters.kubernetes.lease import LeaseTimes, Move, Record, Sight, decide, held, new_lease, read_record, released
 from engine.errors import Deposed
 from tests.clocks import START, run_in_virtual_time
+from tests.folders.stage import listening
 
 TIMES = LeaseTimes(lease_duration=15, renew_deadline=10.0, retry_period=2.0)
 
@@ -34,6 +36,12 @@ def record(holder: str, *, duration: int = 15, version: str = "1", transitions: 
         (Sight(record("other"), 0.0), 15.0, Move.TAKE),
         (Sight(record("other", duration=60), 0.0), 15.0, Move.WAIT),
         (Sight(record(""), 0.0), 0.0, Move.TAKE),
+        (Sight(record(""), 0.0, record("other")), 14.9, Move.WAIT),
+        (Sight(record(""), 0.0, record("other")), 15.0, Move.TAKE),
+        (Sight(None, 0.0, record("other")), 14.9, Move.WAIT),
+        (Sight(None, 0.0, record("other", duration=60)), 15.0, Move.WAIT),
+        (Sight(None, 0.0, record("other")), 15.0, Move.CREATE),
+        (Sight(None, 0.0, record("me")), 0.0, Move.CREATE),
     ],
 )
 def test_what_is_done_next(sight: Sight, now: float, move: Move) -> None:
@@ -45,7 +53,29 @@ def test_time_counts_from_when_a_change_was_seen_whatever_the_record_says() -> N
     sight = Sight().look(record("other", version="1"), 100.0)
     assert sight.look(record("other", version="1"), 110.0).changed_at == 100.0
     assert sight.look(record("other", version="2"), 110.0).changed_at == 110.0
-    assert sight.look(None, 120.0) == Sight(None, 120.0)
+
+
+@pytest.mark.parametrize(
+    ("looks", "known"),
+    [
+        ([None], Sight()),
+        ([record("")], Sight(record(""), 0.0)),
+        ([record("other"), None], Sight(None, 1.0, record("other"))),
+        ([record("other"), None, None], Sight(None, 1.0, record("other"))),
+        ([record("other"), record("", version="2")], Sight(record("", version="2"), 1.0, record("other"))),
+        ([record("other"), record("", version="2"), None], Sight(None, 2.0, record("other"))),
+        ([record("other"), record("", duration=1, version="2")], Sight(record("", duration=1, version="2"), 1.0)),
+        ([record("other"), record("", duration=1, version="2"), None], Sight(None, 2.0)),
+        ([record("other"), None, record("third", version="3")], Sight(record("third", version="3"), 2.0)),
+    ],
+)
+def test_a_holder_that_somebody_has_taken_out_is_remembered_and_one_that_gave_it_back_is_not(
+    looks: list[Record | None], known: Sight
+) -> None:
+    sight = Sight()
+    for moment, found in enumerate(looks):
+        sight = sight.look(found, float(moment))
+    assert sight == known
 
 
 def test_what_is_written() -> None:
@@ -241,6 +271,62 @@ def test_who_stops_in_peace_is_followed_at_once_and_who_was_killed_when_the_leas
 
     assert run_in_virtual_time(lambda: follow(in_peace=True)) == 0.0
     assert 15.0 <= run_in_virtual_time(lambda: follow(in_peace=False)) <= 15.0 + 2 * 2.4
+
+
+@pytest.mark.parametrize("how", ["deleted", "emptied"])
+def test_who_is_cut_off_while_somebody_takes_the_holder_out_is_waited_for(how: str) -> None:
+    async def story() -> None:
+        shared, host = SharedLease(), Host(Random(1))
+        line = _CalmLine(shared, host, Random(1))
+        first = Candidate(line, "first", TIMES, clock=host, random=Random(1), boottime=host.boottime)
+        second = _calm(shared, "second", Random(2))
+        await first.campaign()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(second.campaign)
+            await anyio.sleep(1.0)
+            line.is_cut = True
+            assert shared.body is not None
+            emptied = {**shared.body, "spec": {**shared.body["spec"], "holderIdentity": ""}}
+            shared.body = None if how == "deleted" else shared.keep(emptied)
+            while first.leads:
+                assert not second.leads
+                await anyio.sleep(0.1)
+        assert 16.0 <= anyio.current_time() <= 16.0 + 2 * 2.4
+        assert second.leads
+
+    run_in_virtual_time(story)
+
+
+def test_who_leads_makes_a_deleted_lease_again_and_goes_on() -> None:
+    async def story() -> None:
+        shared = SharedLease()
+        first, second = (_calm(shared, name, Random(1)) for name in ("first", "second"))
+        await first.campaign()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(first.keep)
+            tasks.start_soon(second.campaign)
+            await anyio.sleep(5.0)
+            shared.body = None
+            await anyio.sleep(60.0)
+            assert (first.leads, second.leads, second.leader) == (True, False, "first")
+            tasks.cancel_scope.cancel()
+
+    run_in_virtual_time(story)
+
+
+def test_why_the_lease_cannot_be_asked_for_is_said_with_advice() -> None:
+    async def story() -> None:
+        shared = SharedLease()
+        first = _calm(shared, "first", Random(1))
+        gone = NamespaceGone("CREATE", 'namespaces "tools" not found')
+        with patch.object(_CalmLine, "create", side_effect=gone), listening("lease.") as logs, anyio.move_on_after(10.0):
+            await first.campaign()
+        assert 'namespaces "tools" not found' in first.trouble
+        assert [entry["advice"] for entry in logs] == ["make it: kubectl create namespace tools"]
+        await first.campaign()
+        assert (first.leads, first.trouble) == (True, "")
+
+    run_in_virtual_time(story)
 
 
 def test_whose_lease_was_taken_learns_so_at_the_next_renewal_and_gives_nothing_back() -> None:

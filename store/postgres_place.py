@@ -6,9 +6,11 @@ our side, so the sessions of a host that died without a word end within a minute
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
 
@@ -32,6 +34,7 @@ FAILURES = (
 NAME_PREFIX = "headgate "
 """What the names of a daemon's sessions begin with."""
 _MOST_NAME_BYTES = 63
+_USUAL_PORT = 5432
 _OF_EVERY_SESSION = {
     "search_path": SCHEMA,
     "tcp_keepalives_idle": "30",
@@ -63,7 +66,16 @@ async def connect(place: PostgresPlace, holder: str) -> asyncpg.Connection:
     try:
         return await asyncpg.connect(place.url, **connection_options(place, session_name(holder)))
     except FAILURES as error:
-        raise StoreError(f"the store {place} cannot be reached: {said(error)}") from error
+        raise StoreError(f"the store {place} cannot be reached{_where(place)}: {said(error)}") from error
+
+
+def _where(place: PostgresPlace) -> str:
+    """What the printed address leaves out: a host among its options, which is how the folder of a Unix socket is named."""
+    address = urlsplit(place.url)
+    options = dict(parse_qsl(address.query))
+    if address.netloc.rpartition("@")[2] or "host" not in options:
+        return ""
+    return f" at {options['host']}, port {options.get('port') or os.environ.get('PGPORT') or _USUAL_PORT}"
 
 
 def connection_options(place: PostgresPlace, name: str) -> dict[str, object]:

@@ -63,6 +63,9 @@ def read_place(named: str, environment: Mapping[str, str]) -> Place:
 def _read_tls(named: str, environment: Mapping[str, str]) -> ssl.SSLContext | None:
     """None where nothing is said. Raises `InputInvalid`."""
     authority, certificate, key = (environment.get(name) or None for name in (CA_VARIABLE, CERTIFICATE_VARIABLE, KEY_VARIABLE))
+    if key is not None and certificate is None:
+        advice = f"put its certificate into {CERTIFICATE_VARIABLE}, or unset it"
+        raise InputInvalid(f"{KEY_VARIABLE} {key} is a key without a certificate; {advice}")
     if authority is certificate is None:
         return None
     if not named.startswith("https://"):

@@ -316,6 +316,7 @@ def test_where_things_are_by_default() -> None:
         ),
         ("limits: {rollouts: 0}", "1:20: limits.rollouts is 0; expected 1 or more"),
         ("retention: {days: 0}", "1:19: retention.days is 0; expected 1 or more"),
+        ("retention: {releases: 1.5}", "1:23: retention.releases is 1.5; expected a whole number"),
         ("retention: {days: 90d}", 'retention.days is the text "90d"; expected a whole number'),
         ("retention: {release: 5}", 'unknown field "release" in retention; did you mean "releases"?'),
         ("accounts: {a: {limit: many}}", 'a.limit is the text "many"; expected a whole number'),

@@ -302,6 +302,7 @@ def test_what_the_command_line_says_of_certificates_that_it_cannot_use(authority
         ({"HEADGATE_CA_FILE": "/nowhere"}, "HEADGATE_CA_FILE /nowhere cannot be read: no such file or directory"),
         ({"HEADGATE_CA_FILE": str(tmp_path / "rubbish")}, "expected PEM"),
         ({"HEADGATE_CLIENT_CERTIFICATE": str(certificate), "HEADGATE_CLIENT_KEY": str(other)}, "a key that belongs to"),
+        ({"HEADGATE_CLIENT_KEY": str(other)}, "without a certificate; put its certificate into HEADGATE_CLIENT_CERTIFICATE"),
     ):
         with pytest.raises(InputInvalid, match=said):
             read_place("https://headgate.example", {"HEADGATE_TOKEN": "x", **given})

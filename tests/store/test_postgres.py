@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
@@ -280,6 +281,13 @@ async def test_every_database_of_a_server_may_have_a_store(
 ) -> None:
     async with postgres_stand.open(), open_postgres(postgres_place, "another", START) as store:
         await store.add_release(release(), [stored()], START)
+
+
+async def test_a_socket_that_is_not_there_is_named_with_its_folder_and_port(tmp_path: Path) -> None:
+    place = PostgresPlace(f"postgresql:///headgate?host={tmp_path}&port=6543")
+    with pytest.raises(StoreError, match=f"cannot be reached at {tmp_path}, port 6543: .*No such file"):
+        async with open_postgres(place, "nobody", START):
+            pass
 
 
 async def test_no_error_shows_the_password(postgres_server: PostgresServer, postgres_place: PostgresPlace) -> None:

@@ -115,22 +115,20 @@ async def test_a_large_bundle_is_read_beside_the_loop(daemon: Daemon) -> None:
     many = "---\n".join(head.format(number) + data for number in range(180))
     body = submission(APPROVAL)
     large = replace(body, manifests={"web.yaml": [*body.manifests["web.yaml"], SourceBody("many.yaml", many)]})
-    loop, delays = asyncio.get_running_loop(), list[float]()
+    turns = 0
 
     async def tick() -> None:
+        nonlocal turns
         while True:
-            before = loop.time()
             await asyncio.sleep(0.005)
-            delays.append(loop.time() - before)
+            turns += 1
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(tick)
-        began = loop.time()
         release = (await daemon.client.submit(large)).release
-        took = loop.time() - began
         tasks.cancel_scope.cancel()
     assert len(daemon.running.engine.rollouts(release.id)[0].spec.plan.manifests) == 180
-    assert max(delays) < took / 2
+    assert turns > 6, "read on the loop there are two, before it and after; beside it some thirty, fewer on a busy machine"
 
 
 async def test_a_body_that_does_not_arrive_is_given_up(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +148,8 @@ async def test_a_head_that_trickles_in_is_cut_off(stage: Stage, monkeypatch: pyt
         reader, writer = await asyncio.open_unix_connection(str(daemon.running.settings.socket))
         writer.write(b"GET /livez HTTP/1.1\r\n")
         with anyio.fail_after(5):
-            while not reader.at_eof():
+            # A connection that is closed with something unread in it is reset, which is no end of file.
+            while not reader.at_eof() and reader.exception() is None:
                 writer.write(b"X-More: x\r\n")
                 await anyio.sleep(0.02)
         writer.close()

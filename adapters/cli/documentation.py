@@ -100,6 +100,8 @@ Where `GITHUB_OUTPUT` is set, `run`, `deploy` and `rollback` append `DEPLOYMENT_
 | `HEADGATE_CONFIG` | the settings file, as `--config` |
 | `HEADGATE_SERVER` | the daemon, as `--server` |
 | `HEADGATE_TOKEN` | the token for a daemon behind `http(s)://`; not an option, because everybody can see those |
+| `HEADGATE_CA_FILE` | for `https://`: whose certificates are believed; without it, those that the system believes |
+| `HEADGATE_CLIENT_CERTIFICATE`, `HEADGATE_CLIENT_KEY` | the client certificate and its key, or both in the first file |
 | `NO_COLOR` | no colours |
 
 """

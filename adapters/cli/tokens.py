@@ -49,6 +49,7 @@ def _describe(secret: str, entry: Document) -> str:
     return (
         "The token, which is shown this once and kept nowhere. Give it to its holder, for HEADGATE_TOKEN:\n\n"
         f"  {secret}\n\n"
-        'The lines for "tokens" in the daemon\'s settings, which hold its hash only. The daemon reads them when it starts:\n\n'
+        'The lines for "tokens" in the daemon\'s settings, which hold its hash only. '
+        "The daemon reads them when it starts, and at a SIGHUP:\n\n"
         + "".join(f"  {line}\n" for line in lines.splitlines())
     )

@@ -27,6 +27,7 @@ def test_a_token_is_shown_once_and_its_lines_go_into_the_settings_as_they_are() 
     assert (read.name, read.roles) == ("ci", ("Release Manager", "on"))
     assert read.sha256 == hashlib.sha256(secret[1].encode()).hexdigest()
     assert secret[1] not in lines
+    assert "reads them when it starts, and at a SIGHUP" in said.out
 
 
 def test_as_data_for_scripts_and_never_the_same_twice() -> None:

@@ -3,6 +3,7 @@ which something else comes first, on the way forward, and in which an abort's we
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from msgspec.structs import replace
 
 from engine.errors import Retryable, StoreError, Undecided
 from engine.events import CommandKind
-from engine.model import Action, Approval, Effect, Pause, Query, ReleasePlan, ReleaseStatus, State
+from engine.model import Action, ActionKind, Approval, Effect, Pause, Query, ReleasePlan, ReleaseStatus, State
 from engine.ports import Commit
 from engine.traffic import RoutePlan
 from tests.builders import (
@@ -320,5 +321,31 @@ def test_what_is_fought_over_keeps_nobody_elses_undo_from_being_done_once() -> N
             assert told.world.performed.count("confirm-weight:web") > 5
             assert told.world.performed.count("remove-canary:api") == 1
             assert told.world.performed.count("remove-canary:web") == 0
+
+    run_in_virtual_time(story)
+
+
+def test_a_write_that_arrives_when_its_sender_has_given_it_up_finds_no_pods_gone() -> None:
+    async def story() -> None:
+        told, left = Stage(), list[int]()
+
+        def arrive() -> None:
+            told.world.places[PLACE].weight = 5_000
+            told.world.wake(PLACE)
+
+        def look(when: str, action: Action) -> None:
+            if (when, action.name) == ("after", f"abort-weight:{ROUTE}"):
+                asyncio.get_running_loop().call_later(0.8, arrive)
+            elif (when, action.kind) == ("before", ActionKind.REMOVE_CANARY):
+                left.append(told.world.places[PLACE].weight)
+
+        told.world.hooks.append(look)
+        told.world.faults[f"set-weight:{ROUTE}:5000"] = unreachable(100)
+        async with told.daemon() as engine:
+            await engine.submit(release_plan(target_plan([percent(50)], route=smi_route())), by="ada", source="test")
+            await told.until(lambda: has_failed(told, 2))
+            await engine.command("r1", order(CommandKind.ABORT))
+            assert (await told.until_ended()).status is ReleaseStatus.FAILED
+        assert left == [0]
 
     run_in_virtual_time(story)

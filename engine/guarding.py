@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from msgspec.structs import replace
 
-from engine.model import STEP_STATES, Act, ActionKind, Await, Condition, OnDrift, TimerName
+from engine.model import STEP_STATES, Act, Action, ActionKind, Await, Condition, OnDrift, TimerName
 from engine.traffic import FULL_WEIGHT, RouterKind
 from engine.turn import SERVING_STATES, Turn
 
@@ -42,7 +42,16 @@ def makes_room(turn: Turn) -> bool:
         turn.set_aside()
         turn.story.append(f"{action.name} waits again for what it needs")
         return True
+    if seen.current and follow is None and _is_beside_the_procedure(turn, action):
+        turn.set_aside()
+        turn.story.append(f"{action.name} is not needed any more")
+        return True
     return False
+
+
+def _is_beside_the_procedure(turn: Turn, action: Action) -> bool:
+    """Whether it was ordered to mend something, or to keep up with something, and not because it was its turn."""
+    return not action.name.startswith(REASSERT) and all(one.name != action.name for one in turn.at.procedure)
 
 
 def mends(turn: Turn) -> bool:

@@ -349,3 +349,25 @@ def test_a_write_that_arrives_when_its_sender_has_given_it_up_finds_no_pods_gone
         assert left == [0]
 
     run_in_virtual_time(story)
+
+
+def test_what_is_not_needed_any_more_is_not_tried_again() -> None:
+    """An autoscaler has changed its mind while the first size could not be followed."""
+
+    async def story() -> None:
+        told = Stage()
+        told.world.faults["follow:web:5"] = unreachable(1_000)
+        plan = target_plan([percent(50), Approval()], route=smi_route(), ready_timeout=3_000.0)
+        async with told.daemon() as engine:
+            await engine.submit(release_plan(plan), by="ada", source="test")
+            await told.until_state(State.APPROVING)
+            told.world.places[PLACE].desired = 5
+            told.world.wake(PLACE)
+            await told.until(lambda: has_failed(told, 3))
+            told.world.places[PLACE].desired = 3
+            told.world.wake(PLACE)
+            await told.until(lambda: told.snapshot().action is None, within=60.0)
+            await engine.command("r1", order(CommandKind.APPROVE))
+            assert (await told.until_ended()).status is ReleaseStatus.SUCCEEDED
+
+    run_in_virtual_time(story)

@@ -30,6 +30,8 @@ class CheckedStore:
 
     async def commit(self, commit: Commit) -> None:
         await self._store.commit(commit)
+        if commit.entry in self._judge.entries.get(commit.spec.id, ()):
+            return  # Another daemon has taken the store over meanwhile, and has read it there.
         self._judge.check(commit)
 
     async def update_release(self, release: Release) -> None:

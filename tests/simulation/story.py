@@ -76,7 +76,7 @@ class Story:
         async with self.set():
             async with anyio.create_task_group() as self._processes:
                 await self._go_on()
-            await anyio.sleep(60.0)
+            await anyio.sleep(180.0)  # In which the pods of a lost node are evicted, and others come.
             self.judge_the_end()
             self.seconds = anyio.current_time()
 

@@ -175,6 +175,8 @@ class TrafficOracle:
         self._last: dict[str, float] = {}
         self._served_until: dict[str, float] = {}
         """When a version had its last request, of those that have none now."""
+        self._ready: set[str] = set()
+        """The versions that had a ready pod when they were last looked at."""
         self._ready_until: dict[str, float] = {}
         self.pods_may_fail = False
         """There is trouble with pods, or somebody meddles: then nobody can promise that each request is served."""
@@ -196,6 +198,7 @@ class TrafficOracle:
     def look(self, when: str, *, routed: bool = False) -> None:
         """`routed`: the weights have changed, and not only pods."""
         now, last = anyio.current_time(), self._last
+        self._note_ready(now)
         try:
             shares = shares_of(self._cluster)
         except Unroutable as error:
@@ -211,7 +214,6 @@ class TrafficOracle:
                 return
             for image in images:
                 served[image] = served.get(image, 0.0) + share.part / len(images)
-                self._ready_until[image] = now
         for image, part in served.items():
             most = self._allowed(image)
             # A share that has been allowed may stay until the next write of ours, whatever else happens.
@@ -221,6 +223,12 @@ class TrafficOracle:
             self._look_at_number(when)
         self._served_until |= dict.fromkeys(last.keys() - served.keys(), now)
         self._last = served
+
+    def _note_ready(self, now: float) -> None:
+        """A version whose last pod is not ready any more was so until now, however long nothing has happened before."""
+        ready = {image_of(pod) for pod in self._cluster.ready_pods({"app": "web"})}
+        self._ready_until |= dict.fromkeys(self._ready | ready, now)
+        self._ready = ready
 
     def _look_at_number(self, when: str) -> None:
         """Where pods are the weight, those that come are there before those that go."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 
-from adapters.kubernetes.field_owners import is_our_edit, owners_without_us
+from adapters.kubernetes.field_owners import is_our_edit
 from adapters.kubernetes.paths import HORIZONTAL_POD_AUTOSCALERS
+from adapters.kubernetes.putting_back import owners_of, put_back
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import JsonObject
 from engine.model import Facts
@@ -25,7 +26,7 @@ async def facts_of_autoscaler(task: Task, workload: str) -> Facts:
                 f"{workload}.autoscaled": True,
                 f"{workload}.autoscaler": found["metadata"]["name"],
                 f"{workload}.autoscaler_bounds": json.dumps(_bounds_of(found)),
-                f"{workload}.autoscaler_owners": json.dumps(found["metadata"].get("managedFields") or []),
+                f"{workload}.autoscaler_owners": json.dumps(owners_of(found)),
             }
     return {f"{workload}.autoscaled": False}
 
@@ -56,18 +57,13 @@ async def restore_autoscaler(task: Task) -> Done:
     if found is None:
         return _gone(name)
     before = task.snapshot.facts.get(f"{task.workload.name}.autoscaler_owners")
-    owners = owners_without_us(_owners(found), json.loads(str(before)) if before else [])
     wanted, ours = _wanted(task, name), _ours(found)
     changes: list[JsonObject] = []
     for bound in _BOUNDS:
         now, then = found["spec"].get(bound), wanted.get(bound)
         if bound in ours and now != then:
             changes.append({"op": "remove", "path": f"/spec/{bound}"} if then is None else _set(bound, then))
-    if changes:
-        found = await task.cluster.patch(HORIZONTAL_POD_AUTOSCALERS, found, changes)
-    if _owners(found) != owners:
-        change: JsonObject = {"op": "add", "path": "/metadata/managedFields", "value": owners}
-        await task.cluster.patch(HORIZONTAL_POD_AUTOSCALERS, found, [change])
+    await put_back(task, HORIZONTAL_POD_AUTOSCALERS, found, changes, json.loads(str(before)) if before else [])
     return Done(f"autoscaler {name} is free again")
 
 
@@ -82,13 +78,8 @@ def _wanted(task: Task, name: str) -> JsonObject:
 
 def _ours(scaler: JsonObject) -> set[str]:
     """The bounds that are as our last edit has left them."""
-    edits = [one for one in _owners(scaler) if is_our_edit(one)]
+    edits = [one for one in owners_of(scaler) if is_our_edit(one)]
     return {bound for bound in _BOUNDS for one in edits if f"f:{bound}" in (one.get("fieldsV1") or {}).get("f:spec", {})}
-
-
-def _owners(scaler: JsonObject) -> list[JsonObject]:
-    owners: list[JsonObject] = scaler["metadata"].get("managedFields") or []
-    return owners
 
 
 def _gone(name: str) -> Done:

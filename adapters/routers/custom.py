@@ -15,21 +15,13 @@ from adapters.kubernetes.errors import NotServed
 from adapters.kubernetes.own_definitions import defined_kind
 from adapters.kubernetes.paths import SERVICES, ResourceRef
 from adapters.kubernetes.permissions import Needs, Permission, Verb
+from adapters.kubernetes.putting_back import change_of, put_back
 from adapters.kubernetes.routing import Handler
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import MANAGED_BY_LABEL, MANAGER, ROLLOUT_ANNOTATION, JsonObject
 from adapters.routers import services
 from adapters.routers.custom_leaves import Leaves, custom_of, waits_for
-from adapters.routers.user_objects import (
-    Read,
-    absent,
-    change_of,
-    gone,
-    put_back,
-    read_declared,
-    read_live,
-    stands_as_ordered,
-)
+from adapters.routers.user_objects import Read, absent, gone, read_declared, read_live, stands_as_ordered
 from engine.errors import Rejected
 from engine.model import UNDOING_STATES, ActionKind, Facts, RolloutSpec, Snapshot, TargetPlan
 from engine.observation import RouteObservation

@@ -16,6 +16,7 @@ import json
 from adapters.kubernetes.cluster import Cluster, ObjectKey
 from adapters.kubernetes.paths import SERVICES, ResourceRef
 from adapters.kubernetes.permissions import Needs, Permission, Verb
+from adapters.kubernetes.putting_back import change_of, put_back
 from adapters.kubernetes.routing import Handler
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import ROLLOUT_ANNOTATION, JsonObject
@@ -37,7 +38,7 @@ from adapters.routers.gateway_rules import Division, Edited
 from adapters.routers.gateway_status import GATEWAY_GROUP, refusing_parents, why_not_accepted, why_not_seen
 from adapters.routers.istio_http import Ordered, version_of
 from adapters.routers.request_values import Unjoinable
-from adapters.routers.user_objects import change_of, gone, put_back, read_declared, read_live, stands_as_ordered
+from adapters.routers.user_objects import gone, read_declared, read_live, stands_as_ordered
 from engine.errors import Rejected
 from engine.model import UNDOING_STATES, ActionKind, Facts, RolloutSpec, Snapshot, State
 from engine.observation import RouteObservation

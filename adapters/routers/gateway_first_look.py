@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from adapters.kubernetes.errors import Invalid
 from adapters.kubernetes.paths import ResourceRef
+from adapters.kubernetes.putting_back import change_of
 from adapters.kubernetes.task import Task
 from adapters.kubernetes.templates import JsonObject
 from adapters.routers import services
@@ -26,7 +27,7 @@ from adapters.routers.gateway_obstacles import all_at_once, find_division, find_
 from adapters.routers.gateway_rules import Division
 from adapters.routers.gateway_status import find_refusal, is_told, parents_of
 from adapters.routers.istio_http import Ordered
-from adapters.routers.user_objects import Read, absent, change_of, read_declared
+from adapters.routers.user_objects import Read, absent, read_declared
 from engine.errors import Rejected
 from engine.traffic import RoutePlan
 

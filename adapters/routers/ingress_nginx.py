@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from adapters.kubernetes.cluster import Cluster, ObjectKey
 from adapters.kubernetes.paths import INGRESSES, SERVICES
 from adapters.kubernetes.permissions import Needs, Permission, Verb
+from adapters.kubernetes.putting_back import put_back
 from adapters.kubernetes.routing import Handler
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import MANAGED_BY_LABEL, MANAGER, ROLLOUT_ANNOTATION, JsonObject
@@ -31,15 +32,7 @@ from adapters.routers.ingress_objects import (
     saying,
     services_of,
 )
-from adapters.routers.user_objects import (
-    Read,
-    absent,
-    gone,
-    put_back,
-    read_declared,
-    read_live,
-    stands_as_ordered,
-)
+from adapters.routers.user_objects import Read, absent, gone, read_declared, read_live, stands_as_ordered
 from engine.errors import Rejected
 from engine.model import ActionKind, Facts, RolloutSpec, Snapshot
 from engine.observation import RouteObservation

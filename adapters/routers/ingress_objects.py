@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
+from adapters.kubernetes.putting_back import change_of
 from adapters.kubernetes.templates import JsonObject
-from adapters.routers.user_objects import change_of
 from adapters.routers.weights import basis_points, relative_weights
 from strategies.nginx_limits import CONDITIONS, PREFIX
 

@@ -19,6 +19,7 @@ from adapters.kubernetes import endpoints
 from adapters.kubernetes.cluster import Cluster, ObjectKey
 from adapters.kubernetes.paths import ResourceRef
 from adapters.kubernetes.permissions import Needs, Permission, Verb
+from adapters.kubernetes.putting_back import change_of, put_back
 from adapters.kubernetes.routing import Handler
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import JsonObject, selects
@@ -40,7 +41,7 @@ from adapters.routers.istio_sides import Look, Sides
 from adapters.routers.istio_subsets import SubsetSides
 from adapters.routers.istio_weights import Division, find_division, shares_in_words
 from adapters.routers.request_values import Unjoinable
-from adapters.routers.user_objects import Read, absent, change_of, gone, put_back, read_declared, read_live, stands_as_ordered
+from adapters.routers.user_objects import Read, absent, gone, read_declared, read_live, stands_as_ordered
 from engine.errors import Rejected, Retryable
 from engine.model import ActionKind, Facts, RolloutSpec, Snapshot
 from engine.observation import RouteObservation

@@ -11,12 +11,13 @@ import json
 from adapters.kubernetes.cluster import Cluster, ObjectKey
 from adapters.kubernetes.paths import SERVICES
 from adapters.kubernetes.permissions import Needs, Permission, Verb
+from adapters.kubernetes.putting_back import change_of, put_back
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import HASH_LABEL, JsonObject
 from adapters.routers.istio_places import Side
 from adapters.routers.istio_sides import Look
 from adapters.routers.services import in_words
-from adapters.routers.user_objects import Read, absent, change_of, gone, put_back, read_live
+from adapters.routers.user_objects import Read, absent, gone, read_live
 from engine.errors import Rejected
 from engine.model import Facts, RolloutSpec, Snapshot
 from engine.traffic import RoutePlan

@@ -13,12 +13,13 @@ from typing import TypeAlias
 from adapters.kubernetes.cluster import Cluster, ObjectKey
 from adapters.kubernetes.paths import ResourceRef
 from adapters.kubernetes.permissions import Needs, Permission, Verb
+from adapters.kubernetes.putting_back import change_of, put_back
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import HASH_LABEL, JsonObject
 from adapters.routers.istio_objects import VERSIONS, destination_rules, place_of
 from adapters.routers.istio_places import Side, service_of
 from adapters.routers.istio_sides import Look
-from adapters.routers.user_objects import Read, absent, change_of, gone, put_back, read_live
+from adapters.routers.user_objects import Read, absent, gone, read_live
 from engine.errors import Rejected
 from engine.model import RolloutSpec, Snapshot
 from engine.traffic import RoutePlan

@@ -17,6 +17,7 @@ from adapters.kubernetes.errors import ApiError, NotServed
 from adapters.kubernetes.field_owners import is_our_edit
 from adapters.kubernetes.paths import PODS, ResourceRef
 from adapters.kubernetes.permissions import Needs, Permission, Verb
+from adapters.kubernetes.putting_back import put_back
 from adapters.kubernetes.recording import WARNING
 from adapters.kubernetes.task import Task
 from adapters.kubernetes.templates import JsonObject
@@ -36,7 +37,6 @@ from adapters.routers.linkerd_profiles import (
     overrides_at,
     overrides_of,
 )
-from adapters.routers.user_objects import put_back
 from engine.errors import Rejected
 from engine.model import Facts
 from engine.traffic import RoutePlan

@@ -14,22 +14,14 @@ from dataclasses import asdict
 from adapters.kubernetes.cluster import Cluster, ObjectKey
 from adapters.kubernetes.paths import SERVICES, ResourceRef
 from adapters.kubernetes.permissions import Needs, Permission, Verb
+from adapters.kubernetes.putting_back import change_of, put_back
 from adapters.kubernetes.routing import Handler
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import JsonObject
 from adapters.routers import services
 from adapters.routers.istio_http import version_of
 from adapters.routers.traefik_lists import WeightedList, find_list, shares_in_words
-from adapters.routers.user_objects import (
-    Read,
-    absent,
-    change_of,
-    gone,
-    put_back,
-    read_declared,
-    read_live,
-    stands_as_ordered,
-)
+from adapters.routers.user_objects import Read, absent, gone, read_declared, read_live, stands_as_ordered
 from engine.errors import Rejected
 from engine.model import ActionKind, Facts, RolloutSpec, Snapshot, TargetPlan
 from engine.observation import RouteObservation

@@ -1,4 +1,4 @@
-"""Objects of the user's that a router edits: where one is found, how a leaf of it is written, and how it is put back.
+"""Objects of the user's that a router edits: where one is found, and how it stands.
 
 An edit is a JSON patch of one leaf, tied to the version of the object that was read. Server-side apply is of no use here: in the
 definitions of most traffic kinds every list is atomic, so whoever applies one route owns all routes and overwrites everybody
@@ -8,10 +8,9 @@ else's. A merge or a PUT of the whole object would do the same.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from adapters.kubernetes.field_owners import is_our_edit, owners_without_us
 from adapters.kubernetes.paths import ResourceRef
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import JsonObject
@@ -48,32 +47,6 @@ def gone(task: Task, what: str) -> Done:
     if task.is_undoing:
         return Done(f"{what} is gone; there is nothing to put back")
     raise Rejected(f"{what} was removed by somebody else during the rollout")
-
-
-def change_of(path: str, now: object, wanted: object) -> list[JsonObject]:
-    """The patch of one leaf; empty where it is as wanted."""
-    return [{"op": "add", "path": path, "value": wanted}] if now != wanted else []
-
-
-async def put_back(
-    task: Task, resource: ResourceRef, found: JsonObject, change: list[JsonObject], before: Sequence[JsonObject] | None
-) -> None:
-    """Write what a leaf is without us, and leave it to whoever managed it: whoever applies next must not meet us as a rival, nor
-    somebody lose what they wrote in the meantime. `before`: the managers as they were found, for the last edit of the object."""
-    theirs = owners_without_us(_owners(found), before or [])
-    if change:
-        found = await task.cluster.patch(resource, found, change)
-    if before is None:
-        if owners_without_us(_owners(found), []) == theirs:
-            return
-        theirs = [*theirs, *(one for one in _owners(found) if is_our_edit(one))]
-    if owners := change_of("/metadata/managedFields", _owners(found), theirs):
-        await task.cluster.patch(resource, found, owners)
-
-
-def _owners(found: JsonObject) -> list[JsonObject]:
-    owners: list[JsonObject] = found["metadata"].get("managedFields") or []
-    return owners
 
 
 def stands_as_ordered(snapshot: Snapshot, made: str, removed: str) -> bool:

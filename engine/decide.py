@@ -19,7 +19,7 @@ from engine.absorbing import absorb
 from engine.events import (
     Event,
 )
-from engine.guarding import describe_trouble, is_held, is_unhealthy, makes_room, mends, reasserts
+from engine.guarding import describe_trouble, is_held, is_unhealthy, makes_room, mends, reasserts, rests
 from engine.machine import Trigger
 from engine.model import (
     FINAL_STATES,
@@ -89,7 +89,7 @@ def _begin_if_admitted(turn: Turn) -> None:
 
 def _retry_now_if_due(turn: Turn) -> None:
     due = turn.at.timers.get(TimerName.RETRY)
-    if turn.at.action is None or due is None or not turn.is_due(due):
+    if turn.at.action is None or due is None or not turn.is_due(due) or rests(turn):
         return
     again = replace(turn.at.action, attempt=turn.at.action.attempt + 1)
     turn.at = replace(turn.at, action=again, timers=turn.timers_without(TimerName.RETRY))
@@ -105,7 +105,8 @@ def _work(turn: Turn) -> None:
     undoing = turn.at.state in UNDOING_STATES
     while (operation := turn.current_operation()) is not None:
         if isinstance(operation, Act):
-            turn.order(operation)
+            if not rests(turn):
+                turn.order(operation)
             return
         if not _is_over(turn, operation):
             if _writes_again(turn, operation):

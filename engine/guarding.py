@@ -7,12 +7,16 @@ from datetime import timedelta
 
 from msgspec.structs import replace
 
-from engine.model import STEP_STATES, Act, Action, ActionKind, Await, Condition, OnDrift, TimerName
+from engine.model import STEP_STATES, Act, Action, ActionKind, Await, Condition, OnDrift, State, TimerName
 from engine.traffic import FULL_WEIGHT, RouterKind
 from engine.turn import SERVING_STATES, Turn
 
 REASSERT = "reassert:"
 """How the names of the actions begin that put a traffic object back."""
+REST_LEAST_SECONDS = 1.0
+"""An instant that is not later than now would never come."""
+REST_MOST_SECONDS = 300.0
+"""Nobody is taken to be behind for as long as this: a rest that would last longer was begun before the clock was set back."""
 _NO_STABLE = "no pod of the old version"
 
 
@@ -185,6 +189,23 @@ def _was_let_go(turn: Turn, workload: str) -> bool:
     begun = [one for at, one in enumerate(turn.at.procedure) if at <= turn.at.cursor or one.name in turn.at.begun]
     scaled = [one.args for one in begun if isinstance(one, Act) and one.kind is ActionKind.SCALE_STABLE]
     return any(args.get("workload") == workload and args.get("replicas") == 0 for args in scaled)
+
+
+def rests(turn: Turn) -> bool:
+    """Nothing more is done while the proxies may not have caught up with what was done before: a weight would name what they have
+    not heard of, and what they still send to would go. Only an abort's first half, which brings the traffic back, waits for
+    nobody."""
+    behind = turn.observation.behind_seconds
+    if turn.at.state is State.ABORTING or not turn.spec.plan.routes or not behind:
+        turn.clear_timer(TimerName.REST)
+        return False
+    until = turn.at.timers.get(TimerName.REST)
+    if until is None or turn.now >= until or until - turn.now > timedelta(seconds=REST_MOST_SECONDS):
+        rest = max(behind, REST_LEAST_SECONDS)
+        until = turn.now + timedelta(seconds=rest)
+        turn.at = replace(turn.at, timers={**turn.at.timers, TimerName.REST: until})
+        turn.story.append(f"rests for {rest:.1f} s: the API server was away, and the proxies may be behind it")
+    return True
 
 
 def describe_trouble(turn: Turn) -> str:

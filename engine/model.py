@@ -518,6 +518,8 @@ class TimerName(StrEnum):
     """When a failed action is tried again."""
     HEALTH = "health"
     """When an unhealthy canary that serves traffic ends the rollout."""
+    REST = "rest"
+    """When the proxies may be taken to have heard of everything again."""
 
 
 class Sample(Struct, frozen=True):

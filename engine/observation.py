@@ -83,6 +83,9 @@ class Observation(Struct, frozen=True):
     """An edit by somebody else that makes it unsafe to go forward, in one sentence."""
     objects: dict[str, ObjectObservation] = {}
     """By the keys of the plan's manifests."""
+    behind_seconds: float = 0.0
+    """For how long from now the proxies may not have heard of everything, because they could not; 0 when they could. Given for a
+    stale observation too."""
 
 
 def holds(wait: Await, observation: Observation) -> bool:

@@ -19,6 +19,7 @@ import msgspec
 from adapters.kubernetes import health, wire
 from adapters.kubernetes.errors import Conflict, NamespaceGone, NotFound, NotServed
 from adapters.kubernetes.informer import Informer
+from adapters.kubernetes.outages import Outages
 from adapters.kubernetes.paths import DEPLOYMENTS, PODS, REPLICA_SETS, ResourceRef
 from adapters.kubernetes.templates import MANAGER, JsonObject, returned_fields
 from adapters.kubernetes.transport import Transport
@@ -66,6 +67,7 @@ class Cluster:
         self.clock = clock
         self._random = random
         self.scope = scope
+        self._outages = Outages(clock)
         self._tasks = tasks
         self._informers: dict[tuple[ResourceRef, str | None], Informer[Any]] = {}
         self._relists = anyio.Semaphore(_RELISTS_AT_ONCE)
@@ -252,6 +254,7 @@ class Cluster:
                 clock=self.clock,
                 random=self._random,
                 relists=self._relists,
+                outages=self._outages,
                 on_change=on_change,
                 on_synced=self._bus.publish_to_all,
             )
@@ -268,6 +271,11 @@ class Cluster:
     @property
     def informers(self) -> Iterable[Informer[Any]]:
         return self._informers.values()
+
+    @property
+    def behind_seconds(self) -> float:
+        """For how long from now others who watch this API server may be behind, because it was away; 0 when they are not."""
+        return self._outages.behind_seconds
 
     def key(self, resource: ResourceRef, namespace: str, name: str) -> ObjectKey:
         return (self.account, resource.full_name, namespace, name)

@@ -38,6 +38,7 @@ from adapters.kubernetes.errors import (
     TooManyRequests,
     Unreachable,
 )
+from adapters.kubernetes.outages import Outages
 from adapters.kubernetes.own_writes import Mark, OwnWrites
 from adapters.kubernetes.paths import ResourceRef
 from adapters.kubernetes.transport import Transport
@@ -61,6 +62,8 @@ HEALTHY_SECONDS = 60.0
 """A watch that held for this long was well; what breaks it is not counted to what went wrong before."""
 RELIST_JITTER_SECONDS = 1.0
 DOUBT_SECONDS = 5.0
+_AWAY = (Unreachable, ServerError, TooManyRequests)
+"""What an API server that is away, or not itself, does to everybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ class Informer(Generic[T]):
         clock: Clock,
         random: Random,
         relists: anyio.Semaphore,
+        outages: Outages,
         on_change: Callable[[Key, T | None, T | None], None],
         on_synced: Callable[[], None],
     ) -> None:
@@ -101,6 +105,7 @@ class Informer(Generic[T]):
         self._clock = clock
         self._random = random
         self._relists = relists
+        self._outages = outages
         self._on_change = on_change
         self._on_synced = on_synced
         self._version = ""
@@ -370,6 +375,8 @@ class Informer(Generic[T]):
 
     def _tell_trouble(self, error: ApiError) -> None:
         text = str(error)
+        if self._trouble and isinstance(error, _AWAY):
+            self._outages.fail(self.what)
         if text != self._trouble:
             log.warning("informer.trouble", what=self.what, error=text)
         if not self._trouble:
@@ -380,6 +387,7 @@ class Informer(Generic[T]):
         if self._trouble:
             self._trouble = ""
             self._so_since = self._clock.now()
+            self._outages.recover(self.what)
             log.info("informer.well", what=self.what)
 
 

@@ -57,7 +57,7 @@ class KubernetesWorld:
             return Observation(current=False)
         keys = self._subscribe(cluster, spec, snapshot)
         if not cluster.is_current(keys):
-            return Observation(current=False)
+            return Observation(current=False, behind_seconds=cluster.behind_seconds)
         workloads = {
             workload.name: _Reading(cluster, spec, snapshot, workload).observe()
             for workload in spec.plan.workloads
@@ -67,7 +67,8 @@ class KubernetesWorld:
             route.name: self._routers.of(route).observe(cluster, spec, route, snapshot) for route in spec.plan.routes
         }
         drift = _drift(snapshot, workloads) or next((route.drift for route in routes.values() if route.drift), "")
-        return Observation(True, workloads, routes, drift, _objects(cluster, spec, snapshot))
+        objects = _objects(cluster, spec, snapshot)
+        return Observation(True, workloads, routes, drift, objects, cluster.behind_seconds)
 
     def _subscribe(self, cluster: Cluster, spec: RolloutSpec, snapshot: Snapshot) -> frozenset[ObjectKey]:
         """The objects that the rollout looks at, which grow as their names become known."""

@@ -187,6 +187,7 @@ def _views(spec: RolloutSpec, at: Snapshot, place: Place) -> Iterator[tuple[str,
     lost = {name: replace(one, canary_available=0) for name, one in seen.workloads.items()}
     yield "pods lost", replace(seen, workloads=lost)
     yield "edited", replace(seen, drift="somebody has edited it")
+    yield "proxies behind", replace(seen, behind_seconds=5.0)
 
 
 def _events(spec: RolloutSpec, here: Stand) -> Iterator[tuple[Event, Place]]:

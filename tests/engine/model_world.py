@@ -90,6 +90,8 @@ class ModelWorld:
         self.hooks: list[Callable[[str, Action], None]] = []
         self._wakes: dict[str, Callable[[], None]] = {}
         self.drift = ""
+        self.behind_seconds: Callable[[], float] = lambda: 0.0
+        """For how long from now the proxies are behind."""
         self.attached: set[str] = set()
 
     # --- the port World ------------------------------------------------------------------------------------------------
@@ -110,7 +112,7 @@ class ModelWorld:
             raise KeyError("a defect of ours")
         workloads = {one.name: self._see(self.places[key_of(spec, one.name)]) for one in spec.plan.workloads}
         routes = {route.name: self._see_route(self.places[key_of(spec, route.workload)]) for route in spec.plan.routes}
-        return Observation(True, workloads, routes, self.drift)
+        return Observation(True, workloads, routes, self.drift, behind_seconds=self.behind_seconds())
 
     def _see_route(self, place: Place) -> RouteObservation:
         if not place.route_exists:

@@ -9,6 +9,7 @@ from random import Random
 import anyio
 
 from adapters.kubernetes.informer import Informer
+from adapters.kubernetes.outages import Outages
 from adapters.kubernetes.own_writes import REQUEST_SECONDS
 from adapters.kubernetes.paths import REPLICA_SETS
 from adapters.kubernetes.transport import Transport, open_transport
@@ -35,11 +36,13 @@ class Stand:
         informer: Informer[ReplicaSet],
         clock: ImpatientClock,
         told: list[tuple[str, int | None]],
+        outages: Outages,
     ) -> None:
         self.api = api
         self.informer = informer
         self.clock = clock
         self.told = told
+        self.outages = outages
 
     async def until(self, condition: Callable[[], bool]) -> None:
         with anyio.fail_after(5):
@@ -59,6 +62,7 @@ def make_informer(
     clock: ImpatientClock,
     relists: anyio.Semaphore,
     on_change: Callable[[Key, ReplicaSet | None, ReplicaSet | None], None] = lambda key, before, after: None,
+    outages: Outages | None = None,
 ) -> Informer[ReplicaSet]:
     return Informer(
         transport,
@@ -68,6 +72,7 @@ def make_informer(
         clock=clock,
         random=Random(7),
         relists=relists,
+        outages=outages or Outages(clock),
         on_change=on_change,
         on_synced=lambda: None,
     )
@@ -84,9 +89,10 @@ async def informing(script: Callable[[ScriptedApi], None]) -> AsyncIterator[Stan
             def on_change(key: Key, before: ReplicaSet | None, after: ReplicaSet | None) -> None:
                 told.append((key[1], after.replicas if after is not None else None))
 
-            informer = make_informer(transport, clock, anyio.Semaphore(2), on_change)
+            outages = Outages(clock)
+            informer = make_informer(transport, clock, anyio.Semaphore(2), on_change, outages)
             tasks.start_soon(informer.run)
-            yield Stand(api, informer, clock, told)
+            yield Stand(api, informer, clock, told, outages)
             tasks.cancel_scope.cancel()
 
 

@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from adapters.kubernetes.informer import Informer
+from adapters.kubernetes.outages import Outages
 from adapters.kubernetes.paths import REPLICA_SETS
 from adapters.kubernetes.transport import Transport
 from adapters.kubernetes.wire import Key, ReplicaSet, decode_replica_set
@@ -39,6 +40,7 @@ class Story:
             clock=LoopClock(),
             random=self.random,
             relists=anyio.Semaphore(2),
+            outages=Outages(LoopClock()),
             on_change=self.on_change,
             on_synced=self.doubted.clear,
         )

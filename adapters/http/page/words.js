@@ -85,6 +85,8 @@ export function describeTimer(name) {
       return "tried again";
     case "health":
       return "undone if it stays unhealthy";
+    case "rest":
+      return "rests, as the API server was away";
     default:
       return plain(name);
   }

@@ -1,0 +1,56 @@
+"""For how long the proxies of a cluster may be behind its API server, because that was away.
+
+Whoever watches an API server tries again when it is gone, after waits that grow: client-go's reflectors, on which nearly all
+proxies and controllers stand, wait for 0.8 to 30 seconds, up to twice that at random, and begin anew only after two minutes
+without trouble. Nobody tells how far they are. So an outage is measured at our own watches, and whoever it may have put off is
+given as much time again, twice over: what is written before they are back must not be relied upon.
+
+One broken connection is no outage: proxies between us and the API server end streams as they like. What counts is that a watch
+could not be opened again at once. And what lasts is not an outage but how this cluster is: nobody is waited for after
+`MOST_SECONDS`.
+"""
+
+from __future__ import annotations
+
+from engine.clock import Clock
+
+CALM_SECONDS = 120.0
+"""What goes wrong again within this time belongs to the same outage (client-go: `backoffReset`)."""
+MOST_BEHIND_SECONDS = 60.0
+"""The longest wait of a reflector of client-go: 30 seconds, and as much again at random."""
+MOST_SECONDS = 600.0
+"""After so long a time with an API server that comes and goes, rollouts go on all the same."""
+
+
+class Outages:
+    """Of one cluster. Its watches say when they cannot be opened, and when they are well again."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._away: set[str] = set()
+        self._began: float | None = None
+        self._last = 0.0
+
+    def fail(self, what: str) -> None:
+        """This watch could not be opened."""
+        now = self._clock.monotonic()
+        if self._began is None or (not self._away and now - self._last > CALM_SECONDS):
+            self._began = now
+        self._last = now
+        self._away.add(what)
+
+    def recover(self, what: str) -> None:
+        if what in self._away:
+            self._away.remove(what)
+            self._last = self._clock.monotonic()
+
+    @property
+    def behind_seconds(self) -> float:
+        """For how long from now others may be behind; 0 when they are not. While the API server is away: for how long they
+        would be if it came back now."""
+        if self._began is None:
+            return 0.0
+        now = self._clock.monotonic()
+        last = now if self._away else self._last
+        until = min(last + min(MOST_BEHIND_SECONDS, 2 * (last - self._began)), self._began + MOST_SECONDS)
+        return max(until - now, 0.0)

@@ -1,0 +1,140 @@
+"""How long an API server was away, as its own watches saw it, and for how long others may be behind."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+
+from adapters.kubernetes.outages import CALM_SECONDS, MOST_BEHIND_SECONDS, MOST_SECONDS, Outages
+from tests.clocks import START
+from tests.kubernetes.informer_stand import informing
+from tests.kubernetes.scripted_api import Answer, ScriptedApi, listing, replica_set, status, stream
+
+
+class Hand:
+    """A clock that is turned by hand."""
+
+    def __init__(self) -> None:
+        self.at = 1_000.0
+
+    def now(self) -> datetime:
+        return START
+
+    def monotonic(self) -> float:
+        return self.at
+
+    async def sleep(self, seconds: float) -> None:
+        raise AssertionError("nobody sleeps here")
+
+
+class Watched:
+    def __init__(self) -> None:
+        self.hand = Hand()
+        self.outages = Outages(self.hand)
+
+    def go_away(self, seconds: float, what: str = "pods") -> None:
+        self.outages.fail(what)
+        self.hand.at += seconds
+        self.outages.recover(what)
+
+
+def test_nobody_is_behind_an_api_server_that_was_never_away() -> None:
+    assert Watched().outages.behind_seconds == 0.0
+
+
+@pytest.mark.parametrize(("away", "behind"), [(1.0, 2.0), (10.0, 20.0), (45.0, MOST_BEHIND_SECONDS)])
+def test_others_may_be_behind_for_twice_as_long_as_it_was_away_and_for_a_minute_at_most(away: float, behind: float) -> None:
+    watched = Watched()
+    watched.go_away(away)
+    assert watched.outages.behind_seconds == pytest.approx(behind)
+    watched.hand.at += behind / 2
+    assert watched.outages.behind_seconds == pytest.approx(behind / 2)
+    watched.hand.at += behind
+    assert watched.outages.behind_seconds == 0.0
+
+
+def test_while_it_is_away_they_are_as_far_behind_as_if_it_came_back_now() -> None:
+    watched = Watched()
+    watched.outages.fail("pods")
+    watched.hand.at += 10.0
+    assert watched.outages.behind_seconds == pytest.approx(20.0)
+    watched.hand.at += 50.0
+    assert watched.outages.behind_seconds == pytest.approx(MOST_BEHIND_SECONDS)
+
+
+def test_one_watch_that_is_well_again_does_not_end_the_outage_of_another_one() -> None:
+    watched = Watched()
+    watched.outages.fail("pods")
+    watched.outages.fail("services")
+    watched.hand.at += 10.0
+    watched.outages.recover("pods")
+    watched.hand.at += 10.0
+    assert watched.outages.behind_seconds == pytest.approx(40.0)
+
+
+def test_an_api_server_that_comes_and_goes_puts_off_others_more_and_more() -> None:
+    watched = Watched()
+    behind = []
+    for _ in range(5):
+        watched.go_away(2.0)
+        behind.append(watched.outages.behind_seconds)
+        watched.hand.at += 10.0
+    assert behind == pytest.approx([4.0, 28.0, 52.0, 60.0, 60.0])
+
+
+def test_two_minutes_without_trouble_end_it() -> None:
+    watched = Watched()
+    watched.go_away(45.0)
+    watched.hand.at += CALM_SECONDS + 1.0
+    watched.go_away(1.0)
+    assert watched.outages.behind_seconds == pytest.approx(2.0)
+
+
+def test_nobody_is_waited_for_any_longer_where_trouble_is_how_things_are() -> None:
+    watched = Watched()
+    began = watched.hand.at
+    while watched.hand.at - began < MOST_SECONDS:
+        watched.go_away(2.0)
+        watched.hand.at += 10.0
+    for _ in range(100):
+        watched.go_away(2.0)
+        assert watched.outages.behind_seconds == 0.0
+        watched.hand.at += 10.0
+
+
+async def test_a_stream_that_breaks_and_is_opened_again_at_once_is_no_outage() -> None:
+    def script(api: ScriptedApi) -> None:
+        api.lists.append(listing("5", replica_set("web", "1")))
+        api.watches.append(stream(then="break"))
+        api.watches.append(stream(then="stay"))
+
+    async with informing(script) as stand:
+        await stand.until(lambda: len(stand.api.watched_from) == 2 and not stand.informer.trouble)
+        assert stand.clock.slept
+        assert stand.outages.behind_seconds == 0.0
+
+
+@pytest.mark.parametrize(
+    "refusal", [status(503, "ServiceUnavailable"), status(500, "InternalError"), status(429, "TooManyRequests")]
+)
+async def test_a_watch_that_cannot_be_opened_again_is_one(refusal: Answer) -> None:
+    def script(api: ScriptedApi) -> None:
+        api.lists.append(listing("5", replica_set("web", "1")))
+        api.watches.extend([refusal, refusal, refusal, stream(then="stay")])
+
+    async with informing(script) as stand:
+        await stand.until(lambda: len(stand.api.watched_from) == 4 and not stand.informer.trouble)
+        away = sum(stand.clock.slept[1:])
+        assert stand.outages.behind_seconds == pytest.approx(min(2 * away, MOST_BEHIND_SECONDS), abs=1.0)
+
+
+@pytest.mark.parametrize("refusal", [status(403, "Forbidden"), status(410, "Expired")])
+async def test_what_is_only_said_to_us_is_none(refusal: Answer) -> None:
+    def script(api: ScriptedApi) -> None:
+        api.lists.append(listing("5", replica_set("web", "1")))
+        api.watches.extend([refusal, refusal, refusal, stream(then="stay")])
+
+    async with informing(script) as stand:
+        await stand.until(lambda: len(stand.api.watched_from) == 4 and not stand.informer.trouble)
+        assert stand.outages.behind_seconds == 0.0

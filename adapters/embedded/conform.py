@@ -7,17 +7,18 @@ null and empty values vanish where the type says so, and some fields are always 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TypeAlias
 
 from adapters.embedded.decoding import name_in_go
 from adapters.embedded.errors import BadRequest
-from adapters.embedded.json_objects import JsonObject, copy_json, parse_time
+from adapters.embedded.json_objects import JsonObject, copy_json, decode_json, encode_json, parse_time
 from adapters.embedded.quantities import canonical, is_quantity
 from adapters.embedded.schema import ANY, FieldSchema, Presence, Schema, Shape
 
 Path: TypeAlias = "tuple[Path, str] | None"
 """A path as nested pairs, so that a step down costs one small tuple; None is the root."""
+_SPEC: Path = (None, "spec")
 
 _BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\r\n")
 _QUANTITY_RULE = (
@@ -78,7 +79,18 @@ def _conform(schema: Schema, value: Any, path: Path, unknown: list[str]) -> Any:
             key: _conform(element, item, (path, key), unknown) if item is not None else _zero(element)
             for key, item in value.items()
         }
+    if path == _SPEC:
+        encoded, lost = _conform_spec(schema, encode_json(value))
+        unknown.extend(lost)
+        return decode_json(encoded)
     return _conform_struct(schema, value, path, unknown)
+
+
+@lru_cache(maxsize=1_024)
+def _conform_spec(schema: Schema, encoded: bytes) -> tuple[bytes, tuple[str, ...]]:
+    """The greater part of most objects, and the same at most of their writes."""
+    unknown: list[str] = []
+    return encode_json(_conform_struct(schema, decode_json(encoded), _SPEC, unknown)), tuple(unknown)
 
 
 def _conform_struct(schema: Schema, value: Mapping[str, Any], path: Path, unknown: list[str]) -> JsonObject:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 from adapters.embedded.deployment_revisions import DESIRED, MOST, count_in
-from adapters.embedded.json_objects import JsonObject, copy_json, encode_json, metadata_of, name_of
+from adapters.embedded.json_objects import JsonObject, copy_json, decode_json, encode_json, metadata_of, name_of
 
 HASH_LABEL = "pod-template-hash"
 LONGEST_NAME = 253
@@ -23,6 +24,12 @@ _MAPS = frozenset({"labels", "annotations", "nodeSelector", "matchLabels", "limi
 
 def template_key(template: JsonObject) -> bytes:
     """Equal for templates that are the same version: the hash label does not count, and nothing is the same as empty."""
+    return _key_of_encoded(encode_json(template))
+
+
+@lru_cache(maxsize=1_024)
+def _key_of_encoded(encoded: bytes) -> bytes:
+    template = decode_json(encoded)
     metadata = template.get("metadata") or {}
     labels = {key: value for key, value in (metadata.get("labels") or {}).items() if key != HASH_LABEL}
     rest = {key: value for key, value in metadata.items() if key not in ("labels", "creationTimestamp")}

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 
 from adapters.embedded.errors import BadRequest
 from adapters.embedded.field_sets import FieldSet, children, difference, union, without
-from adapters.embedded.json_objects import JsonObject, metadata_of
+from adapters.embedded.json_objects import JsonObject, decode_json, encode_json, metadata_of
 from adapters.embedded.schema import Schema
 from adapters.embedded.structured_merge import Comparison, compare
 
@@ -71,7 +72,7 @@ class ManagedFields:
     @classmethod
     def of(cls, obj: JsonObject) -> ManagedFields:
         """The owners that an object names; none when one of the entries cannot be read."""
-        read = [_read_entry(entry) for entry in metadata_of(obj).get("managedFields") or ()]
+        read = [_read_known_entry(encode_json(entry)) for entry in metadata_of(obj).get("managedFields") or ()]
         return cls(dict(entry for entry in read if entry is not None) if None not in read else {})
 
     def to_json(self) -> list[JsonObject]:
@@ -124,6 +125,12 @@ class ManagedFields:
             bucket = Manager(_ANCIENT, Operation.UPDATE, manager.api_version)
             fields = union(self.owners[bucket].fields, old.fields) if bucket in self.owners else old.fields
             self.owners[bucket] = Ownership(fields, old.time)
+
+
+@lru_cache(maxsize=4_096)
+def _read_known_entry(encoded: bytes) -> tuple[Manager, Ownership] | None:
+    """An object comes by with the same entries at each of its writes. What is read is shared, and never changed."""
+    return _read_entry(decode_json(encoded))
 
 
 def _read_entry(entry: object) -> tuple[Manager, Ownership] | None:

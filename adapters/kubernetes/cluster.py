@@ -70,6 +70,7 @@ class Cluster:
         self._outages = Outages(clock)
         self._tasks = tasks
         self._informers: dict[tuple[ResourceRef, str | None], Informer[Any]] = {}
+        self._by_full_name: dict[tuple[str, str | None], Informer[Any]] = {}
         self._relists = anyio.Semaphore(_RELISTS_AT_ONCE)
         self._pods_by_owner: dict[wire.Key, dict[wire.Key, wire.Pod]] = {}
         self._served: dict[str, dict[str, ResourceRef]] = {}
@@ -258,7 +259,7 @@ class Cluster:
                 on_change=on_change,
                 on_synced=self._bus.publish_to_all,
             )
-            self._informers[resource, scope] = informer
+            self._informers[resource, scope] = self._by_full_name[resource.full_name, scope] = informer
             self._tasks.start_soon(informer.run, name=f"informer {informer.what}")
         return informer
 
@@ -282,10 +283,9 @@ class Cluster:
 
     def is_current(self, keys: Iterable[ObjectKey]) -> bool:
         """Whether the caches of these objects are complete and have delivered our own writes."""
-        by_name = {(informer.resource.full_name, scope): informer for (_, scope), informer in self._informers.items()}
         for _, resource, namespace, name in keys:
             scope = namespace if self.scope is WatchScope.NAMESPACE else None
-            informer = by_name.get((resource, scope))
+            informer = self._by_full_name.get((resource, scope))
             if informer is None or not informer.is_current((namespace, name)):
                 return False
         return True

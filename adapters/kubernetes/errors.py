@@ -85,6 +85,12 @@ class ServerError(ApiError):
     maybe_applied = True
 
 
+class Unavailable(ServerError):
+    """Nothing of the API server works at the moment, or it does not answer who stands in front of it: 502, 503, 504."""
+
+    status = 503
+
+
 class MalformedAnswer(ApiError):
     """The answer is not the API server's: a proxy, a login page, a cut-off body."""
 
@@ -118,6 +124,9 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     408: ServerError,
     409: Conflict,
     410: Expired,
+    502: Unavailable,
+    503: Unavailable,
+    504: Unavailable,
 }
 
 

@@ -36,6 +36,7 @@ from adapters.kubernetes.errors import (
     NotFound,
     ServerError,
     TooManyRequests,
+    Unavailable,
     Unreachable,
 )
 from adapters.kubernetes.outages import Outages
@@ -62,8 +63,9 @@ HEALTHY_SECONDS = 60.0
 """A watch that held for this long was well; what breaks it is not counted to what went wrong before."""
 RELIST_JITTER_SECONDS = 1.0
 DOUBT_SECONDS = 5.0
-_AWAY = (Unreachable, ServerError, TooManyRequests)
-"""What an API server that is away, or not itself, does to everybody."""
+_AWAY = (Unreachable, Unavailable, TooManyRequests)
+"""What happens to everybody when an API server is away or has just come back. A 500 may be about one kind of object alone, and
+for good: its conversion webhook is broken."""
 
 
 @dataclass(frozen=True, slots=True)

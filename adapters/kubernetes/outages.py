@@ -18,7 +18,7 @@ CALM_SECONDS = 120.0
 """What goes wrong again within this time belongs to the same outage (client-go: `backoffReset`)."""
 MOST_BEHIND_SECONDS = 60.0
 """The longest wait of a reflector of client-go: 30 seconds, and as much again at random."""
-MOST_SECONDS = 600.0
+MOST_SECONDS = 1_800.0
 """After so long a time with an API server that comes and goes, rollouts go on all the same."""
 
 

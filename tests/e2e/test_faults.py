@@ -26,12 +26,16 @@ STEPS: list[JsonObject] = [
     {"setWeight": {"weight": 50}},
     {"pause": {"untilApproved": True}},
 ]
+AFTER_AN_OUTAGE_SECONDS = 240.0
+"""The controllers have failed too, and wait before they ask again: their watches for up to a minute, the endpoints of a Service
+for up to a hundred seconds. Until those are right, nobody is sent to the root Service."""
+after_an_outage = pytest.mark.timeout(2 * AFTER_AN_OUTAGE_SECONDS)
 
 
-async def end_well(site: Site, release: str, tested: dict[str, JsonObject]) -> None:
+async def end_well(site: Site, release: str, tested: dict[str, JsonObject], within: float = 90.0) -> None:
     """Approve, and see the same pods serve that were tested."""
     await site.order(release, CommandKind.APPROVE)
-    assert (await site.until_ended(release)).status is ReleaseStatus.SUCCEEDED, await site.tell(release)
+    assert (await site.until_ended(release, within)).status is ReleaseStatus.SUCCEEDED, await site.tell(release)
     assert (await site.pods_of("web:2")).keys() == tested.keys()
     assert await traces_of_a_success(site) == []
     site.recording.check()
@@ -77,6 +81,7 @@ async def start_again(program: Program) -> None:
     await to_thread.run_sync(program.wait_until_ready)
 
 
+@after_an_outage
 @pytest.mark.parametrize("name", ["etcd", "api_server", "controllers"])
 async def test_a_part_of_the_control_plane_is_killed_and_started_again(site: Site, name: str) -> None:
     await site.go_live()
@@ -88,10 +93,11 @@ async def test_a_part_of_the_control_plane_is_killed_and_started_again(site: Sit
     await start_again(program)
     if name != "controllers":
         await to_thread.run_sync(site.plane.api_server.wait_until_ready)
-    await site.until_state(release.id, State.APPROVING)
-    await end_well(site, release.id, await site.pods_of("web:2"))
+    await site.until_state(release.id, State.APPROVING, AFTER_AN_OUTAGE_SECONDS)
+    await end_well(site, release.id, await site.pods_of("web:2"), AFTER_AN_OUTAGE_SECONDS)
 
 
+@after_an_outage
 async def test_an_abort_while_the_api_server_is_away_is_carried_out_when_it_is_back(site: Site) -> None:
     await site.go_live()
     before = await picture(site)
@@ -101,12 +107,13 @@ async def test_an_abort_while_the_api_server_is_away_is_carried_out_when_it_is_b
     await site.order(release.id, CommandKind.ABORT)
     await site.until_rollout(release.id, lambda rollout: "retry" in rollout.timers)
     await start_again(site.plane.api_server)
-    assert (await site.until_ended(release.id)).status is ReleaseStatus.FAILED
+    assert (await site.until_ended(release.id, AFTER_AN_OUTAGE_SECONDS)).status is ReleaseStatus.FAILED
     assert await picture(site) == before
     assert await traces(site) == []
     site.recording.check()
 
 
+@after_an_outage
 async def test_a_write_that_etcd_took_long_for_is_not_done_twice(site: Site) -> None:
     """The request times out and takes effect all the same: the daemon has to look before it writes again."""
     await site.go_live()
@@ -115,8 +122,8 @@ async def test_a_write_that_etcd_took_long_for_is_not_done_twice(site: Site) -> 
     site.plane.etcd.freeze()
     await anyio.sleep(8)
     site.plane.etcd.thaw()
-    await site.until_state(release.id, State.APPROVING, within=120)
-    await end_well(site, release.id, await site.pods_of("web:2"))
+    await site.until_state(release.id, State.APPROVING, AFTER_AN_OUTAGE_SECONDS)
+    await end_well(site, release.id, await site.pods_of("web:2"), AFTER_AN_OUTAGE_SECONDS)
 
 
 async def on_a_cable(site: Site, story: Callable[[Callable[[], None]], Awaitable[None]]) -> int:

@@ -29,8 +29,8 @@ def refusal(code: int, reason: str = "", message: str = "said so") -> dict[str, 
         (422, "Invalid", errors.Invalid),
         (429, "TooManyRequests", errors.TooManyRequests),
         (500, "InternalError", errors.ServerError),
-        (503, "ServiceUnavailable", errors.ServerError),
-        (504, "Timeout", errors.ServerError),
+        (503, "ServiceUnavailable", errors.Unavailable),
+        (504, "Timeout", errors.Unavailable),
     ],
 )
 def test_a_refusal_is_told_by_what_a_caller_should_do(code: int, reason: str, expected: type[ApiError]) -> None:

@@ -116,7 +116,7 @@ async def test_a_stream_that_breaks_and_is_opened_again_at_once_is_no_outage() -
 
 
 @pytest.mark.parametrize(
-    "refusal", [status(503, "ServiceUnavailable"), status(500, "InternalError"), status(429, "TooManyRequests")]
+    "refusal", [status(503, "ServiceUnavailable"), status(504, "Timeout"), status(429, "TooManyRequests")]
 )
 async def test_a_watch_that_cannot_be_opened_again_is_one(refusal: Answer) -> None:
     def script(api: ScriptedApi) -> None:
@@ -129,8 +129,8 @@ async def test_a_watch_that_cannot_be_opened_again_is_one(refusal: Answer) -> No
         assert stand.outages.behind_seconds == pytest.approx(min(2 * away, MOST_BEHIND_SECONDS), abs=1.0)
 
 
-@pytest.mark.parametrize("refusal", [status(403, "Forbidden"), status(410, "Expired")])
-async def test_what_is_only_said_to_us_is_none(refusal: Answer) -> None:
+@pytest.mark.parametrize("refusal", [status(403, "Forbidden"), status(410, "Expired"), status(500, "InternalError")])
+async def test_what_may_be_about_us_or_about_one_kind_of_object_is_none(refusal: Answer) -> None:
     def script(api: ScriptedApi) -> None:
         api.lists.append(listing("5", replica_set("web", "1")))
         api.watches.extend([refusal, refusal, refusal, stream(then="stay")])

@@ -1,6 +1,6 @@
 """The command: many stories or one of them again, every crash point, or every planted bug.
 
-    python -m tests.simulation --seeds 1000 [--from 0]
+    python -m tests.simulation --seeds 1000 [--from 0] [--keep FILE]
     python -m tests.simulation --seed 4711 [--without pods,kills]
     python -m tests.simulation --crash-points [--every 10] [--pairs 500]
     python -m tests.simulation --mutations
@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import get_context
+from pathlib import Path
 from typing import TypeVar
 
 from tests.simulation.cluster import Routing
@@ -23,13 +24,14 @@ from tests.simulation.dice import Trouble
 from tests.simulation.document import table, write_part
 from tests.simulation.mutations import MOST_SEEDS, MUTATIONS, try_mutation
 from tests.simulation.story import Story
+from tests.simulation.sums import Sums
 from tests.simulation.telling import Outcome, lines_of, needed_troubles, silence, tell, tell_story
 
 HASH_SEED = "0"
 """Sets of texts are walked through in an order that Python draws anew in each process, if it is not told."""
 
-PROGRESS = 5_000
-"""After how many stories something is said, for whoever waits."""
+BLOCK = 1_000
+"""After how many stories something is said, for whoever waits, and the sums are kept."""
 MOST_REDUCED = 3
 """For how many stories it is found out which kinds of trouble they need."""
 
@@ -56,6 +58,7 @@ def _read(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description="Deterministic simulation of Headgate.")
     parser.add_argument("--seeds", type=int, default=1_000, help="how many stories (default 1000)")
     parser.add_argument("--from", dest="first", type=int, default=0, help="the first seed (default 0)")
+    parser.add_argument("--keep", type=Path, help="a file for the sums: the same command goes on where it was stopped")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one for each processor)")
     parser.add_argument("--seed", type=int, help="tell this one again, line by line")
     parser.add_argument("--without", default="", help=f"kinds of trouble to leave out of --seed: {', '.join(Trouble)}")
@@ -96,52 +99,31 @@ def _tell_again(seed: int, without: list[Trouble]) -> int:
 
 
 def _tell_many(seeds: range, given: argparse.Namespace) -> int:
-    began, sums = time.monotonic(), Sums()
-    for outcome in _each(tell, seeds, given.jobs):
-        sums.add(outcome)
-        if outcome.wrong:
-            say(f"seed {outcome.seed} ({', '.join(outcome.routings)}): {outcome.wrong}")
-            if sums.failed <= MOST_REDUCED:
-                say(f"  it needs: {', '.join(needed_troubles(outcome.seed)) or 'no trouble'}")
-                say(f"  again: python -m tests.simulation --seed {outcome.seed}")
-        if sums.stories % PROGRESS == 0 and sums.stories < len(seeds):
-            say(f"{sums.stories} of {len(seeds)} stories, {sums.failed} of them break a rule")
-    described = sums.describe(time.monotonic() - began)
-    say(described)
+    sums = Sums.read(given.keep) if given.keep else Sums()
+    if sums.stories:
+        say(f"{sums.stories} of {len(seeds)} stories were told before, {len(sums.failed)} of them break a rule")
+    while sums.stories < len(seeds):
+        began, block = time.monotonic(), seeds[sums.stories : sums.stories + BLOCK]
+        for outcome in _each(tell, block, given.jobs):
+            sums.add(outcome)
+            if outcome.wrong:
+                _say_wrong(outcome, is_reduced=len(sums.failed) <= MOST_REDUCED)
+        sums.told += time.monotonic() - began
+        if given.keep:
+            sums.keep(given.keep)
+        if sums.stories < len(seeds):
+            say(f"{sums.stories} of {len(seeds)} stories, {len(sums.failed)} of them break a rule")
+    say(sums.describe())
     if given.document:
-        write_part("stories", f"Seeds {seeds.start} to {seeds.stop - 1}:\n\n```\n{described}\n```")
+        write_part("stories", f"Seeds {seeds.start} to {seeds.stop - 1}:\n\n```\n{sums.describe()}\n```")
     return 1 if sums.failed else 0
 
 
-class Sums:
-    def __init__(self) -> None:
-        self.stories = self.failed = self.events = self.lives = 0
-        self.seconds = 0.0
-        self.faults: Counter[str] = Counter()
-        self.ends: Counter[str] = Counter()
-        self.routings: Counter[str] = Counter()
-
-    def add(self, outcome: Outcome) -> None:
-        self.stories += 1
-        self.failed += bool(outcome.wrong)
-        self.events += outcome.events
-        self.lives += outcome.lives
-        self.seconds += outcome.seconds
-        self.faults += outcome.faults
-        self.ends += outcome.ends
-        self.routings.update(outcome.routings)
-
-    def describe(self, seconds: float) -> str:
-        hours, speed = self.seconds / 3_600, self.stories / seconds
-        return (
-            f"{self.stories} stories, {self.failed} of them break a rule; {hours:.0f} simulated hours, {self.events} events,\n"
-            f"{self.lives} lives of a daemon, {self.faults.total()} faults; {speed:.1f} stories per second\n"
-            f"ends: {_listed(self.ends)}\nrouters: {_listed(self.routings)}\nfaults: {_listed(self.faults)}"
-        )
-
-
-def _listed(counted: Counter[str]) -> str:
-    return ", ".join(f"{name} {number}" for name, number in counted.most_common())
+def _say_wrong(outcome: Outcome, *, is_reduced: bool) -> None:
+    say(f"seed {outcome.seed} ({', '.join(outcome.routings)}): {outcome.wrong}")
+    if is_reduced:
+        say(f"  it needs: {', '.join(needed_troubles(outcome.seed)) or 'no trouble'}")
+        say(f"  again: python -m tests.simulation --seed {outcome.seed}")
 
 
 # --- crash points ------------------------------------------------------------------------------------------------------

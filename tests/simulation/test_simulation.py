@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from tests.simulation.cluster import Routing
 from tests.simulation.crash_points import Ending, all_places, run, try_place
 from tests.simulation.dice import Trouble
 from tests.simulation.mutations import MUTATIONS, catch
+from tests.simulation.sums import Sums
 from tests.simulation.telling import needed_troubles, tell
 
 STORIES = int(os.environ.get("HEADGATE_SIMULATIONS", "100"))
@@ -37,6 +39,17 @@ def test_every_router_goes_through_a_story_without_trouble(routing: Routing) -> 
 def test_the_same_seed_tells_the_same_story() -> None:
     assert tell(21).digest == tell(21).digest
     assert tell(21).digest != tell(22).digest
+
+
+def test_sums_that_were_kept_go_on_where_they_were(tmp_path: Path) -> None:
+    kept, at_once = tmp_path / "told.json", Sums()
+    for seed in range(4):
+        sums = Sums.read(kept)
+        assert sums.stories == seed
+        for one in (sums, at_once):
+            one.add(tell(seed))
+        sums.keep(kept)
+    assert vars(Sums.read(kept)) == vars(at_once)
 
 
 def test_a_crash_at_any_point_leads_to_the_same_end() -> None:

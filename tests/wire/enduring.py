@@ -21,6 +21,7 @@ from tests.wire.trouble import (
     MOMENTS,
     Gathering,
     Halted,
+    Storms,
     survive_restarts,
     survive_standstills,
     survive_together,
@@ -40,6 +41,9 @@ LONG_PRE_STOP_SECONDS = 60
 """Longer than any of it: while the API server stands still, nobody can take a pod that ends out of the endpoints of a Service."""
 AWAY_SECONDS, UP_SECONDS = 2.0, 10.0
 """For how long an API server that is killed is not there, and for how long it is before it is killed again."""
+KILLS_IN_A_ROW, CALM_SECONDS = 6, 120.0
+"""Then it is left alone for so long: a rollout does nothing new while the proxies may be behind, and so nothing would be seen of
+an API server that is killed for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,21 +142,18 @@ async def start_again(program: Program) -> None:
 
 async def _restart_again_and_again(ground: Ground, tellings: Sequence[Telling]) -> int:
     """How often, until all had come to an end."""
-    remaining, is_calm, restarts = len(tellings), anyio.Event(), 0
-
-    def leave() -> None:
-        nonlocal remaining
-        remaining -= 1
-
+    storms, restarts = Storms(len(tellings)), 0
     async with anyio.create_task_group() as tasks:
         for telling in tellings:
             if telling.measured.broken:
-                leave()
-            tasks.start_soon(telling.tell, RESTARTS, partial(survive_restarts, telling.scene, is_calm, leave))
-        while remaining > 0:
-            await anyio.to_thread.run_sync(ground.plane.api_server.kill)
-            await start_again(ground.plane.api_server)
-            restarts += 1
-            await anyio.sleep(UP_SECONDS)
-        is_calm.set()
+                storms.leave()
+            tasks.start_soon(telling.tell, RESTARTS, partial(survive_restarts, telling.scene, storms))
+        while not storms.are_over:
+            storms.begin()
+            for _ in range(KILLS_IN_A_ROW):
+                await anyio.to_thread.run_sync(ground.plane.api_server.kill)
+                await start_again(ground.plane.api_server)
+                restarts += 1
+                await anyio.sleep(UP_SECONDS)
+            await storms.calm_down(CALM_SECONDS)
     return restarts

@@ -150,21 +150,56 @@ async def survive_together(scene: Scene, gathering: Gathering) -> None:
     await until_alone(scene, old)
 
 
-async def survive_restarts(scene: Scene, is_calm: anyio.Event, leave: Callable[[], None]) -> None:
-    """One release to its end and one that is undone, while the API server comes and goes, and nobody but the daemon is asked."""
+class Storms:
+    """An API server that is killed several times in a row, left alone, and killed again, for as long as somebody is told of."""
+
+    def __init__(self, members: int) -> None:
+        self._remaining = members
+        self._begins = anyio.Event()
+        self._over = anyio.Event()
+
+    @property
+    def are_over(self) -> bool:
+        return not self._remaining
+
+    def begin(self) -> None:
+        begins, self._begins = self._begins, anyio.Event()
+        begins.set()
+
+    async def calm_down(self, seconds: float) -> None:
+        with anyio.move_on_after(seconds):
+            await self._over.wait()
+
+    async def until_next(self) -> None:
+        await self._begins.wait()
+
+    def leave(self) -> None:
+        """Told to its end, or broken."""
+        self._remaining -= 1
+        if self.are_over:
+            self._over.set()
+
+    async def until_over(self) -> None:
+        await self._over.wait()
+
+
+async def survive_restarts(scene: Scene, storms: Storms) -> None:
+    """Begun, handed over and undone in a storm each, and nobody but the daemon is asked."""
     try:
         release = await deploy_in_two(scene)
         await scene.approve(release)
         await until_moved(scene, release)
+        await storms.until_next()
         await scene.approve(release)
         await scene.until_ended(release, ReleaseStatus.SUCCEEDED)
         serving = scene.version
         release = await deploy_in_two(scene)
         await scene.approve(release)
         await until_moved(scene, release)
+        await storms.until_next()
         await scene.abort(release)
         await scene.until_ended(release, ReleaseStatus.FAILED)
     finally:
-        leave()
-    await is_calm.wait()
+        storms.leave()
+    await storms.until_over()
     await until_alone(scene, serving)

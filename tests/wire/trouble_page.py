@@ -10,9 +10,11 @@ from tests.wire.enduring import (
     API_SERVER,
     AWAY_SECONDS,
     BOTH,
+    CALM_SECONDS,
     CONTROLLERS,
     DAEMON,
     ETCD,
+    KILLS_IN_A_ROW,
     LONG_PRE_STOP_SECONDS,
     RESTARTS,
     UP_SECONDS,
@@ -33,17 +35,16 @@ its connections and answers nothing, until it goes on (SIGCONT). Each rollout ha
 - {etcd_story}: for {etcd:g} s, at the same places. The API server gives up a write after 34 s, which may have taken effect.
 - {controllers_story}: for {controllers:g} s, at the same places. Pods and endpoints stay as they are.
 - {both_story}: SIGKILL, at the same places. The daemon is back before the API server is.
-- {restarts_story}: {restarts} times, {away:g} s away and {up:g} s there: a release from its first look to its end, and one that
-  is undone.
+- {restarts_story}: {restarts} times, {away:g} s away and {up:g} s there, and after every {kills} times {calm:g} s left alone. A
+  release is begun in such a row and handed over in the next one, and another one is undone in the third.
 
 Where the endpoints of a Service are the weight itself, a pod that is ending stays among them for as long as nobody can write. So
 the pods of the last two columns sleep for {pre_stop} s in their preStop hook. With the five seconds of the other stories one run
 lost 146 of 33,737 requests, as any Deployment would have whose pods end while the API server stands still.
 
-A proxy that reads the API server is behind for as long as it has not connected to it again. Headgate waits for the word of
-whoever gives one (HTTPRoute), and for the settle time where nobody does: five seconds here, also while the API server comes and
-goes. Traefik answers 404 while a TraefikService names Services of which it has not heard yet, or has heard that they are gone.
-Who expects an API server to be away that often gives such routes a longer `settle`.
+A proxy that reads the API server is behind for as long as it has not connected to it again, and waits for longer each time that
+it fails to. Traefik answers 404 while a TraefikService names Services of which it has not heard yet, or has heard that they are
+gone. So a rollout rests after its API server was away, for twice as long as that and for up to a minute, whatever its `settle`.
 """
 
 
@@ -71,6 +72,8 @@ def _lines(endured: Endured, machine: Machine) -> Iterator[str]:
         restarts=endured.restarts,
         away=AWAY_SECONDS,
         up=UP_SECONDS,
+        kills=KILLS_IN_A_ROW,
+        calm=CALM_SECONDS,
         pre_stop=LONG_PRE_STOP_SECONDS,
     )
     yield f"| story | {' | '.join(one.way for one in measured)} |"

@@ -6,8 +6,8 @@ without trouble. Nobody tells how far they are. So an outage is measured at our 
 given as much time again, twice over: what is written before they are back must not be relied upon.
 
 One broken connection is no outage: proxies between us and the API server end streams as they like. What counts is that a watch
-could not be opened again at once. And what lasts is not an outage but how this cluster is: nobody is waited for after
-`MOST_SECONDS`.
+could not be opened again at once. And an API server that comes and goes for half an hour, or no longer serves one kind of object,
+is not away: that is how this cluster is, and nobody is waited for any longer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CALM_SECONDS = 120.0
 MOST_BEHIND_SECONDS = 60.0
 """The longest wait of a reflector of client-go: 30 seconds, and as much again at random."""
 MOST_SECONDS = 1_800.0
-"""After so long a time with an API server that comes and goes, rollouts go on all the same."""
+"""For how long an API server is waited for that comes and goes, or of which a part stays away."""
 
 
 class Outages:
@@ -29,20 +29,25 @@ class Outages:
         self._clock = clock
         self._away: set[str] = set()
         self._began: float | None = None
+        self._returned: float | None = None
+        """When it first came back."""
         self._last = 0.0
 
     def fail(self, what: str) -> None:
         """This watch could not be opened."""
         now = self._clock.monotonic()
         if self._began is None or (not self._away and now - self._last > CALM_SECONDS):
-            self._began = now
+            self._began, self._returned = now, None
         self._last = now
         self._away.add(what)
 
     def recover(self, what: str) -> None:
-        if what in self._away:
-            self._away.remove(what)
-            self._last = self._clock.monotonic()
+        if what not in self._away:
+            return
+        self._away.remove(what)
+        self._last = self._clock.monotonic()
+        if not self._away and self._returned is None:
+            self._returned = self._last
 
     @property
     def behind_seconds(self) -> float:
@@ -52,5 +57,6 @@ class Outages:
             return 0.0
         now = self._clock.monotonic()
         last = now if self._away else self._last
-        until = min(last + min(MOST_BEHIND_SECONDS, 2 * (last - self._began)), self._began + MOST_SECONDS)
-        return max(until - now, 0.0)
+        behind = min(MOST_BEHIND_SECONDS, 2 * (last - self._began))
+        until = self._began if self._returned is None else self._returned
+        return max(min(last + behind, until + MOST_SECONDS) - now, 0.0)

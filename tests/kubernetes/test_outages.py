@@ -91,10 +91,26 @@ def test_two_minutes_without_trouble_end_it() -> None:
     assert watched.outages.behind_seconds == pytest.approx(2.0)
 
 
+def test_whoever_was_away_for_hours_puts_off_others_too() -> None:
+    watched = Watched()
+    watched.go_away(4 * MOST_SECONDS)
+    assert watched.outages.behind_seconds == pytest.approx(MOST_BEHIND_SECONDS)
+    watched.hand.at += CALM_SECONDS + 1.0
+    watched.go_away(10.0)
+    assert watched.outages.behind_seconds == pytest.approx(20.0)
+
+
+def test_a_part_that_stays_away_holds_nobody_up_for_ever() -> None:
+    watched = Watched()
+    watched.outages.fail("widgets")
+    watched.hand.at += MOST_SECONDS + 1.0
+    assert watched.outages.behind_seconds == 0.0
+
+
 def test_nobody_is_waited_for_any_longer_where_trouble_is_how_things_are() -> None:
     watched = Watched()
     began = watched.hand.at
-    while watched.hand.at - began < MOST_SECONDS:
+    while watched.hand.at - began < MOST_SECONDS + 2.0:
         watched.go_away(2.0)
         watched.hand.at += 10.0
     for _ in range(100):

@@ -1,4 +1,5 @@
-"""Whether this daemon may change anything outside at this moment. Asked immediately before each write; knows no lease."""
+"""Whether this daemon may change anything outside at this moment. Asked immediately before each write; knows no lease. And what
+was seen of a cluster before this daemon's own watches of it began."""
 
 from __future__ import annotations
 
@@ -9,12 +10,18 @@ class Leadership(Protocol):
     def require(self) -> None:
         """Raises `engine.errors.Deposed` unless this daemon may write now."""
 
+    def behind_seconds(self, account: str) -> float:
+        """For how long from now others may be behind this account's API server, because it was away; 0 when they are not."""
+
 
 class Undisputed:
     """Implements `Leadership` for a daemon that takes turns with nobody."""
 
     def require(self) -> None:
         return
+
+    def behind_seconds(self, account: str) -> float:
+        return 0.0
 
 
 UNDISPUTED = Undisputed()

@@ -19,7 +19,7 @@ from engine.absorbing import absorb
 from engine.events import (
     Event,
 )
-from engine.guarding import describe_trouble, is_held, is_unhealthy, makes_room, mends, reasserts, rests
+from engine.guarding import describe_trouble, ends_rest, is_held, is_unhealthy, makes_room, mends, reasserts, rests
 from engine.machine import Trigger
 from engine.model import (
     FINAL_STATES,
@@ -63,6 +63,7 @@ def decide(
 
 def proceed(turn: Turn) -> None:
     state = turn.at.state
+    ends_rest(turn)
     if state is State.PARKED:
         return
     undoing = state in UNDOING_STATES
@@ -89,7 +90,7 @@ def _begin_if_admitted(turn: Turn) -> None:
 
 def _retry_now_if_due(turn: Turn) -> None:
     due = turn.at.timers.get(TimerName.RETRY)
-    if turn.at.action is None or due is None or not turn.is_due(due) or rests(turn):
+    if turn.at.action is None or due is None or not turn.is_due(due) or rests(turn, turn.at.action):
         return
     again = replace(turn.at.action, attempt=turn.at.action.attempt + 1)
     turn.at = replace(turn.at, action=again, timers=turn.timers_without(TimerName.RETRY))
@@ -103,9 +104,11 @@ def _work(turn: Turn) -> None:
         turn.order(follow)
         return
     undoing = turn.at.state in UNDOING_STATES
+    if isinstance(stood_at := turn.current_operation(), Act):
+        turn.waits_again(stood_at)  # It may have rested, or been held, or made room here.
     while (operation := turn.current_operation()) is not None:
         if isinstance(operation, Act):
-            if not rests(turn):
+            if not rests(turn, operation):
                 turn.order(operation)
             return
         if not _is_over(turn, operation):

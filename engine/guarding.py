@@ -7,7 +7,18 @@ from datetime import timedelta
 
 from msgspec.structs import replace
 
-from engine.model import STEP_STATES, Act, Action, ActionKind, Await, Condition, OnDrift, State, TimerName
+from engine.model import (
+    STEP_STATES,
+    UNDOING_STATES,
+    Act,
+    Action,
+    ActionKind,
+    Await,
+    Condition,
+    OnDrift,
+    State,
+    TimerName,
+)
 from engine.traffic import FULL_WEIGHT, RouterKind
 from engine.turn import SERVING_STATES, Turn
 
@@ -15,8 +26,11 @@ REASSERT = "reassert:"
 """How the names of the actions begin that put a traffic object back."""
 REST_LEAST_SECONDS = 1.0
 """An instant that is not later than now would never come."""
-REST_MOST_SECONDS = 300.0
+REST_MOST_SECONDS = 65.0
 """Nobody is taken to be behind for as long as this: a rest that would last longer was begun before the clock was set back."""
+_LOOKS = frozenset({ActionKind.RECORD, ActionKind.RECORD_ROUTE, ActionKind.CHECK_MANIFEST, ActionKind.CHECK_EFFECT})
+"""They write nothing; and what is wrong is to be found out as soon as ever."""
+_BRINGS_BACK = frozenset({ActionKind.SET_WEIGHT, ActionKind.FOLLOW_STABLE})
 _NO_STABLE = "no pod of the old version"
 
 
@@ -31,7 +45,8 @@ def makes_room(turn: Turn) -> bool:
         return False
     if mend is not None:
         turn.set_aside()
-        turn.order(mend)
+        if not rests(turn, mend):
+            turn.order(mend)
         return True
     if turn.at.held and not action.name.startswith(REASSERT):
         turn.set_aside()
@@ -60,6 +75,8 @@ def _is_beside_the_procedure(turn: Turn, action: Action) -> bool:
 
 def mends(turn: Turn) -> bool:
     mend = turn.strategy.mend(turn.spec, turn.at, turn.observation) if turn.observation.current else None
+    if mend is not None and rests(turn, mend):
+        return False
     if mend is not None:
         turn.order(mend)
     elif turn.observation.current and turn.at.carrying is not None and _is_shown(turn, turn.at.carrying):
@@ -191,21 +208,43 @@ def _was_let_go(turn: Turn, workload: str) -> bool:
     return any(args.get("workload") == workload and args.get("replicas") == 0 for args in scaled)
 
 
-def rests(turn: Turn) -> bool:
+def rests(turn: Turn, act: Act | Action) -> bool:
     """Nothing more is done while the proxies may not have caught up with what was done before: a weight would name what they have
-    not heard of, and what they still send to would go. Only an abort's first half, which brings the traffic back, waits for
-    nobody."""
+    not heard of, and what they still send to would go. What brings the traffic back, what mends, and what only looks waits for
+    nobody. A rest that has begun is kept where nobody is known to be behind any more: a new process has seen no outage."""
+    if not turn.spec.plan.routes or _waits_for_nobody(turn, act):
+        return False
     behind = turn.observation.behind_seconds
-    if turn.at.state is State.ABORTING or not turn.spec.plan.routes or not behind:
+    until = turn.at.timers.get(TimerName.REST)
+    left = (until - turn.now).total_seconds() if until is not None else 0.0
+    is_kept = 0.0 < left <= REST_MOST_SECONDS
+    if not behind and not is_kept:
         turn.clear_timer(TimerName.REST)
         return False
-    until = turn.at.timers.get(TimerName.REST)
-    if until is None or turn.now >= until or until - turn.now > timedelta(seconds=REST_MOST_SECONDS):
+    if not is_kept:
         rest = max(behind, REST_LEAST_SECONDS)
         until = turn.now + timedelta(seconds=rest)
         turn.at = replace(turn.at, timers={**turn.at.timers, TimerName.REST: until})
         turn.story.append(f"rests for {rest:.1f} s: the API server was away, and the proxies may be behind it")
     return True
+
+
+def ends_rest(turn: Turn) -> None:
+    """A rest that is over leaves nothing behind, whatever the rollout is at by now."""
+    until = turn.at.timers.get(TimerName.REST)
+    if until is not None and turn.now >= until:
+        turn.clear_timer(TimerName.REST)
+        turn.story.append("the rest is over")
+
+
+def _waits_for_nobody(turn: Turn, act: Act | Action) -> bool:
+    if turn.at.state is State.ABORTING or act.kind in _LOOKS:
+        return True
+    if turn.at.state in UNDOING_STATES:
+        return act.kind in _BRINGS_BACK
+    if act.kind is ActionKind.SET_WEIGHT and "carry" in act.args:
+        return int(act.args["weight"] or 0) <= turn.at.served
+    return act.name.startswith(REASSERT) or all(one.name != act.name for one in turn.at.procedure)
 
 
 def describe_trouble(turn: Turn) -> str:

@@ -140,6 +140,19 @@ class Turn:
         must = [one for one in self._waited_for(name) if one.on_timeout is not OnTimeout.PROCEED]
         return not self.observation.current or all(holds(one, self.observation) for one in must)
 
+    def waits_again(self, act: Act) -> bool:
+        """What the current act had waited for, some time ago, is not so any more: it is waited for once more. While undoing
+        nothing but a weight is."""
+        must = self._waited_for(act.name)
+        if self.at.state in UNDOING_STATES:
+            must = [one for one in must if one.on_timeout is OnTimeout.AGAIN]
+        must = [one for one in must if one.on_timeout is not OnTimeout.PROCEED]
+        if not self.observation.current or all(holds(one, self.observation) for one in must):
+            return False
+        self.at = replace(self.at, cursor=self.cursor_before(act.name))
+        self.story.append(f"{act.name} waits again for what it needs")
+        return True
+
     def _waited_for(self, name: str) -> list[Await]:
         found: list[Await] = []
         cursor, procedure = self.at.cursor, self.at.procedure

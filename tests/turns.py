@@ -18,3 +18,6 @@ class Mandate:
             if self.left == 0:
                 raise Deposed("somebody else leads")
             self.left -= 1
+
+    def behind_seconds(self, account: str) -> float:
+        return 0.0

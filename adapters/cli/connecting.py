@@ -183,7 +183,15 @@ async def _open(
 ) -> Cluster:
     transport = await stack.enter_async_context(open_transport(credentials, leadership=way.leadership))
     return await stack.enter_async_context(
-        open_cluster(account, transport, way.bus, clock=way.clock, random=Random(), scope=scope)
+        open_cluster(
+            account,
+            transport,
+            way.bus,
+            clock=way.clock,
+            random=Random(),
+            scope=scope,
+            behind_seconds=way.leadership.behind_seconds(account),
+        )
     )
 
 

@@ -44,7 +44,7 @@ async def open_candidate(
     async with open_transport(credentials, limits=limits) as transport:
         times = LeaseTimes(settings.lease_duration, settings.renew_deadline, settings.retry_period)
         lease = KubernetesLease(transport, settings.namespace, settings.name)
-        candidate = Candidate(lease, me, times, clock=clock, random=Random())
+        candidate = Candidate(lease, me, times, clock=clock, random=Random(), account=settings.account)
         try:
             yield candidate
         finally:

@@ -123,7 +123,8 @@ def countdown(rollout: RolloutBody, now: datetime) -> str:
     """The time until the next deadline of a rollout, such as `18 s left`; empty when there is none."""
     if not rollout.timers or rollout.state in FINAL_STATES:
         return ""
-    return f"{duration((min(rollout.timers.values()) - now).total_seconds())} left"
+    next_at = min((at for at in rollout.timers.values() if at > now), default=now)
+    return f"{duration((next_at - now).total_seconds())} left"
 
 
 def duration(seconds: float) -> str:

@@ -60,6 +60,7 @@ class Cluster:
         random: Random,
         scope: WatchScope,
         tasks: anyio.abc.TaskGroup,
+        behind_seconds: float = 0.0,
     ) -> None:
         self.account = account
         self.transport = transport
@@ -67,7 +68,7 @@ class Cluster:
         self.clock = clock
         self._random = random
         self.scope = scope
-        self._outages = Outages(clock)
+        self._outages = Outages(clock, behind_seconds)
         self._tasks = tasks
         self._informers: dict[tuple[ResourceRef, str | None], Informer[Any]] = {}
         self._by_full_name: dict[tuple[str, str | None], Informer[Any]] = {}
@@ -367,11 +368,28 @@ def _place(namespace: str | None, name: str) -> str:
 
 @asynccontextmanager
 async def open_cluster(
-    account: str, transport: Transport, bus: Bus, *, clock: Clock, random: Random, scope: WatchScope = WatchScope.CLUSTER
+    account: str,
+    transport: Transport,
+    bus: Bus,
+    *,
+    clock: Clock,
+    random: Random,
+    scope: WatchScope = WatchScope.CLUSTER,
+    behind_seconds: float = 0.0,
 ) -> AsyncIterator[Cluster]:
-    """A cluster whose watches run until the block ends."""
+    """A cluster whose watches run until the block ends. `behind_seconds`: for how long others may be behind its API server,
+    because of what was before."""
     async with anyio.create_task_group() as tasks:
         try:
-            yield Cluster(account, transport, bus, clock=clock, random=random, scope=scope, tasks=tasks)
+            yield Cluster(
+                account,
+                transport,
+                bus,
+                clock=clock,
+                random=random,
+                scope=scope,
+                tasks=tasks,
+                behind_seconds=behind_seconds,
+            )
         finally:
             tasks.cancel_scope.cancel()

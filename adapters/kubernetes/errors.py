@@ -97,6 +97,10 @@ class MalformedAnswer(ApiError):
     maybe_applied = True
 
 
+class NothingBehind(MalformedAnswer):
+    """Whoever stands in front of the API server does not reach it, and says so in words of its own: 502, 503, 504."""
+
+
 class Unreachable(ApiError):
     """No answer: refused, reset or timed out.
 
@@ -151,6 +155,8 @@ def error_of(what: str, status: int, body: object, retry_after: float | None) ->
 def _unknown_error(what: str, status: int, retry_after: float | None) -> ApiError:
     if status == 429:
         return TooManyRequests(what, "too many requests", retry_after)
+    if status in (502, 503, 504):
+        return NothingBehind(what, f"status {status} with a body that is not the API server's; is a proxy in between?")
     if status == 401:
         return Unauthorized(what, "the credentials are not accepted")
     return MalformedAnswer(what, f"status {status} with a body that is not the API server's; is a proxy in between?")

@@ -36,10 +36,9 @@ from adapters.kubernetes.errors import (
     NotFound,
     ServerError,
     TooManyRequests,
-    Unavailable,
     Unreachable,
 )
-from adapters.kubernetes.outages import Outages
+from adapters.kubernetes.outages import AWAY, Outages
 from adapters.kubernetes.own_writes import Mark, OwnWrites
 from adapters.kubernetes.paths import ResourceRef
 from adapters.kubernetes.transport import Transport
@@ -63,9 +62,6 @@ HEALTHY_SECONDS = 60.0
 """A watch that held for this long was well; what breaks it is not counted to what went wrong before."""
 RELIST_JITTER_SECONDS = 1.0
 DOUBT_SECONDS = 5.0
-_AWAY = (Unreachable, Unavailable, TooManyRequests)
-"""What happens to everybody when an API server is away or has just come back. A 500 may be about one kind of object alone, and
-for good: its conversion webhook is broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +307,7 @@ class Informer(Generic[T]):
         async with self._transport.watch(path, what=what, query=query, silence_seconds=silence) as lines:
             began = self._heard_at = self._clock.monotonic()
             self._refusals = 0
+            self._outages.recover(self.what)
             if not self._ended_early:
                 self._tell_well()
             try:
@@ -377,7 +374,10 @@ class Informer(Generic[T]):
 
     def _tell_trouble(self, error: ApiError) -> None:
         text = str(error)
-        if self._trouble and isinstance(error, _AWAY):
+        if not isinstance(error, AWAY):
+            if not isinstance(error, Forbidden) or self._refusals > MOST_DOUBTED_REFUSALS:
+                self._outages.recover(self.what)  # It answers: what is wrong is about us, or about this kind alone.
+        elif self._trouble:
             self._outages.fail(self.what)
         if text != self._trouble:
             log.warning("informer.trouble", what=self.what, error=text)
@@ -389,7 +389,6 @@ class Informer(Generic[T]):
         if self._trouble:
             self._trouble = ""
             self._so_since = self._clock.now()
-            self._outages.recover(self.what)
             log.info("informer.well", what=self.what)
 
 

@@ -28,6 +28,7 @@ from adapters.kubernetes.lease import (
     read_record,
     released,
 )
+from adapters.kubernetes.outages import AWAY, Outages
 from adapters.kubernetes.paths import LEASES
 from adapters.kubernetes.transport import Transport
 from engine.clock import Clock
@@ -95,8 +96,12 @@ class Candidate:
         *,
         clock: Clock,
         random: Random,
+        account: str = "",
         boottime: Callable[[], float] = boottime,
     ) -> None:
+        """`account`: on whose cluster the lease is."""
+        self._account = account
+        self._outages = Outages(clock)
         self._lease = lease
         self.me = me
         self._times = times
@@ -129,6 +134,10 @@ class Candidate:
         if not self.leads:
             raise self._deposed()
 
+    def behind_seconds(self, account: str) -> float:
+        """A standby asks for the lease all the time, and so sees its API server go away and come back."""
+        return self._outages.behind_seconds if account == self._account else 0.0
+
     # --- what the daemon does ------------------------------------------------------------------------------------------
 
     async def campaign(self) -> None:
@@ -160,6 +169,7 @@ class Candidate:
     async def _try(self) -> bool:
         try:
             body = await self._lease.read()
+            self._outages.recover("lease")
             self._sight = self._sight.look(read_record(body) if body is not None else None, self._boottime())
             move = decide(self._sight, self.me, self._boottime())
             if self._renewed_at > -math.inf and move in (Move.WAIT, Move.TAKE):
@@ -172,6 +182,8 @@ class Candidate:
         except (Conflict, AlreadyExists):
             return False  # Somebody was faster; the next look says who.
         except ApiError as error:
+            if isinstance(error, AWAY):
+                self._outages.fail("lease")
             if str(error) != self.trouble:
                 lease = f"{self._lease.namespace}/{self._lease.name}"
                 log.warning("lease.unreachable", lease=lease, error=str(error), advice=self._advice(error))

@@ -12,7 +12,12 @@ is not away: that is how this cluster is, and nobody is waited for any longer.
 
 from __future__ import annotations
 
+from adapters.kubernetes.errors import NothingBehind, TooManyRequests, Unavailable, Unreachable
 from engine.clock import Clock
+
+AWAY = (Unreachable, Unavailable, NothingBehind, TooManyRequests)
+"""What happens to everybody when an API server is away or has just come back. A 500 may be about one kind of object alone, and
+for good: its conversion webhook is broken."""
 
 CALM_SECONDS = 120.0
 """What goes wrong again within this time belongs to the same outage (client-go: `backoffReset`)."""
@@ -25,29 +30,37 @@ MOST_SECONDS = 1_800.0
 class Outages:
     """Of one cluster. Its watches say when they cannot be opened, and when they are well again."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, behind_seconds: float = 0.0) -> None:
+        """`behind_seconds`: for how long others may be behind because of what was before."""
         self._clock = clock
-        self._away: set[str] = set()
+        self._since: dict[str, float] = {}
+        """When each watch that is not well failed for the first time."""
         self._began: float | None = None
         self._returned: float | None = None
         """When it first came back."""
-        self._last = 0.0
+        self._last = clock.monotonic()
+        if behind_seconds > 0:
+            self._began, self._returned = self._last - behind_seconds / 2, self._last
 
     def fail(self, what: str) -> None:
         """This watch could not be opened."""
         now = self._clock.monotonic()
-        if self._began is None or (not self._away and now - self._last > CALM_SECONDS):
+        if now - self._since.setdefault(what, now) > MOST_SECONDS:
+            return  # That is how this cluster is.
+        others = self._away(now) - {what}
+        if self._began is None or (not others and self._since[what] == now and now - self._last > CALM_SECONDS):
             self._began, self._returned = now, None
         self._last = now
-        self._away.add(what)
 
     def recover(self, what: str) -> None:
-        if what not in self._away:
+        if self._since.pop(what, None) is None:
             return
-        self._away.remove(what)
         self._last = self._clock.monotonic()
-        if not self._away and self._returned is None:
+        if not self._away(self._last) and self._returned is None:
             self._returned = self._last
+
+    def _away(self, now: float) -> set[str]:
+        return {what for what, since in self._since.items() if now - since <= MOST_SECONDS}
 
     @property
     def behind_seconds(self) -> float:
@@ -56,7 +69,7 @@ class Outages:
         if self._began is None:
             return 0.0
         now = self._clock.monotonic()
-        last = now if self._away else self._last
+        last = now if self._away(now) else self._last
         behind = min(MOST_BEHIND_SECONDS, 2 * (last - self._began))
         until = self._began if self._returned is None else self._returned
         return max(min(last + behind, until + MOST_SECONDS) - now, 0.0)

@@ -8,10 +8,12 @@ from collections.abc import Callable
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from engine.errors import Retryable
 from engine.events import CommandKind
-from engine.model import Action, Approval, ReleaseStatus, State
+from engine.model import Action, ActionKind, Approval, ReleaseStatus, State
+from strategies.back import LATE_SECONDS
 from tests.builders import percent, release_plan, smi_route, target_plan
 from tests.clocks import run_in_virtual_time
 from tests.engine.stage import Stage, order
@@ -122,28 +124,179 @@ def test_what_failed_while_the_api_server_was_away_is_tried_again_when_the_proxi
     run_in_virtual_time(story)
 
 
-def test_a_rest_goes_on_after_a_restart_and_an_abort_ends_it() -> None:
+def test_a_rest_goes_on_after_a_restart_though_the_new_process_has_seen_no_outage() -> None:
     async def story() -> None:
         told = Stage()
-        plan = release_plan(target_plan([Approval(), percent(50)]))
+        at = performed_at(told)
         async with told.daemon() as engine:
-            await engine.submit(plan, by="ada", source="test")
+            await engine.submit(release_plan(target_plan([Approval(), percent(50)])), by="ada", source="test")
             await told.until_state(State.APPROVING)
-            told.world.behind_seconds = behind_for(60.0)
+            began, told.world.behind_seconds = now(), behind_for(60.0)
             await engine.command("r1", order(CommandKind.APPROVE))
             await told.until(lambda: bool(rests_of(told)))
-        async with told.daemon() as engine:
-            await anyio.sleep(30.0)
-            assert not any(WEIGHT in one for one in told.world.performed)
-            assert "rest" in told.snapshot().deadlines
-            await engine.command("r1", order(CommandKind.ABORT))
-            assert (await told.until_ended()).status is ReleaseStatus.FAILED
-        assert len(rests_of(told)) <= 2
+        told.world.behind_seconds = lambda: 0.0
+        async with told.daemon():
+            assert (await told.until_ended()).status is ReleaseStatus.SUCCEEDED
+        assert at[f"{WEIGHT}:5000"] == pytest.approx(began + 60.0, abs=1.0)
+        assert len(rests_of(told)) == 1
 
     run_in_virtual_time(story)
 
 
-def test_a_clock_that_is_set_back_makes_no_rest_longer() -> None:
+def test_an_abort_ends_a_rest() -> None:
+    async def story() -> None:
+        told = Stage()
+        async with told.daemon() as engine:
+            await engine.submit(release_plan(target_plan([Approval(), percent(50)])), by="ada", source="test")
+            await told.until_state(State.APPROVING)
+            told.world.behind_seconds = behind_for(60.0)
+            await engine.command("r1", order(CommandKind.APPROVE))
+            await told.until(lambda: bool(rests_of(told)))
+            await engine.command("r1", order(CommandKind.ABORT))
+            assert "rest" not in told.snapshot().timers
+            assert (await told.until_ended()).status is ReleaseStatus.FAILED
+        assert not any(WEIGHT in one for one in told.world.performed)
+
+    run_in_virtual_time(story)
+
+
+def test_a_rest_that_is_over_leaves_no_deadline_behind_while_somebody_has_paused_the_rollout() -> None:
+    async def story() -> None:
+        told = Stage()
+        async with told.daemon() as engine:
+            await engine.submit(release_plan(target_plan([Approval(), percent(50)])), by="ada", source="test")
+            await told.until_state(State.APPROVING)
+            told.world.behind_seconds = behind_for(30.0)
+            await engine.command("r1", order(CommandKind.APPROVE))
+            await told.until(lambda: bool(rests_of(told)))
+            await engine.command("r1", order(CommandKind.PAUSE))
+            await anyio.sleep(60.0)
+            assert "rest" not in told.snapshot().deadlines
+            await engine.command("r1", order(CommandKind.RESUME))
+            assert (await told.until_ended()).status is ReleaseStatus.SUCCEEDED
+
+    run_in_virtual_time(story)
+
+
+def test_pods_that_go_during_a_rest_get_no_traffic_by_what_was_to_follow_it() -> None:
+    async def story() -> None:
+        told = Stage()
+        at = performed_at(told)
+        async with told.daemon() as engine:
+            await engine.submit(release_plan(target_plan([Approval(), percent(50)])), by="ada", source="test")
+            await told.until_state(State.APPROVING)
+            told.world.behind_seconds = behind_for(60.0)
+            await engine.command("r1", order(CommandKind.APPROVE))
+            await told.until(lambda: bool(rests_of(told)))
+            told.world.broken.add(PLACE)
+            told.world.places[PLACE].canary_available = 0
+            told.world.wake(PLACE)
+            assert (await told.until_ended()).status is ReleaseStatus.FAILED
+        assert f"{WEIGHT}:5000" not in at
+
+    run_in_virtual_time(story)
+
+
+def test_a_weight_that_arrives_late_after_an_abort_is_put_back_at_once() -> None:
+    """The write was on its way when the API server went; outages are when such writes exist."""
+
+    async def story() -> None:
+        told = Stage()
+        place = told.world.places
+        async with told.daemon() as engine:
+            await engine.submit(release_plan(target_plan([percent(50), Approval()])), by="ada", source="test")
+            await told.until_state(State.APPROVING)
+            told.world.behind_seconds = behind_for(60.0)
+            await engine.command("r1", order(CommandKind.ABORT))
+            await told.until_state(State.RESTORING)
+            place[PLACE].weight = 5_000
+            told.world.wake(PLACE)
+            with anyio.fail_after(LATE_SECONDS + 5.0):
+                while place[PLACE].weight:
+                    await anyio.sleep(0.1)
+            assert (await told.until_ended()).status is ReleaseStatus.FAILED
+
+    run_in_virtual_time(story)
+
+
+def test_a_weight_that_arrives_late_during_the_rest_of_an_abort_is_put_back_before_the_pods_go() -> None:
+    async def story() -> None:
+        told = Stage()
+        place, weights = told.world.places, list[int | None]()
+
+        def look(when: str, action: Action) -> None:
+            if (when, action.kind) == ("before", ActionKind.REMOVE_CANARY):
+                weights.append(place[PLACE].weight)
+
+        told.world.hooks.append(look)
+        async with told.daemon() as engine:
+            await engine.submit(release_plan(target_plan([percent(50), Approval()])), by="ada", source="test")
+            await told.until_state(State.APPROVING)
+            told.world.behind_seconds = behind_for(60.0)
+            await engine.command("r1", order(CommandKind.ABORT))
+            await told.until(lambda: bool(rests_of(told)))
+            place[PLACE].weight = 5_000
+            told.world.wake(PLACE)
+            assert (await told.until_ended()).status is ReleaseStatus.FAILED
+        assert set(weights) == {0}
+
+    run_in_virtual_time(story)
+
+
+def test_a_weight_falls_at_once_with_the_pods_that_are_left_and_rises_when_the_proxies_know_of_others() -> None:
+    async def story() -> None:
+        told = Stage()
+        place, at = told.world.places, performed_at(told)
+        async with told.daemon() as engine:
+            plan = target_plan([percent(50), Approval()], ready_timeout=600.0)
+            await engine.submit(release_plan(plan), by="ada", source="test")
+            await told.until_state(State.APPROVING)
+            told.world.behind_seconds = behind_for(60.0)
+            began = now()
+            told.world.canary_starts = False
+            place[PLACE].canary_available = 1
+            told.world.wake(PLACE)
+            await told.until(lambda: any(one.startswith("carry:") for one in at))
+            [fallen] = [one for one in at if one.startswith("carry:")]
+            assert at[fallen] == pytest.approx(began, abs=1.0)
+            await anyio.sleep(5.0)
+            told.world.canary_starts = True
+            place[PLACE].canary_available = place[PLACE].canary
+            told.world.wake(PLACE)
+            await told.until(lambda: told.snapshot().carrying is None)
+            assert at["carry:web:5000"] == pytest.approx(began + 60.0, abs=2.0)
+
+    run_in_virtual_time(story)
+
+
+def test_what_only_looks_waits_for_nobody() -> None:
+    async def story() -> None:
+        told = Stage()
+        at = performed_at(told)
+        told.world.behind_seconds = behind_for(60.0)
+        async with told.daemon() as engine:
+            began = now()
+            await engine.submit(release_plan(target_plan([percent(50)])), by="ada", source="test")
+            assert (await told.until_ended()).status is ReleaseStatus.SUCCEEDED
+        assert at["record:web"] == pytest.approx(began, abs=1.0)
+        assert at["freeze:web"] == pytest.approx(began + 60.0, abs=1.0)
+
+    run_in_virtual_time(story)
+
+
+def test_who_has_no_route_waits_for_no_proxies() -> None:
+    async def story() -> None:
+        told = Stage()
+        told.world.behind_seconds = lambda: 60.0
+        plan = replace(target_plan([]), workloads=(), routes=())
+        assert await told.roll_out(release_plan(plan)) is ReleaseStatus.SUCCEEDED
+        assert not rests_of(told)
+
+    run_in_virtual_time(story)
+
+
+@pytest.mark.parametrize("back", [100.0, 230.0, 3_600.0])
+def test_a_clock_that_is_set_back_makes_no_rest_longer(back: float) -> None:
     async def story() -> None:
         told = Stage()
         at = performed_at(told)
@@ -154,7 +307,7 @@ def test_a_clock_that_is_set_back_makes_no_rest_longer() -> None:
             told.world.behind_seconds = behind_for(60.0)
             await engine.command("r1", order(CommandKind.APPROVE))
             await told.until(lambda: bool(rests_of(told)))
-            told.clock.jump(-3_600.0)
+            told.clock.jump(-back)
             assert (await told.until_ended()).status is ReleaseStatus.SUCCEEDED
         assert began + 59.0 < at[f"{WEIGHT}:5000"] < began + 130.0
 

@@ -31,6 +31,9 @@ class Waiting:
     def require(self) -> None:
         raise Deposed
 
+    def behind_seconds(self, account: str) -> float:
+        return 0.0
+
 
 @asynccontextmanager
 async def standby(tmp_path: Path, turn: Waiting) -> AsyncIterator[str]:

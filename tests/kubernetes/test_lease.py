@@ -297,6 +297,27 @@ def test_who_is_cut_off_while_somebody_takes_the_holder_out_is_waited_for(how: s
     run_in_virtual_time(story)
 
 
+def test_who_takes_over_after_an_outage_knows_that_others_may_be_behind() -> None:
+    async def story() -> None:
+        shared, host = SharedLease(), Host(Random(1))
+        line = _CalmLine(shared, host, Random(1))
+        standby = Candidate(line, "b", TIMES, clock=host, random=Random(1), account="production", boottime=host.boottime)
+        first = _calm(shared, "a", Random(2))
+        await first.campaign()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(standby.campaign)
+            await anyio.sleep(10.0)
+            assert standby.behind_seconds("production") == 0.0
+            line.is_cut = True
+            await anyio.sleep(40.0)
+            line.is_cut = False
+        assert standby.leads
+        assert 40.0 <= standby.behind_seconds("production") <= 60.0
+        assert standby.behind_seconds("elsewhere") == 0.0
+
+    run_in_virtual_time(story)
+
+
 def test_who_leads_makes_a_deleted_lease_again_and_goes_on() -> None:
     async def story() -> None:
         shared = SharedLease()

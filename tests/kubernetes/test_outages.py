@@ -9,7 +9,7 @@ import pytest
 from adapters.kubernetes.outages import CALM_SECONDS, MOST_BEHIND_SECONDS, MOST_SECONDS, Outages
 from tests.clocks import START
 from tests.kubernetes.informer_stand import informing
-from tests.kubernetes.scripted_api import Answer, ScriptedApi, listing, replica_set, status, stream
+from tests.kubernetes.scripted_api import Answer, ScriptedApi, listing, replica_set, status, stream, text
 
 
 class Hand:
@@ -107,6 +107,34 @@ def test_a_part_that_stays_away_holds_nobody_up_for_ever() -> None:
     assert watched.outages.behind_seconds == 0.0
 
 
+def test_a_part_that_stays_away_hides_no_other_outage() -> None:
+    watched = Watched()
+    for _ in range(2 * int(MOST_SECONDS / 30)):
+        watched.outages.fail("widgets")
+        watched.hand.at += 30.0
+    assert watched.outages.behind_seconds == 0.0
+    watched.go_away(45.0)
+    assert watched.outages.behind_seconds == pytest.approx(MOST_BEHIND_SECONDS)
+
+
+def test_a_second_watch_that_fails_belongs_to_the_outage_of_the_first_one() -> None:
+    watched = Watched()
+    watched.outages.fail("pods")
+    watched.hand.at += CALM_SECONDS + 1.0
+    watched.outages.fail("services")
+    watched.outages.recover("services")
+    watched.outages.recover("pods")
+    assert watched.outages.behind_seconds == pytest.approx(MOST_BEHIND_SECONDS)
+
+
+def test_what_was_before_is_taken_over() -> None:
+    hand = Hand()
+    outages = Outages(hand, behind_seconds=40.0)
+    assert outages.behind_seconds == pytest.approx(40.0)
+    hand.at += 41.0
+    assert outages.behind_seconds == 0.0
+
+
 def test_nobody_is_waited_for_any_longer_where_trouble_is_how_things_are() -> None:
     watched = Watched()
     began = watched.hand.at
@@ -132,7 +160,14 @@ async def test_a_stream_that_breaks_and_is_opened_again_at_once_is_no_outage() -
 
 
 @pytest.mark.parametrize(
-    "refusal", [status(503, "ServiceUnavailable"), status(504, "Timeout"), status(429, "TooManyRequests")]
+    "refusal",
+    [
+        status(503, "ServiceUnavailable"),
+        status(504, "Timeout"),
+        status(429, "TooManyRequests"),
+        text(502, "<html>Bad Gateway</html>", content_type="text/html"),
+    ],
+    ids=["503", "504", "429", "502 of a load balancer"],
 )
 async def test_a_watch_that_cannot_be_opened_again_is_one(refusal: Answer) -> None:
     def script(api: ScriptedApi) -> None:
@@ -141,8 +176,10 @@ async def test_a_watch_that_cannot_be_opened_again_is_one(refusal: Answer) -> No
 
     async with informing(script) as stand:
         await stand.until(lambda: len(stand.api.watched_from) == 4 and not stand.informer.trouble)
-        away = sum(stand.clock.slept[1:])
-        assert stand.outages.behind_seconds == pytest.approx(min(2 * away, MOST_BEHIND_SECONDS), abs=1.0)
+        behind = stand.outages.behind_seconds
+        assert behind == pytest.approx(min(2 * sum(stand.clock.slept[1:]), MOST_BEHIND_SECONDS), abs=1.0)
+        stand.clock.skip(behind + 1.0)
+        assert stand.outages.behind_seconds == 0.0
 
 
 @pytest.mark.parametrize("refusal", [status(403, "Forbidden"), status(410, "Expired"), status(500, "InternalError")])
@@ -154,3 +191,28 @@ async def test_what_may_be_about_us_or_about_one_kind_of_object_is_none(refusal:
     async with informing(script) as stand:
         await stand.until(lambda: len(stand.api.watched_from) == 4 and not stand.informer.trouble)
         assert stand.outages.behind_seconds == 0.0
+
+
+async def test_an_api_server_that_refuses_us_for_good_when_it_is_back_is_there() -> None:
+    def script(api: ScriptedApi) -> None:
+        api.lists.append(listing("5", replica_set("web", "1")))
+        gone, refused = status(503, "ServiceUnavailable"), status(403, "Forbidden")
+        api.watches.extend([gone, gone, gone, *[refused] * 10])
+
+    async with informing(script) as stand:
+        await stand.until(lambda: len(stand.api.watched_from) > 12)
+        stand.clock.skip(MOST_BEHIND_SECONDS + 1.0)
+        assert "403" in stand.informer.trouble or "said so" in stand.informer.trouble
+        assert stand.outages.behind_seconds == 0.0
+
+
+async def test_a_watch_that_stays_open_is_back_though_it_says_nothing() -> None:
+    def script(api: ScriptedApi) -> None:
+        api.lists.append(listing("5", replica_set("web", "1")))
+        api.watches.extend([stream(), stream(), stream(), stream(then="stay")])
+
+    async with informing(script) as stand:
+        await stand.until(lambda: len(stand.api.watched_from) == 4)
+        await stand.until(lambda: stand.outages.behind_seconds > 0.0)
+        stand.clock.skip(MOST_BEHIND_SECONDS + 1.0)
+        await stand.until(lambda: stand.outages.behind_seconds == 0.0)

@@ -133,3 +133,17 @@ async def test_pods_that_go_while_a_write_is_refused_get_no_traffic_by_it(tmp_pa
         assert len(told.pods(image="web:1")) == 3
         if by_pods:
             assert "the old version of web is scaled to 0" not in await told.tell("r1")
+
+
+async def test_after_an_outage_nothing_more_is_written_until_the_proxies_can_have_heard_of_it(tmp_path: Path) -> None:
+    async with stage(tmp_path) as told:
+        await told.live()
+        await told.submit(release_plan(target_plan([Approval(), percent(25)], settle=0.05)))
+        await told.until_state(State.APPROVING)
+        starting = ServiceUnavailable("the server is starting")
+        told.embedded.server.faults.answer(match("watch"), starting, times=12)  # type: ignore[arg-type]
+        told.embedded.server.faults.cut_watches()
+        await told.until(lambda: told.cluster.behind_seconds > 0)
+        await told.engine.command("r1", Command(CommandKind.APPROVE, by="ada"))
+        assert (await told.until_ended(within=90.0)).status is ReleaseStatus.SUCCEEDED
+        assert "the API server was away" in await told.tell("r1")

@@ -100,6 +100,9 @@ class Waiting:
     def require(self) -> None:
         raise Deposed
 
+    def behind_seconds(self, account: str) -> float:
+        return 0.0
+
 
 async def test_nor_are_those_of_a_daemon_that_waits_for_its_turn(stage: Stage, http: aiohttp.ClientSession) -> None:
     application = build_standby_application(Waiting(), lambda: stage.tokens, SystemClock(), stage.listen)

@@ -383,6 +383,11 @@ async def test_scaling_a_deployment_that_is_complete_only_resizes_it(stand: Stan
 async def test_a_roll_out_that_is_stuck_is_told_after_its_deadline_and_recovers(stand: Stand) -> None:
     await stand.live(2, progressDeadlineSeconds=1)
     await stand.set_image("web:crash")
+
+    async def has_a_new_pod() -> bool:
+        return bool((await stand.status_of(DEPLOYMENTS, "web")).get("updatedReplicas"))
+
+    await stand.until(has_a_new_pod, "a pod of the new version")  # One that comes after the deadline is progress once more.
     late = await stand.reason("web", "Progressing", "ProgressDeadlineExceeded")
     name = (await stand.replica_sets())[-1]["metadata"]["name"]
     assert (late["status"], late["message"]) == ("False", f'ReplicaSet "{name}" has timed out progressing.')

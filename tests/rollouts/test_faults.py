@@ -141,7 +141,7 @@ async def test_after_an_outage_nothing_more_is_written_until_the_proxies_can_hav
         await told.submit(release_plan(target_plan([Approval(), percent(25)], settle=0.05)))
         await told.until_state(State.APPROVING)
         starting = ServiceUnavailable("the server is starting")
-        told.embedded.server.faults.answer(match("watch"), starting, times=12)  # type: ignore[arg-type]
+        told.embedded.server.faults.answer(match("watch"), starting, times=12)
         told.embedded.server.faults.cut_watches()
         await told.until(lambda: told.cluster.behind_seconds > 0)
         await told.engine.command("r1", Command(CommandKind.APPROVE, by="ada"))

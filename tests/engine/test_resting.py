@@ -4,15 +4,17 @@ bring traffic back."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 import anyio
 import pytest
 from msgspec.structs import replace
 
+from engine.daemon import Engine
 from engine.errors import Retryable
 from engine.events import CommandKind
-from engine.model import Action, ActionKind, Approval, ReleaseStatus, State
+from engine.model import Action, ActionKind, Approval, ReleaseStatus, State, Step
 from strategies.back import LATE_SECONDS
 from tests.builders import percent, release_plan, smi_route, target_plan
 from tests.clocks import run_in_virtual_time
@@ -30,6 +32,22 @@ def behind_for(seconds: float) -> Callable[[], float]:
     """From now on."""
     until = now() + seconds
     return lambda: max(until - now(), 0.0)
+
+
+@asynccontextmanager
+async def asked(told: Stage, steps: Sequence[Step] = (Approval(), percent(50)), **plan: float) -> AsyncIterator[Engine]:
+    """A daemon with a release that waits for an answer."""
+    async with told.daemon() as engine:
+        await engine.submit(release_plan(target_plan(steps, **plan)), by="ada", source="test")  # type: ignore[arg-type]
+        await told.until_state(State.APPROVING)
+        yield engine
+
+
+async def begin_rest(told: Stage, engine: Engine, answer: CommandKind, seconds: float) -> None:
+    """The proxies are behind when somebody answers."""
+    told.world.behind_seconds = behind_for(seconds)
+    await engine.command("r1", order(answer))
+    await told.until(lambda: bool(rests_of(told)))
 
 
 def rests_of(told: Stage) -> list[str]:
@@ -52,9 +70,7 @@ def test_no_weight_is_written_before_the_proxies_can_have_heard_of_what_was_writ
     async def story() -> None:
         told = Stage()
         at = performed_at(told)
-        async with told.daemon() as engine:
-            await engine.submit(release_plan(target_plan([Approval(), percent(50)])), by="ada", source="test")
-            await told.until_state(State.APPROVING)
+        async with asked(told) as engine:
             began = now()
             told.world.behind_seconds = behind_for(40.0)
             await engine.command("r1", order(CommandKind.APPROVE))
@@ -69,9 +85,7 @@ def test_an_outage_that_lasts_prolongs_the_rest_without_filling_the_journal() ->
     async def story() -> None:
         told = Stage()
         at = performed_at(told)
-        async with told.daemon() as engine:
-            await engine.submit(release_plan(target_plan([Approval(), percent(50)])), by="ada", source="test")
-            await told.until_state(State.APPROVING)
+        async with asked(told) as engine:
             began, told.world.behind_seconds = now(), lambda: 60.0
             await engine.command("r1", order(CommandKind.APPROVE))
             for _ in range(300):  # Whatever else changes in the world looks at the rollout again.
@@ -90,9 +104,7 @@ def test_traffic_goes_back_at_once_and_only_what_it_left_waits() -> None:
     async def story() -> None:
         told = Stage()
         at = performed_at(told)
-        async with told.daemon() as engine:
-            await engine.submit(release_plan(target_plan([percent(50), Approval()], settle=5.0)), by="ada", source="test")
-            await told.until_state(State.APPROVING)
+        async with asked(told, [percent(50), Approval()], settle=5.0) as engine:
             began = now()
             told.world.behind_seconds = behind_for(60.0)
             await engine.command("r1", order(CommandKind.ABORT))
@@ -128,9 +140,7 @@ def test_a_rest_goes_on_after_a_restart_though_the_new_process_has_seen_no_outag
     async def story() -> None:
         told = Stage()
         at = performed_at(told)
-        async with told.daemon() as engine:
-            await engine.submit(release_plan(target_plan([Approval(), percent(50)])), by="ada", source="test")
-            await told.until_state(State.APPROVING)
+        async with asked(told) as engine:
             began, told.world.behind_seconds = now(), behind_for(60.0)
             await engine.command("r1", order(CommandKind.APPROVE))
             await told.until(lambda: bool(rests_of(told)))
@@ -146,12 +156,8 @@ def test_a_rest_goes_on_after_a_restart_though_the_new_process_has_seen_no_outag
 def test_an_abort_ends_a_rest() -> None:
     async def story() -> None:
         told = Stage()
-        async with told.daemon() as engine:
-            await engine.submit(release_plan(target_plan([Approval(), percent(50)])), by="ada", source="test")
-            await told.until_state(State.APPROVING)
-            told.world.behind_seconds = behind_for(60.0)
-            await engine.command("r1", order(CommandKind.APPROVE))
-            await told.until(lambda: bool(rests_of(told)))
+        async with asked(told) as engine:
+            await begin_rest(told, engine, CommandKind.APPROVE, 60.0)
             await engine.command("r1", order(CommandKind.ABORT))
             assert "rest" not in told.snapshot().timers
             assert (await told.until_ended()).status is ReleaseStatus.FAILED
@@ -163,12 +169,8 @@ def test_an_abort_ends_a_rest() -> None:
 def test_a_rest_that_is_over_leaves_no_deadline_behind_while_somebody_has_paused_the_rollout() -> None:
     async def story() -> None:
         told = Stage()
-        async with told.daemon() as engine:
-            await engine.submit(release_plan(target_plan([Approval(), percent(50)])), by="ada", source="test")
-            await told.until_state(State.APPROVING)
-            told.world.behind_seconds = behind_for(30.0)
-            await engine.command("r1", order(CommandKind.APPROVE))
-            await told.until(lambda: bool(rests_of(told)))
+        async with asked(told) as engine:
+            await begin_rest(told, engine, CommandKind.APPROVE, 30.0)
             await engine.command("r1", order(CommandKind.PAUSE))
             await anyio.sleep(60.0)
             assert "rest" not in told.snapshot().deadlines
@@ -182,12 +184,8 @@ def test_pods_that_go_during_a_rest_get_no_traffic_by_what_was_to_follow_it() ->
     async def story() -> None:
         told = Stage()
         at = performed_at(told)
-        async with told.daemon() as engine:
-            await engine.submit(release_plan(target_plan([Approval(), percent(50)])), by="ada", source="test")
-            await told.until_state(State.APPROVING)
-            told.world.behind_seconds = behind_for(60.0)
-            await engine.command("r1", order(CommandKind.APPROVE))
-            await told.until(lambda: bool(rests_of(told)))
+        async with asked(told) as engine:
+            await begin_rest(told, engine, CommandKind.APPROVE, 60.0)
             told.world.broken.add(PLACE)
             told.world.places[PLACE].canary_available = 0
             told.world.wake(PLACE)
@@ -203,9 +201,7 @@ def test_a_weight_that_arrives_late_after_an_abort_is_put_back_at_once() -> None
     async def story() -> None:
         told = Stage()
         place = told.world.places
-        async with told.daemon() as engine:
-            await engine.submit(release_plan(target_plan([percent(50), Approval()])), by="ada", source="test")
-            await told.until_state(State.APPROVING)
+        async with asked(told, [percent(50), Approval()]) as engine:
             told.world.behind_seconds = behind_for(60.0)
             await engine.command("r1", order(CommandKind.ABORT))
             await told.until_state(State.RESTORING)
@@ -229,12 +225,8 @@ def test_a_weight_that_arrives_late_during_the_rest_of_an_abort_is_put_back_befo
                 weights.append(place[PLACE].weight)
 
         told.world.hooks.append(look)
-        async with told.daemon() as engine:
-            await engine.submit(release_plan(target_plan([percent(50), Approval()])), by="ada", source="test")
-            await told.until_state(State.APPROVING)
-            told.world.behind_seconds = behind_for(60.0)
-            await engine.command("r1", order(CommandKind.ABORT))
-            await told.until(lambda: bool(rests_of(told)))
+        async with asked(told, [percent(50), Approval()]) as engine:
+            await begin_rest(told, engine, CommandKind.ABORT, 60.0)
             place[PLACE].weight = 5_000
             told.world.wake(PLACE)
             assert (await told.until_ended()).status is ReleaseStatus.FAILED
@@ -247,10 +239,7 @@ def test_a_weight_falls_at_once_with_the_pods_that_are_left_and_rises_when_the_p
     async def story() -> None:
         told = Stage()
         place, at = told.world.places, performed_at(told)
-        async with told.daemon() as engine:
-            plan = target_plan([percent(50), Approval()], ready_timeout=600.0)
-            await engine.submit(release_plan(plan), by="ada", source="test")
-            await told.until_state(State.APPROVING)
+        async with asked(told, [percent(50), Approval()], ready_timeout=600.0):
             told.world.behind_seconds = behind_for(60.0)
             began = now()
             told.world.canary_starts = False
@@ -300,13 +289,9 @@ def test_a_clock_that_is_set_back_makes_no_rest_longer(back: float) -> None:
     async def story() -> None:
         told = Stage()
         at = performed_at(told)
-        async with told.daemon() as engine:
-            await engine.submit(release_plan(target_plan([Approval(), percent(50)])), by="ada", source="test")
-            await told.until_state(State.APPROVING)
+        async with asked(told) as engine:
             began = now()
-            told.world.behind_seconds = behind_for(60.0)
-            await engine.command("r1", order(CommandKind.APPROVE))
-            await told.until(lambda: bool(rests_of(told)))
+            await begin_rest(told, engine, CommandKind.APPROVE, 60.0)
             told.clock.jump(-back)
             assert (await told.until_ended()).status is ReleaseStatus.SUCCEEDED
         assert began + 59.0 < at[f"{WEIGHT}:5000"] < began + 130.0

@@ -105,7 +105,7 @@ def _work(turn: Turn) -> None:
         return
     undoing = turn.at.state in UNDOING_STATES
     if isinstance(stood_at := turn.current_operation(), Act):
-        turn.waits_again(stood_at)  # It may have rested, or been held, or made room here.
+        turn.wait_again(stood_at)  # It may have rested, or been held, or made room here.
     while (operation := turn.current_operation()) is not None:
         if isinstance(operation, Act):
             if not rests(turn, operation):

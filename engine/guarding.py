@@ -70,14 +70,18 @@ def makes_room(turn: Turn) -> bool:
 
 def _is_beside_the_procedure(turn: Turn, action: Action) -> bool:
     """Whether it was ordered to mend something, or to keep up with something, and not because it was its turn."""
-    return not action.name.startswith(REASSERT) and all(one.name != action.name for one in turn.at.procedure)
+    return not action.name.startswith(REASSERT) and not _is_in_the_procedure(turn, action)
+
+
+def _is_in_the_procedure(turn: Turn, act: Act | Action) -> bool:
+    return any(one.name == act.name for one in turn.at.procedure)
 
 
 def mends(turn: Turn) -> bool:
     mend = turn.strategy.mend(turn.spec, turn.at, turn.observation) if turn.observation.current else None
-    if mend is not None and rests(turn, mend):
-        return False
     if mend is not None:
+        if rests(turn, mend):
+            return False
         turn.order(mend)
     elif turn.observation.current and turn.at.carrying is not None and _is_shown(turn, turn.at.carrying):
         _note_carried(turn, turn.at.carrying)
@@ -214,18 +218,16 @@ def rests(turn: Turn, act: Act | Action) -> bool:
     nobody. A rest that has begun is kept where nobody is known to be behind any more: a new process has seen no outage."""
     if not turn.spec.plan.routes or _waits_for_nobody(turn, act):
         return False
-    behind = turn.observation.behind_seconds
-    until = turn.at.timers.get(TimerName.REST)
-    left = (until - turn.now).total_seconds() if until is not None else 0.0
-    is_kept = 0.0 < left <= REST_MOST_SECONDS
-    if not behind and not is_kept:
+    until = turn.at.timers.get(TimerName.REST)  # Not over: `ends_rest` has looked.
+    if until is not None and until - turn.now <= timedelta(seconds=REST_MOST_SECONDS):
+        return True
+    if not turn.observation.behind_seconds:
         turn.clear_timer(TimerName.REST)
         return False
-    if not is_kept:
-        rest = max(behind, REST_LEAST_SECONDS)
-        until = turn.now + timedelta(seconds=rest)
-        turn.at = replace(turn.at, timers={**turn.at.timers, TimerName.REST: until})
-        turn.story.append(f"rests for {rest:.1f} s: the API server was away, and the proxies may be behind it")
+    rest = max(turn.observation.behind_seconds, REST_LEAST_SECONDS)
+    until = turn.now + timedelta(seconds=rest)
+    turn.at = replace(turn.at, timers={**turn.at.timers, TimerName.REST: until})
+    turn.story.append(f"rests for {rest:.1f} s: the API server was away, and the proxies may be behind it")
     return True
 
 
@@ -244,7 +246,7 @@ def _waits_for_nobody(turn: Turn, act: Act | Action) -> bool:
         return act.kind in _BRINGS_BACK
     if act.kind is ActionKind.SET_WEIGHT and "carry" in act.args:
         return int(act.args["weight"] or 0) <= turn.at.served
-    return act.name.startswith(REASSERT) or all(one.name != act.name for one in turn.at.procedure)
+    return act.name.startswith(REASSERT) or not _is_in_the_procedure(turn, act)
 
 
 def describe_trouble(turn: Turn) -> str:

@@ -136,22 +136,17 @@ class Turn:
         return self.at.cursor - len(self._waited_for(name))
 
     def still_holds(self, name: str) -> bool:
-        """Whether what the procedure's current act, of this name, had to wait for is true still, as far as is seen."""
-        must = [one for one in self._waited_for(name) if one.on_timeout is not OnTimeout.PROCEED]
+        """Whether what the procedure's current act, of this name, had to wait for is true still, as far as is seen. While undoing
+        that is nothing but a weight."""
+        binding = {OnTimeout.AGAIN} if self.at.state in UNDOING_STATES else {OnTimeout.AGAIN, OnTimeout.FAIL}
+        must = [one for one in self._waited_for(name) if one.on_timeout in binding]
         return not self.observation.current or all(holds(one, self.observation) for one in must)
 
-    def waits_again(self, act: Act) -> bool:
-        """What the current act had waited for, some time ago, is not so any more: it is waited for once more. While undoing
-        nothing but a weight is."""
-        must = self._waited_for(act.name)
-        if self.at.state in UNDOING_STATES:
-            must = [one for one in must if one.on_timeout is OnTimeout.AGAIN]
-        must = [one for one in must if one.on_timeout is not OnTimeout.PROCEED]
-        if not self.observation.current or all(holds(one, self.observation) for one in must):
-            return False
-        self.at = replace(self.at, cursor=self.cursor_before(act.name))
-        self.story.append(f"{act.name} waits again for what it needs")
-        return True
+    def wait_again(self, act: Act) -> None:
+        """What the current act had waited for, some time ago, is waited for once more if it is not so any more."""
+        if not self.still_holds(act.name):
+            self.at = replace(self.at, cursor=self.cursor_before(act.name))
+            self.story.append(f"{act.name} waits again for what it needs")
 
     def _waited_for(self, name: str) -> list[Await]:
         found: list[Await] = []

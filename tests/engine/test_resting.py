@@ -141,9 +141,8 @@ def test_a_rest_goes_on_after_a_restart_though_the_new_process_has_seen_no_outag
         told = Stage()
         at = performed_at(told)
         async with asked(told) as engine:
-            began, told.world.behind_seconds = now(), behind_for(60.0)
-            await engine.command("r1", order(CommandKind.APPROVE))
-            await told.until(lambda: bool(rests_of(told)))
+            began = now()
+            await begin_rest(told, engine, CommandKind.APPROVE, 60.0)
         told.world.behind_seconds = lambda: 0.0
         async with told.daemon():
             assert (await told.until_ended()).status is ReleaseStatus.SUCCEEDED

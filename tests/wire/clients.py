@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
@@ -17,6 +18,8 @@ ANSWER_LIMIT = 5.0
 AGAIN_SECONDS = 0.05
 VERSION, ROUTE = "x-version", "x-route"
 MOST_FAILURES_KEPT = 1_000
+SAME_SECONDS = 1.0
+"""Failures of one kind that are no further apart are told as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,3 +252,24 @@ def read_head(head: bytes) -> tuple[int, dict[str, str]]:
     headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
     headers.setdefault("content-length", "0")
     return int(first.split(" ")[1]), headers
+
+
+def describe_failures(failures: Sequence[Answer], began: float) -> list[str]:
+    """What failed in which way, how often and when, in words. `began`: the wall's clock, in seconds, when the loop's showed 0."""
+    spans: list[list[Answer]] = []
+    current: dict[tuple[str, str], list[Answer]] = {}
+    for one in sorted(failures, key=lambda failed: failed.ended):
+        span = current.get((one.failure, one.route))
+        if span is None or one.ended - span[-1].ended > SAME_SECONDS:
+            span = current[one.failure, one.route] = []
+            spans.append(span)
+        span.append(one)
+    return [
+        f"{len(span)} times from {_clock(began + span[0].ended)} to {_clock(began + span[-1].ended)}: "
+        f"{' '.join(span[0].failure.split())} ({span[0].route})"
+        for span in spans
+    ]
+
+
+def _clock(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%H:%M:%S.%f}"[:-3]

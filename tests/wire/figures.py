@@ -56,7 +56,7 @@ class Measured:
     stories: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Requests and failures of each."""
     findings: list[str] = field(default_factory=list)
-    """Each failure that was kept, in words."""
+    """What failed in which way, how often and when (UTC), in words."""
     broken: str = ""
     """What became of the story that could not be told to its end; empty when all could."""
 

@@ -4,6 +4,8 @@ came of it. One story that breaks ends that of its way, and of no other.
 
 from __future__ import annotations
 
+import asyncio
+import time
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -13,6 +15,7 @@ from typing import TypeVar
 
 import anyio
 
+from tests.wire.clients import describe_failures
 from tests.wire.figures import Measured
 from tests.wire.ground import Ground
 from tests.wire.scene import PRE_STOP_SECONDS, Scene, open_scene
@@ -72,8 +75,12 @@ class Telling:
         finally:
             requests, failed = counted.requests - before[0], counted.failed - before[1]
             self.measured.stories[name] = (requests, failed)
-            self.measured.findings += [f"{name}: {one.failure} ({one.route})" for one in counted.failures[before[1] :]]
+            began = time.time() - asyncio.get_running_loop().time()
+            findings = [f"{name}: {told}" for told in describe_failures(counted.failures[before[1] :], began)]
+            self.measured.findings += findings
             self.say(f"{self.measured.way}: {name}: {requests} requests, {failed} failed")
+            for finding in findings:
+                self.say(f"  {finding}")
 
 
 async def tell_stories(ground: Ground, ways: Sequence[Way], folder: Path, counts: Counts, say: Tell) -> list[Measured]:

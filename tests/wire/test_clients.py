@@ -7,7 +7,7 @@ import asyncio
 import anyio
 
 from adapters.dataplane.applications import Application
-from tests.wire.clients import Load
+from tests.wire.clients import Answer, Load, describe_failures
 
 
 async def test_every_answer_is_counted_by_its_version() -> None:
@@ -83,3 +83,13 @@ async def test_by_connection_a_window_waits_for_new_ones() -> None:
         while not window.answers:
             await anyio.sleep(0.01)
         assert not load.all.failed
+
+
+def test_failures_are_told_by_what_and_when() -> None:
+    what = {10.0: "status 503: a\n", 10.5: "status 503: a\n", 10.6: "status 404: b", 12.0: "status 503: a\n"}
+    kept = [Answer(0.0, at, at, failure=failure, route="web=1") for at, failure in what.items()]
+    assert describe_failures(kept, began=3_600.0) == [
+        "2 times from 01:00:10.000 to 01:00:10.500: status 503: a (web=1)",
+        "1 times from 01:00:10.600 to 01:00:10.600: status 404: b (web=1)",
+        "1 times from 01:00:12.000 to 01:00:12.000: status 503: a (web=1)",
+    ]

@@ -55,9 +55,11 @@ def test_the_part_about_troubles_is_exchanged_by_itself() -> None:
     assert "| etcd stands still | 1,300 / 0 |" in first
     assert "| etcd stands still | 2 | 1 |" in first
     measured.stories["etcd stands still"] = (1_400, 3)
+    measured.findings = ["etcd stands still: 3 times from 11:13:03.120 to 11:13:03.310: status 503: no available server ()"]
     second = with_troubles(first, write_troubles(endured, MACHINE))
     assert "1,300" not in second
     assert "| etcd stands still | 1,400 / 3 |" in second
+    assert f"- SMI TrafficSplit: {measured.findings[0]}\n" in second
     assert second.replace(troubles_of(second), "") == first.replace(troubles_of(first), "")
     assert second.count("## What took part") == 1
     assert with_troubles(page, troubles_of(second)) == second

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from engine.model import State
@@ -93,8 +92,7 @@ def _lines(endured: Endured, machine: Machine) -> Iterator[str]:
     for one in measured:
         if one.broken:
             yield f"**{one.way} was not told to its end:** {one.broken.partition(':')[0]}.\n"
-        kinds = Counter(" ".join(finding.split()) for finding in one.findings)
-        yield from (f"- {one.way}: {kind} (of the {len(one.findings)} that were kept: {count})" for kind, count in kinds.items())
+        yield from (f"- {one.way}: {finding}" for finding in one.findings)
 
 
 def with_troubles(page: str, troubles: str) -> str:

@@ -123,6 +123,30 @@ async def test_a_write_whose_answer_is_lost_may_have_been_done_and_shows_in_the_
         await told.until(lambda: told.replicas == 9)
 
 
+async def test_what_somebody_else_has_written_since_it_was_read_is_not_written_over() -> None:
+    async with stand() as told:
+        found = await told.cluster.get(DEPLOYMENTS, *WEB)
+        told.scale_by_somebody_else(5)
+        with pytest.raises(errors.Conflict):
+            await told.cluster.patch(DEPLOYMENTS, found, [{"op": "add", "path": "/spec/paused", "value": True}])
+        with pytest.raises(errors.Conflict):
+            await told.cluster.restore(DEPLOYMENTS, found, found)
+        spec = (await told.cluster.get(DEPLOYMENTS, *WEB))["spec"]
+        assert (spec["replicas"], spec.get("paused")) == (5, None)
+
+
+async def test_another_object_of_the_name_is_neither_changed_nor_deleted() -> None:
+    async with stand() as told:
+        found = await told.cluster.get(DEPLOYMENTS, *WEB)
+        told.server.storage.delete(STORED_DEPLOYMENTS, *WEB)
+        with pytest.raises(errors.Conflict, match="removed since it was looked at"):
+            await told.cluster.patch(DEPLOYMENTS, found, [{"op": "add", "path": "/spec/paused", "value": True}])
+        anew = told.server.storage.create(STORED_DEPLOYMENTS, deployment("web"))
+        with pytest.raises(errors.Conflict):
+            await told.cluster.delete(DEPLOYMENTS, found)
+        assert (await told.cluster.get(DEPLOYMENTS, *WEB))["metadata"]["uid"] == anew["metadata"]["uid"]
+
+
 async def test_what_the_account_may_not_do_is_said_with_verb_resource_and_namespace() -> None:
     async with stand() as told:
         said = (

@@ -43,7 +43,7 @@ from adapters.routers.istio_weights import Division, find_division, shares_in_wo
 from adapters.routers.request_values import Unjoinable
 from adapters.routers.user_objects import Read, absent, gone, read_declared, read_live, stands_as_ordered
 from engine.errors import Rejected, Retryable
-from engine.model import ActionKind, Facts, RolloutSpec, Snapshot
+from engine.model import ActionKind, Facts, RolloutSpec, Snapshot, TargetPlan
 from engine.observation import RouteObservation
 from engine.traffic import IstioProtocol, IstioRoute, RoutePlan, describe_shape, read_shape
 
@@ -111,7 +111,7 @@ class IstioRouter:
         drift = ""
         if stands_as_ordered(snapshot, f"ensure-route:{route.name}", f"remove-route:{route.name}"):
             drift = _drift(route, division, found, now, ordered, is_shaped=shape == snapshot.shape)
-            if not drift and f"free-stable:{route.name}" not in snapshot.begun:
+            if not drift and not _is_free(route, spec.plan, snapshot):
                 drift = _sides(route).drift(cluster, spec, route, snapshot)
         if now is not None and now == destinations_for(division, ordered):
             # Where whole percents are all that can be said, this is as near as it gets.
@@ -120,6 +120,13 @@ class IstioRouter:
         # The weight alone does not count yet where those who are sent to the new version do not get their cookie.
         lacks_cookie = ordered.keeps_clients and read == snapshot.expected
         return RouteObservation(read is not None, None if lacks_cookie else read, drift, shape=shape)
+
+
+def _is_free(route: RoutePlan, plan: TargetPlan, snapshot: Snapshot) -> bool:
+    """Whether the old version's side is any pods' by now: whichever of the workload's routes comes first frees it for all that
+    share it."""
+    of_workload = (one.name for one in plan.routes if one.workload == route.workload)
+    return any(f"free-stable:{name}" in snapshot.begun for name in of_workload)
 
 
 def _sides(route: RoutePlan) -> Sides:
@@ -206,7 +213,7 @@ async def _find(task: Task) -> tuple[JsonObject | None, list[JsonObject] | None]
 
 async def _reassert(task: Task) -> Done:
     """Both sides first, as the list names them. The old version's stays free once it is: other routes may send to it."""
-    if f"free-stable:{task.route.name}" not in task.snapshot.begun:
+    if not _is_free(task.route, task.spec.plan, task.snapshot):
         await _pin_stable(task)
     await _sides(task.route).show(task)
     return await _divide(task, task.number("weight"))

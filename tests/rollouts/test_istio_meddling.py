@@ -12,13 +12,15 @@ from msgspec.structs import replace
 
 from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.resources import DEPLOYMENTS, SERVICES
+from adapters.kubernetes.world import KubernetesWorld
+from engine.bus import Bus
 from engine.errors import CommandRefused
 from engine.events import CommandKind
 from engine.model import ReleaseStatus, State
 from engine.traffic import IstioRoute, RoutePlan, RouterKind
 from tests.builders import istio_route, percent, release_plan, service, target_plan
 from tests.rollouts.istio_objects import Meshed, destination, destination_rule, http_route, meshed, virtual_service
-from tests.rollouts.stage import stage
+from tests.rollouts.stage import ROUTERS, stage
 from tests.rollouts.test_istio import HASH, at, begin, end, order
 
 Edit = Callable[[JsonObject], None]
@@ -114,6 +116,20 @@ async def test_an_edit_of_what_is_ours_holds_the_rollout_until_it_is_put_back(tm
         assert await end(mesh) is ReleaseStatus.SUCCEEDED
         assert mesh.get("VirtualService")["spec"] == virtual_service()["spec"]
         assert mesh.get("DestinationRule")["spec"] == destination_rule()["spec"]
+
+
+async def test_a_side_that_one_route_has_freed_is_not_somebodys_edit_for_the_others(tmp_path: Path) -> None:
+    """A measurement may come between the two, and the cluster is looked at then."""
+    inside, outside = virtual_service(), virtual_service(name="web-gateway", gateways=["public"], http=[http_route()])
+    async with meshed(tmp_path, inside, outside, destination_rule()) as mesh:
+        await begin(mesh, routes=(istio_route(), istio_route("web-gateway")))
+        mesh.told.traffic.pods_may_fail = True
+        edit(mesh, "DestinationRule", unpin)
+        await mesh.told.until(lambda: "subset active of DestinationRule web was edited" in at(mesh).held)
+        (stored,) = await mesh.told.store.rollouts("r1")
+        freed = replace(stored.snapshot, begun=(*stored.snapshot.begun, "free-stable:web"))
+        seen = KubernetesWorld({"embedded": mesh.told.cluster}, ROUTERS, Bus()).observe(stored.spec, freed)
+        assert {name: route.drift for name, route in seen.routes.items()} == {"web": "", "web-gateway": ""}
 
 
 @pytest.mark.parametrize("what", MEDDLED)

@@ -26,7 +26,7 @@ REASSERT = "reassert:"
 """How the names of the actions begin that put a traffic object back."""
 REST_LEAST_SECONDS = 1.0
 """An instant that is not later than now would never come."""
-REST_MOST_SECONDS = 65.0
+REST_MOST_SECONDS = 75.0
 """Nobody is taken to be behind for as long as this: a rest that would last longer was begun before the clock was set back."""
 _LOOKS = frozenset({ActionKind.RECORD, ActionKind.RECORD_ROUTE, ActionKind.CHECK_MANIFEST, ActionKind.CHECK_EFFECT})
 """They write nothing; and what is wrong is to be found out as soon as ever."""

@@ -76,7 +76,7 @@ class DeploymentConfig(DeployModel):
         default=None,
         description=(
             "How long a version keeps its pods after its share was read back as 0, because proxies may lag behind. "
-            "Without it, 5 seconds. After its API server was away, a rollout waits for the proxies besides, for up to a minute."
+            "Without it, 5 seconds. After its API server was away, a rollout waits for the proxies besides, for up to 70 seconds."
         ),
         json_schema_extra=ADDITION,
     )

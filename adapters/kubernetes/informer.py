@@ -377,7 +377,7 @@ class Informer(Generic[T]):
         if not isinstance(error, AWAY):
             if not isinstance(error, Forbidden) or self._refusals > MOST_DOUBTED_REFUSALS:
                 self._outages.recover(self.what)  # It answers: what is wrong is about us, or about this kind alone.
-        elif self._trouble:
+        else:
             self._outages.fail(self.what)
         if text != self._trouble:
             log.warning("informer.trouble", what=self.what, error=text)

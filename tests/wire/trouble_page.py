@@ -43,7 +43,8 @@ lost 146 of 33,737 requests, as any Deployment would have whose pods end while t
 
 A proxy that reads the API server is behind for as long as it has not connected to it again, and waits for longer each time that
 it fails to. Traefik answers 404 while a TraefikService names Services of which it has not heard yet, or has heard that they are
-gone. So a rollout rests after its API server was away, for twice as long as that and for up to a minute, whatever its `settle`.
+gone. So a rollout rests after its API server was away, for twice as long as that and ten seconds more, and for 70 seconds at
+most, whatever its `settle`.
 """
 
 

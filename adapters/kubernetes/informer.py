@@ -58,6 +58,10 @@ MOST_DOUBTED_REFUSALS = 5
 a minute then would be blind for that long."""
 DOUBTED_SECONDS = (0.5, 2.0)
 SHORT_STREAM_SECONDS = 1.0
+OPEN_SECONDS = 5.0
+PROMPT_SECONDS = (0.5, 1.5)
+"""When a watch that was open for a while is tried again for the first time, whatever there was before: whoever is between us and
+the API server may end streams as often as they like, and nobody is blind for long because of that."""
 HEALTHY_SECONDS = 60.0
 """A watch that held for this long was well; what breaks it is not counted to what went wrong before."""
 RELIST_JITTER_SECONDS = 1.0
@@ -115,6 +119,8 @@ class Informer(Generic[T]):
         """Objects that are being read by themselves, and whether the cache is still as it was when that began."""
         self._watching = anyio.CancelScope()
         self._ended_early = False
+        self._was_open = False
+        """The last watch was, for a while, and has not been tried again yet."""
         self._refusals = 0
         self._expiries = 0
         """In a row: since something was last heard."""
@@ -230,6 +236,9 @@ class Informer(Generic[T]):
             return self._random.uniform(0, RELIST_JITTER_SECONDS)
         if isinstance(error, TooManyRequests) and error.retry_after is not None:
             return self._backoff.as_asked(error.retry_after)
+        if self._was_open:
+            self._was_open = False
+            return self._random.uniform(*PROMPT_SECONDS)
         return self._backoff.next()
 
     async def _relist(self) -> None:
@@ -315,6 +324,7 @@ class Informer(Generic[T]):
                     self._take(line, what)
             finally:
                 lived = self._clock.monotonic() - began
+                self._was_open = lived >= OPEN_SECONDS
                 if lived >= HEALTHY_SECONDS:
                     self._backoff.reset()
         self._ended_early = lived < SHORT_STREAM_SECONDS

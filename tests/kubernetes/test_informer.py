@@ -214,23 +214,28 @@ async def test_history_that_expires_at_once_again_and_again_is_not_a_reason_to_l
         assert stand.clock.slept[0] <= 1.0, "once is normal"
 
 
-async def test_what_broke_before_a_watch_that_held_for_long_is_forgiven() -> None:
+@pytest.mark.parametrize(("held", "again"), [(0, False), (6, True), (61, True)], ids=["a moment", "a while", "long"])
+async def test_what_broke_before_a_watch_that_held_for_long_is_forgiven(held: float, again: bool) -> None:
+    """And one that held for a while is tried again at once, but only once."""
     watch = LiveWatch()
 
     def script(api: ScriptedApi) -> None:
         api.lists.append(listing("5"))
         api.watches.extend(status(500, "InternalError") for _ in range(8))
         api.watches.append(watch.respond)
+        api.watches.extend(status(500, "InternalError") for _ in range(8))
         api.watches.append(stream(then="stay"))
 
     async with informing(script) as stand:
         watch.send("ADDED", replica_set("web", "6"))
         await stand.until_replicas(1)
-        assert max(stand.clock.slept) > 2
-        stand.clock.skip(61)
+        stand.clock.skip(held)
         watch.cut()
-        await stand.until(lambda: stand.informer.watches == 10)
-        assert stand.clock.slept[8] <= 1.5
+        await stand.until(lambda: stand.informer.watches == 18 and not stand.informer.trouble)
+        before, (first, *then) = stand.clock.slept[:8], stand.clock.slept[8:]
+        assert max(before) > 2
+        assert (first <= 1.5) is again
+        assert (then[0] <= 1.5) is (held > 60)
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,8 @@ class Informer(Generic[T]):
         self._random = random
         self._relists = relists
         self._outages = outages
+        self._outage = f"{resource.version} {self.what}"
+        """By which name it tells of itself there: one kind may be watched in two versions."""
         self._on_change = on_change
         self._on_synced = on_synced
         self._version = ""
@@ -119,6 +121,8 @@ class Informer(Generic[T]):
         """Objects that are being read by themselves, and whether the cache is still as it was when that began."""
         self._watching = anyio.CancelScope()
         self._ended_early = False
+        self._is_open = False
+        """The watch that was last asked for was opened."""
         self._was_open = False
         """The last watch was, for a while, and has not been tried again yet."""
         self._refusals = 0
@@ -205,6 +209,7 @@ class Informer(Generic[T]):
 
     async def run(self) -> None:
         while True:
+            self._is_open = False
             try:
                 if self._must_list:
                     await self._relist()
@@ -271,6 +276,7 @@ class Informer(Generic[T]):
             )
             self._heard_at = self._clock.monotonic()
             self._refusals = 0
+            self._outages.recover(self._outage)
             metadata = self._take_page(content, what, found)
             if not metadata.continue_:
                 return found, metadata.resource_version
@@ -316,13 +322,16 @@ class Informer(Generic[T]):
         async with self._transport.watch(path, what=what, query=query, silence_seconds=silence) as lines:
             began = self._heard_at = self._clock.monotonic()
             self._refusals = 0
-            self._outages.recover(self.what)
+            self._is_open = True
+            self._outages.recover(self._outage)
             if not self._ended_early:
                 self._tell_well()
             try:
                 async for line in lines:
                     self._take(line, what)
             finally:
+                if not self._must_list:  # Otherwise it is we who have ended it.
+                    self._outages.close(self._outage)
                 lived = self._clock.monotonic() - began
                 self._was_open = lived >= OPEN_SECONDS
                 if lived >= HEALTHY_SECONDS:
@@ -386,9 +395,9 @@ class Informer(Generic[T]):
         text = str(error)
         if not isinstance(error, AWAY):
             if not isinstance(error, Forbidden) or self._refusals > MOST_DOUBTED_REFUSALS:
-                self._outages.recover(self.what)  # It answers: what is wrong is about us, or about this kind alone.
-        else:
-            self._outages.fail(self.what)
+                self._outages.recover(self._outage)  # It answers: what is wrong is about us, or about this kind alone.
+        elif not self._is_open:
+            self._outages.fail(self._outage)
         if text != self._trouble:
             log.warning("informer.trouble", what=self.what, error=text)
         if not self._trouble:

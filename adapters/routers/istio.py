@@ -123,10 +123,13 @@ class IstioRouter:
 
 
 def _is_free(route: RoutePlan, plan: TargetPlan, snapshot: Snapshot) -> bool:
-    """Whether the old version's side is any pods' by now: whichever of the workload's routes comes first frees it for all that
-    share it."""
-    of_workload = (one.name for one in plan.routes if one.workload == route.workload)
-    return any(f"free-stable:{name}" in snapshot.begun for name in of_workload)
+    """Whether the old version's side is any pods' by now: whichever route comes first frees it for all that share it."""
+    sharing = (one.name for one in plan.routes if one.istio is not None and _old_side_of(one) == _old_side_of(route))
+    return any(f"free-stable:{name}" in snapshot.begun for name in sharing)
+
+
+def _old_side_of(route: RoutePlan) -> tuple[str, str, str]:
+    return route.workload, place_of(route).destination_rule, route.stable_service
 
 
 def _sides(route: RoutePlan) -> Sides:

@@ -204,12 +204,18 @@ class LiveWatch:
 
     def __init__(self) -> None:
         self._lines: asyncio.Queue[object] = asyncio.Queue()
+        self._is_cut = False
 
     def send(self, kind: str, item: dict[str, Any]) -> None:
         self._lines.put_nowait(event(kind, item))
 
     def cut(self) -> None:
         """The connection breaks."""
+        self._is_cut = True
+        self.end()
+
+    def end(self) -> None:
+        """In good order."""
         self._lines.put_nowait(None)
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
@@ -217,8 +223,9 @@ class LiveWatch:
         await response.prepare(request)
         while (line := await self._lines.get()) is not None:
             await response.write(json.dumps(line).encode() + b"\n")
-        assert request.transport is not None
-        request.transport.abort()
+        if self._is_cut:
+            assert request.transport is not None
+            request.transport.abort()
         return response
 
 

@@ -16,7 +16,7 @@ from adapters.kubernetes.outages import (
 )
 from tests.clocks import START
 from tests.kubernetes.informer_stand import informing
-from tests.kubernetes.scripted_api import Answer, ScriptedApi, listing, replica_set, status, stream, text
+from tests.kubernetes.scripted_api import Answer, LiveWatch, ScriptedApi, listing, replica_set, status, stream, text
 
 
 class Hand:
@@ -42,7 +42,7 @@ class Watched:
 
     def go_away(self, seconds: float, what: str = "pods") -> None:
         """A watch ends, cannot be opened again at once, and is open again after so many seconds."""
-        self.outages.fail(what)
+        self.outages.close(what)
         self.outages.fail(what)
         self.hand.at += seconds
         self.outages.recover(what)
@@ -63,9 +63,11 @@ def test_others_may_be_behind_for_twice_as_long_as_it_was_away_and_for_a_minute_
     assert watched.outages.behind_seconds == 0.0
 
 
-def test_a_watch_that_is_open_again_at_once_was_never_away() -> None:
+@pytest.mark.parametrize("how", ["close", "fail"])
+def test_a_watch_that_is_open_again_at_once_was_never_away(how: str) -> None:
+    """It has ended; or it could not be opened, and nobody knows why: of one that has never been open that says nothing."""
     watched = Watched()
-    watched.outages.fail("pods")
+    getattr(watched.outages, how)("pods")
     watched.hand.at += PROMPT_SECONDS / 2
     assert watched.outages.behind_seconds == 0.0
     watched.outages.recover("pods")
@@ -133,13 +135,66 @@ def test_whoever_was_away_for_hours_puts_off_others_too() -> None:
 
 def test_a_part_that_stays_away_holds_nobody_up_for_ever() -> None:
     watched = Watched()
+    watched.outages.recover("pods")
     watched.outages.fail("widgets")
     watched.hand.at += MOST_SECONDS + 1.0
     assert watched.outages.behind_seconds == 0.0
 
 
+def test_a_kind_that_comes_and_goes_hides_no_outage_of_the_others() -> None:
+    watched = Watched()
+    watched.outages.recover("pods")
+    for _ in range(40):
+        watched.go_away(3.0, "widgets")
+        watched.hand.at += 57.0
+    assert watched.outages.behind_seconds == 0.0, "that is how this kind is"
+    watched.go_away(45.0)
+    assert watched.outages.behind_seconds == pytest.approx(MOST_BEHIND_SECONDS)
+
+
+def test_a_kind_that_is_back_after_hours_hides_no_outage_of_the_others() -> None:
+    watched = Watched()
+    watched.outages.recover("pods")
+    watched.go_away(4 * MOST_SECONDS, "widgets")
+    watched.hand.at += 100.0
+    watched.go_away(45.0)
+    assert watched.outages.behind_seconds == pytest.approx(MOST_BEHIND_SECONDS)
+
+
+def test_two_kinds_in_trouble_one_after_the_other_put_nobody_off_for_longer() -> None:
+    watched = Watched()
+    watched.go_away(1.0, "pods")
+    watched.hand.at += 100.0
+    watched.go_away(1.0, "services")
+    assert watched.outages.behind_seconds == pytest.approx(12.0)
+
+
+def test_an_api_server_of_which_nothing_is_there_is_away_however_long_it_takes() -> None:
+    watched = Watched()
+    for what in ("pods", "services"):
+        watched.outages.recover(what)
+        watched.outages.close(what)
+        watched.outages.fail(what)
+    watched.hand.at += 2 * MOST_SECONDS
+    assert watched.outages.behind_seconds == pytest.approx(MOST_BEHIND_SECONDS)
+    watched.outages.recover("pods")
+    assert watched.outages.behind_seconds == pytest.approx(MOST_BEHIND_SECONDS)
+
+
+def test_an_outage_begins_with_the_end_of_the_watch_and_not_with_the_first_try_that_fails() -> None:
+    """An API server that is told to stop ends its watches in good order, and whoever connects may wait for long in vain."""
+    watched = Watched()
+    watched.outages.close("pods")
+    watched.hand.at += 10.0
+    watched.outages.fail("pods")
+    watched.hand.at += 2.0
+    watched.outages.recover("pods")
+    assert watched.outages.behind_seconds == pytest.approx(34.0)
+
+
 def test_a_part_that_stays_away_hides_no_other_outage() -> None:
     watched = Watched()
+    watched.outages.recover("pods")
     for _ in range(2 * int(MOST_SECONDS / 30)):
         watched.outages.fail("widgets")
         watched.hand.at += 30.0
@@ -160,10 +215,24 @@ def test_a_second_watch_that_fails_belongs_to_the_outage_of_the_first_one() -> N
 
 def test_what_was_before_is_taken_over() -> None:
     hand = Hand()
-    outages = Outages(hand, behind_seconds=40.0)
-    assert outages.behind_seconds == pytest.approx(40.0)
-    hand.at += 41.0
-    assert outages.behind_seconds == 0.0
+    for behind in (5.0, 40.0, MOST_BEHIND_SECONDS):
+        outages = Outages(hand, behind_seconds=behind)
+        assert outages.behind_seconds == pytest.approx(behind)
+        hand.at += behind + 1.0
+        assert outages.behind_seconds == 0.0
+        outages.recover("pods")
+        assert outages.behind_seconds == 0.0
+
+
+def test_what_was_before_goes_on_with_the_next_outage() -> None:
+    hand = Hand()
+    outages = Outages(hand, behind_seconds=30.0)
+    hand.at += 10.0
+    outages.close("pods")
+    outages.fail("pods")
+    hand.at += 2.0
+    outages.recover("pods")
+    assert outages.behind_seconds == pytest.approx(2 * (10.0 + 12.0) + STARTING_SECONDS)
 
 
 def test_nobody_is_waited_for_any_longer_where_trouble_is_how_things_are() -> None:
@@ -257,9 +326,36 @@ async def test_an_outage_is_seen_by_a_watch_that_waited_for_all_of_it() -> None:
 
     def script(api: ScriptedApi) -> None:
         api.lists.append(listing("5", replica_set("web", "1")))
-        api.watches.extend([*[stream(then="break")] * 8, stream(then="stay")])
+        api.watches.extend([*[stream(then="break")] * 16, stream(then="stay")])
 
     async with informing(script) as stand:
-        await stand.until(lambda: len(stand.api.watched_from) == 9 and not stand.informer.trouble)
-        assert stand.clock.slept[-1] > PROMPT_SECONDS
-        assert stand.outages.behind_seconds > 2 * stand.clock.slept[-1]
+        await stand.until(lambda: len(stand.api.watched_from) == 17 and not stand.informer.trouble)
+        assert max(stand.clock.slept) > PROMPT_SECONDS
+        assert stand.outages.behind_seconds > max(stand.clock.slept)
+
+
+async def test_an_orderly_end_and_a_refusal_are_one() -> None:
+    watch = LiveWatch()
+
+    def script(api: ScriptedApi) -> None:
+        api.lists.append(listing("5", replica_set("web", "1")))
+        api.watches.extend([watch.respond, status(503, "ServiceUnavailable"), stream(then="stay")])
+
+    async with informing(script) as stand:
+        watch.send("MODIFIED", replica_set("web", "6", replicas=2))
+        await stand.until_replicas(2)
+        stand.clock.skip(60.0)
+        watch.end()
+        await stand.until(lambda: stand.informer.watches == 3 and not stand.informer.trouble)
+        assert stand.outages.behind_seconds == pytest.approx(STARTING_SECONDS + 2 * sum(stand.clock.slept), abs=1.0)
+
+
+async def test_a_refused_list_at_the_start_is_none() -> None:
+    def script(api: ScriptedApi) -> None:
+        api.lists.extend([status(429, "TooManyRequests"), listing("5", replica_set("web", "1"))])
+        api.watches.append(stream(then="stay"))
+
+    async with informing(script) as stand:
+        await stand.until(lambda: stand.informer.watches == 1 and not stand.informer.trouble)
+        stand.clock.skip(PROMPT_SECONDS + 1.0)
+        assert stand.outages.behind_seconds == 0.0

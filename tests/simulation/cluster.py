@@ -72,17 +72,17 @@ class Routing(StrEnum):
     """A switch whose new version can be looked at before, through a Service of the user's."""
 
 
-ROUTES: Mapping[Routing, RoutePlan] = {
-    Routing.SMI: smi_route(),
-    Routing.LINKERD: smi_route(),
-    Routing.ISTIO: istio_route(),
-    Routing.INGRESS: ingress_route(),
-    Routing.TRAEFIK: traefik_route(),
-    Routing.CUSTOM: custom_route(),
-    Routing.GATEWAY: gateway_route(),
-    Routing.POD_RATIO: pod_ratio_route(),
-    Routing.SWITCH: service_route(),
-    Routing.PREVIEW: service_route(preview="web-preview"),
+ROUTES: Mapping[Routing, tuple[RoutePlan, ...]] = {
+    Routing.SMI: (smi_route(),),
+    Routing.LINKERD: (smi_route(),),
+    Routing.ISTIO: (istio_route(), istio_route("web-gateway")),  # They share a DestinationRule, and so the versions' sides.
+    Routing.INGRESS: (ingress_route(),),
+    Routing.TRAEFIK: (traefik_route(),),
+    Routing.CUSTOM: (custom_route(),),
+    Routing.GATEWAY: (gateway_route(),),
+    Routing.POD_RATIO: (pod_ratio_route(),),
+    Routing.SWITCH: (service_route(),),
+    Routing.PREVIEW: (service_route(preview="web-preview"),),
 }
 _OWN_KINDS = ("TrafficSplit", "VirtualService", "DestinationRule", "Ingress", "TraefikService", "WeightedRoute", "HTTPRoute",
               "ServiceProfile")  # fmt: skip
@@ -244,7 +244,9 @@ def _definitions_of(routing: Routing) -> list[JsonObject]:
 def _objects_of(routing: Routing) -> list[JsonObject]:
     match routing:
         case Routing.ISTIO:
-            return [istio.destination_rule(), istio.virtual_service(istio.http_route(istio.destination(subset="active")))]
+            active = istio.http_route(istio.destination(subset="active"))
+            outside = istio.virtual_service(active, name="web-gateway", gateways=["public"])
+            return [istio.destination_rule(), istio.virtual_service(active), outside]
         case Routing.INGRESS:
             return [ingress()]
         case Routing.TRAEFIK:

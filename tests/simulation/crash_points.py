@@ -108,7 +108,7 @@ def plan_of(routing: Routing) -> ReleasePlan:
     steps: list[Step] = [*shapes, percent(25), error_rate(runs=1, interval=5.0), percent(50), Approval()]
     if routing in SWITCHES:
         steps = list(compile_switch([error_rate(runs=1, interval=5.0)], [Approval()]))
-    plan = target_plan(steps, namespace=NAMESPACE, replicas=2, route=ROUTES[routing], settle=1.0)
+    plan = target_plan(steps, namespace=NAMESPACE, replicas=2, routes=ROUTES[routing], settle=1.0)
     return release_plan(replace(plan, context={}))
 
 

@@ -58,7 +58,7 @@ class Plot:
             namespace=NAMESPACE,
             image=image,
             replicas=place.replicas,
-            route=ROUTES[place.routing],
+            routes=ROUTES[place.routing],
             depends_on=[self.places[0].target] if self._depends and place is not self.places[0] else [],
             ready_timeout=random.choice([60.0, 300.0]),
             settle=random.choice([0.0, 1.0, 5.0]),

@@ -330,6 +330,7 @@ class Story:
         for scene in self.scenes.values():
             scene.judge_the_end()
         self._judge_versions()
+        self._judge_blame()
 
     def _judge_versions(self) -> None:
         """A version that fails, and was looked at, is not promoted, unless somebody says so."""
@@ -340,6 +341,16 @@ class Story:
             looked = any(isinstance(step, Analysis) for step in spec.plan.steps)
             if looked and self.plot.error_rate(image_planned(spec)) and snapshot.state is State.SUCCEEDED:
                 raise Broken(f"{rollout}: a bad version was measured, and promoted")
+
+
+    def _judge_blame(self) -> None:
+        """Where nobody meddles, nobody is said to have."""
+        if self.dice.has(Trouble.MEDDLING):
+            return
+        for entries in self.judge.entries.values():
+            for entry in entries:
+                if "somebody else" in entry.text:
+                    raise Broken(f"{entry.rollout}: nobody has meddled, and it says: {entry.text}")
 
 
 def _describe(rollout: str, snapshot: Snapshot) -> str:

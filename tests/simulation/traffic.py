@@ -35,15 +35,19 @@ class Unroutable(Exception):
     """The proxies have nowhere to send requests to."""
 
 
-def shares_of(cluster: SimulatedCluster) -> list[Share]:
-    """Raises `Unroutable`."""
+def shares_of(cluster: SimulatedCluster) -> list[list[Share]]:
+    """For each place where requests come in. Raises `Unroutable`."""
+    if cluster.routing is Routing.ISTIO:
+        return [_of_istio(cluster, name) for name in ("web", "web-gateway")]
+    return [_shares_of(cluster)]
+
+
+def _shares_of(cluster: SimulatedCluster) -> list[Share]:
     match cluster.routing:
         case Routing.SMI:
             return _of_split(cluster)
         case Routing.LINKERD:
             return _of_profile(cluster)
-        case Routing.ISTIO:
-            return _of_istio(cluster)
         case Routing.INGRESS:
             return _of_ingress(cluster)
         case Routing.TRAEFIK:
@@ -52,7 +56,7 @@ def shares_of(cluster: SimulatedCluster) -> list[Share]:
             return _of_list(cluster, "WeightedRoute", lambda spec: spec["backends"], "service")
         case Routing.GATEWAY:
             return _of_http_route(cluster)
-        case Routing.POD_RATIO | Routing.SWITCH | Routing.PREVIEW:
+        case _:
             return [Share(1.0, _selector(cluster, "web"), "web")]
 
 
@@ -90,8 +94,8 @@ def _of_profile(cluster: SimulatedCluster) -> list[Share]:
     return _divided([(weight, _selector(cluster, name), name) for name, weight in named])
 
 
-def _of_istio(cluster: SimulatedCluster) -> list[Share]:
-    found, rule = _find(cluster, "VirtualService", "web"), _find(cluster, "DestinationRule", "web")
+def _of_istio(cluster: SimulatedCluster, name: str) -> list[Share]:
+    found, rule = _find(cluster, "VirtualService", name), _find(cluster, "DestinationRule", "web")
     if found is None:
         return [Share(1.0, _selector(cluster, "web"), "web")]
     subsets = {one["name"]: one.get("labels") or {} for one in (rule["spec"].get("subsets") or [])} if rule is not None else {}
@@ -200,29 +204,35 @@ class TrafficOracle:
         now, last = anyio.current_time(), self._last
         self._note_ready(now)
         try:
-            shares = shares_of(self._cluster)
+            places = shares_of(self._cluster)
         except Unroutable as error:
             self._complain(f"{when}: {error}")
             return
         served: dict[str, float] = {}
-        for share in shares:
-            images = [image_of(pod) for pod in self._cluster.ready_pods(share.selector)]
-            if not images:
-                self._complain(f"{when}: {share.name} gets {share.part:.2%} and has no ready pod")
-                if routed and self._is_raised_for_nobody(share, now):
-                    self.violations.append(f"{when}: {share.name} is given {share.part:.2%}, and its pods are long gone")
-                return
-            for image in images:
-                served[image] = served.get(image, 0.0) + share.part / len(images)
+        for shares in places:
+            here: dict[str, float] = {}
+            for share in shares:
+                images = [image_of(pod) for pod in self._cluster.ready_pods(share.selector)]
+                if not images:
+                    self._complain_of_nobody(share, when, now, routed=routed)
+                    return
+                for image in images:
+                    here[image] = here.get(image, 0.0) + share.part / len(images)
+            served |= {image: max(part, served.get(image, 0.0)) for image, part in here.items()}
         for image, part in served.items():
             most = self._allowed(image)
             # A share that has been allowed may stay until the next write of ours, whatever else happens.
             if part > max(most, last.get(image, 0.0)) + 1e-6 and not self.pods_may_fail:
-                self.violations.append(f"{when}: {image} gets {part:.2%}, allowed are {most:.2%}: {shares}")
+                self.violations.append(f"{when}: {image} gets {part:.2%}, allowed are {most:.2%}: {places}")
         if self._cluster.routing is Routing.POD_RATIO and self.counts_pods:
             self._look_at_number(when)
         self._served_until |= dict.fromkeys(last.keys() - served.keys(), now)
         self._last = served
+
+    def _complain_of_nobody(self, share: Share, when: str, now: float, *, routed: bool) -> None:
+        self._complain(f"{when}: {share.name} gets {share.part:.2%} and has no ready pod")
+        if routed and self._is_raised_for_nobody(share, now):
+            self.violations.append(f"{when}: {share.name} is given {share.part:.2%}, and its pods are long gone")
 
     def _note_ready(self, now: float) -> None:
         """A version whose last pod is not ready any more was so until now, however long nothing has happened before."""

@@ -81,8 +81,12 @@ class Cluster:
     # --- requests ------------------------------------------------------------------------------------------------------
 
     async def get(self, resource: ResourceRef, namespace: str | None, name: str) -> JsonObject:
+        """The object as it is. Where its kind is watched it is not current until the watch has come as far: who finds it as it is
+        to be, because somebody else was faster, must not be judged by what it was before."""
         what = f"GET {resource.full_name} {_place(namespace, name)}"
-        return await self.transport.request("GET", resource.item(namespace, name), what=what)
+        found = await self.transport.request("GET", resource.item(namespace, name), what=what)
+        self._expect(resource, found)
+        return found
 
     async def find(self, resource: ResourceRef, namespace: str | None, name: str) -> JsonObject | None:
         try:

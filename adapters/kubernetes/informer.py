@@ -8,10 +8,10 @@ stopped, but ends that come too soon count as failures; a line that never comes 
 comparison what was deleted in a gap; an object that cannot be understood stops this cache, with a sentence, and nothing
 else.
 
-**Reading our own writes.** A verdict must not rest on what an object was before we changed it. After a write, its new
-resourceVersion is expected here, and the object does not count as current until the watch has delivered that version
-(it may have come before the write's own answer), or a list that began after the write. When neither comes, it is read
-once by itself (`adapters.kubernetes.own_writes` has the rules).
+**Reading our own writes.** A verdict must not rest on what an object was before we changed it, or before we found that nothing
+needs to be changed. After a write its new resourceVersion is expected here, and after a read the one that was read; the object
+does not count as current until the watch has delivered that version (it may have come before the answer), or a list that began
+after it. When neither comes, it is read once by itself (`adapters.kubernetes.own_writes` has the rules).
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class Informer(Generic[T]):
     # --- reading our own writes --------------------------------------------------------------------------------------
 
     def expect(self, key: Key, resource_version: Mark) -> bool:
-        """A write of ours made this version. Whether it is still to come."""
+        """A write of ours made this version, or it was read. Whether it is still to come."""
         there = self.items.get(key)
         if there is not None and there.resource_version == resource_version:
             return False

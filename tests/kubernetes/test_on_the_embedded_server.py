@@ -11,7 +11,7 @@ from random import Random
 import anyio
 import pytest
 
-from adapters.embedded.errors import Forbidden
+from adapters.embedded.errors import Forbidden, ServiceUnavailable
 from adapters.embedded.faults import Match
 from adapters.embedded.resources import DEPLOYMENTS as STORED_DEPLOYMENTS
 from adapters.embedded.resources import NAMESPACES
@@ -88,6 +88,22 @@ async def test_what_others_and_we_do_arrives_and_our_own_writes_are_waited_for()
             await told.scale(replicas)
             await told.until(lambda: told.informer.is_current(WEB))
             assert told.replicas == replicas
+
+
+async def test_what_was_read_is_waited_for_as_what_was_written_is() -> None:
+    """Whoever finds that somebody was faster has written nothing, and knows more than the watch."""
+    async with stand() as told:
+        told.server.faults.answer(Match(verb="watch"), ServiceUnavailable("busy"), times=10_000)
+        told.server.faults.cut_watches()
+        await told.until(lambda: told.server.audit.open_watches.total() == 0)
+        before = told.replicas
+        told.scale_by_somebody_else(5)
+        assert (told.informer.is_current(WEB), told.replicas) == (True, before)
+        await told.cluster.get(DEPLOYMENTS, *WEB)
+        assert not told.informer.is_current(WEB)
+        told.server.faults.clear()
+        await told.until(lambda: told.informer.is_current(WEB))
+        assert told.replicas == 5
 
 
 async def test_long_lists_come_in_pages() -> None:

@@ -345,7 +345,7 @@ class Story:
 
     def _judge_blame(self) -> None:
         """Where nobody meddles, nobody is said to have."""
-        if self.dice.has(Trouble.MEDDLING):
+        if self.dice.has(Trouble.MEDDLING) or self.dice.has(Trouble.SCALING):
             return
         for entries in self.judge.entries.values():
             for entry in entries:

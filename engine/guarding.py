@@ -45,6 +45,7 @@ def makes_room(turn: Turn) -> bool:
         return False
     if mend is not None:
         turn.set_aside()
+        turn.story.append(f"{action.name} makes room")
         if not rests(turn, mend):
             turn.order(mend)
         return True

@@ -257,6 +257,34 @@ def test_a_weight_falls_at_once_with_the_pods_that_are_left_and_rises_when_the_p
     run_in_virtual_time(story)
 
 
+def test_what_is_tried_again_makes_room_in_so_many_words_for_what_rests_too() -> None:
+    """The answers to a weight are lost, the API server was away, and the weight is there, with fewer pods than can carry it."""
+
+    async def story() -> None:
+        told = Stage()
+        place = told.world.places
+        told.world.faults[f"{WEIGHT}:10000"] = [Retryable("no route to host")] * 2
+
+        def goes_away(when: str, action: Action) -> None:
+            if (when, action.name) == ("before", f"{WEIGHT}:10000"):
+                told.world.behind_seconds = behind_for(60.0)
+
+        told.world.hooks.append(goes_away)
+        async with asked(told, [percent(50), Approval()], ready_timeout=600.0) as engine:
+            await engine.command("r1", order(CommandKind.APPROVE))
+            await told.until(lambda: bool(rests_of(told)))
+            told.world.canary_starts = False
+            place[PLACE].weight, place[PLACE].canary_available = 10_000, 2
+            told.world.wake(PLACE)
+            await told.until(lambda: any("makes room" in one.text for one in told.journal.entries[PLACE]))
+            told.world.canary_starts = True
+            place[PLACE].canary_available = place[PLACE].canary
+            told.world.wake(PLACE)
+            assert (await told.until_ended()).status is ReleaseStatus.SUCCEEDED
+
+    run_in_virtual_time(story)
+
+
 def test_what_only_looks_waits_for_nobody() -> None:
     async def story() -> None:
         told = Stage()

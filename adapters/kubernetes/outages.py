@@ -16,7 +16,7 @@ there, is not away: that is how this cluster is, and nobody is waited for any lo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adapters.kubernetes.errors import NothingBehind, TooManyRequests, Unavailable, Unreachable
 from engine.clock import Clock
@@ -37,7 +37,6 @@ MOST_BEHIND_SECONDS = 60.0 + STARTING_SECONDS
 """The longest wait of a reflector of client-go: 30 seconds, and as much again at random."""
 MOST_SECONDS = 1_800.0
 """For how long an API server is waited for that comes and goes, or of which a part stays away."""
-_BEFORE = "what was before"
 
 
 @dataclass(slots=True)
@@ -50,13 +49,11 @@ class _Watch:
     last: float = 0.0
     """Until when it is known to have been away."""
     closed: float | None = None
-    """Since when it has not been open."""
+    """Since when it has not been open; None when it is."""
     is_away: bool = False
     """It was not open again at once."""
-    is_open: bool = False
 
     def close(self, now: float) -> None:
-        self.is_open = False
         self.closed = now if self.closed is None else self.closed
 
     def fail(self, now: float) -> None:
@@ -69,7 +66,7 @@ class _Watch:
         self.look(now)
         if self.is_away and self.returned is None:
             self.returned = now
-        self.closed, self.is_away, self.is_open = None, False, True
+        self.closed, self.is_away = None, False
 
     def look(self, now: float) -> None:
         if self.closed is not None and (self.is_away or now - self.closed > PROMPT_SECONDS):
@@ -97,12 +94,13 @@ class Outages:
         """`behind_seconds`: for how long others may be behind because of what was before."""
         self._clock = clock
         self._watches: dict[str, _Watch] = {}
-        self._before: _Watch | None = None
+        self._before = _Watch()
+        """With which each of them begins."""
         if behind_seconds > 0:
             now = clock.monotonic()
             last = now - max(STARTING_SECONDS - behind_seconds, 0.0)
             began = last - max(behind_seconds - STARTING_SECONDS, 0.0) / 2
-            self._before = self._watches[_BEFORE] = _Watch(began, last, last)
+            self._before = _Watch(began, last, last)
 
     def close(self, what: str) -> None:
         """This watch has ended, in whatever way."""
@@ -118,8 +116,7 @@ class Outages:
 
     def _watch(self, what: str) -> _Watch:
         if what not in self._watches:
-            before = self._before
-            self._watches[what] = _Watch(before.began, before.returned, before.last) if before is not None else _Watch()
+            self._watches[what] = replace(self._before)
         return self._watches[what]
 
     @property
@@ -129,5 +126,5 @@ class Outages:
         now, watches = self._clock.monotonic(), self._watches.values()
         for watch in watches:
             watch.look(now)
-        is_all_away = not any(watch.is_open for watch in watches)
-        return max((watch.behind_seconds(now, is_all_away=is_all_away) for watch in watches), default=0.0)
+        is_all_away = all(watch.closed is not None for watch in watches)
+        return max(watch.behind_seconds(now, is_all_away=is_all_away) for watch in (self._before, *watches))

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import Random
+from typing import cast
 
 import anyio
 import pytest
@@ -34,7 +35,7 @@ Downs = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Server:
-    """An API server without anything in it."""
+    """An API server without anything in it. It stands in for our transport, too."""
 
     downs: Downs = ()
     """From when to when it is not there."""
@@ -44,7 +45,7 @@ class Server:
     """It ends its watches in good order when it goes."""
     cut_seconds: float = math.inf
     """How long somebody between us and it lets a stream be, and then resets it."""
-    opening_seconds: Callable[[], float] = lambda: 0.02
+    opening_seconds: float = 0.02
 
     def is_down(self, at: float) -> bool:
         return any(begins <= at < ends for begins, ends in self.downs)
@@ -59,10 +60,9 @@ class Server:
             await anyio.sleep(min(CONNECT_SECONDS, returns - now))
         if self.is_down(anyio.current_time()):
             raise Unreachable(what, "connection refused")
-        seconds = self.opening_seconds()
         left = self.next_down(anyio.current_time()) - anyio.current_time()
-        await anyio.sleep(min(seconds, left))
-        if left <= seconds:
+        await anyio.sleep(min(self.opening_seconds, left))
+        if left <= self.opening_seconds:
             raise Unreachable(what, "connection reset")
 
     async def stream(self, what: str, seconds: float) -> None:
@@ -73,34 +73,18 @@ class Server:
         if self.cut_seconds < min(seconds, down) or (down < seconds and not self.ends_well):
             raise Unreachable(what, "connection reset")
 
-
-class Way(Transport):
-    """Ours to it."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-
-    async def request_bytes(
-        self,
-        method: str,
-        path: str,
-        *,
-        what: str,
-        query: Mapping[str, str] | None = None,
-        payload: bytes | None = None,
-        content_type: str = "application/json",
-    ) -> bytes:
-        await self._server.connect(what)
+    async def request_bytes(self, method: str, path: str, *, what: str, query: dict[str, str]) -> bytes:
+        await self.connect(what)
         return json.dumps({"metadata": {"resourceVersion": "1"}, "items": []}).encode()
 
     @asynccontextmanager
     async def watch(
-        self, path: str, *, what: str, query: Mapping[str, str], silence_seconds: float
+        self, path: str, *, what: str, query: dict[str, str], silence_seconds: float
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        await self._server.connect(what)
+        await self.connect(what)
 
         async def lines() -> AsyncGenerator[bytes]:
-            await self._server.stream(what, float(query["timeoutSeconds"]))
+            await self.stream(what, float(query["timeoutSeconds"]))
             return
             yield b""
 
@@ -151,7 +135,7 @@ def watch(server: Server, seconds: float, *, watches: int = 5, seed: int = 0, th
         async with anyio.create_task_group() as tasks:
             for number in range(watches):
                 informer = Informer(
-                    Way(server),
+                    cast("Transport", server),
                     ResourceRef("example.com", "v1", f"kind-{number}", "Kind", True),
                     None,
                     decode_raw,
@@ -219,6 +203,6 @@ def test_an_outage_that_we_see_by_waiting_in_vain(seconds: float, ends_well: boo
 @pytest.mark.parametrize("cut_seconds", [30.0, 60.0, 300.0])
 @pytest.mark.parametrize("opening_seconds", [0.02, 1.0, 2.5])
 def test_whoever_resets_our_streams_holds_nothing_up(cut_seconds: float, opening_seconds: float) -> None:
-    server = Server(cut_seconds=cut_seconds, opening_seconds=lambda: opening_seconds)
+    server = Server(cut_seconds=cut_seconds, opening_seconds=opening_seconds)
     looks = watch(server, 2_400.0, watches=10)
     assert not any(look.behind_seconds for look in looks)

@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 
 import anyio
+from msgspec.structs import replace
 
 from adapters.embedded.cluster import EmbeddedCluster, run_embedded_cluster
 from adapters.embedded.gateway_definitions import GatewayChannel
@@ -127,10 +128,11 @@ class Stage:
                 with anyio.move_on_after(0.02):
                     await self.journal.changed.wait()
 
-    async def observe(self, release: str = "r1") -> Observation:
-        """What the daemon sees now of a release's only rollout."""
+    async def observe(self, release: str = "r1", *, begun: Sequence[str] = ()) -> Observation:
+        """What the daemon sees now of a release's only rollout; or would see if it had begun these actions too."""
         (stored,) = await self.store.rollouts(release)
-        return KubernetesWorld({"embedded": self.cluster}, ROUTERS, Bus()).observe(stored.spec, stored.snapshot)
+        snapshot = replace(stored.snapshot, begun=(*stored.snapshot.begun, *begun))
+        return KubernetesWorld({"embedded": self.cluster}, ROUTERS, Bus()).observe(stored.spec, snapshot)
 
     async def until_state(self, state: State, rollout: str = "r1.production") -> Snapshot:
         snapshots = self.journal.snapshots

@@ -12,15 +12,13 @@ from msgspec.structs import replace
 
 from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.resources import DEPLOYMENTS, SERVICES
-from adapters.kubernetes.world import KubernetesWorld
-from engine.bus import Bus
 from engine.errors import CommandRefused
 from engine.events import CommandKind
 from engine.model import ReleaseStatus, State
 from engine.traffic import IstioRoute, RoutePlan, RouterKind
 from tests.builders import istio_route, percent, release_plan, service, target_plan
 from tests.rollouts.istio_objects import Meshed, destination, destination_rule, http_route, meshed, virtual_service
-from tests.rollouts.stage import ROUTERS, stage
+from tests.rollouts.stage import stage
 from tests.rollouts.test_istio import HASH, at, begin, end, order
 
 Edit = Callable[[JsonObject], None]
@@ -35,9 +33,9 @@ async def meddled(path: Path) -> AsyncIterator[Meshed]:
         yield mesh
 
 
-def edit(mesh: Meshed, kind: str, how: Edit) -> JsonObject:
+def edit(mesh: Meshed, kind: str, how: Edit, name: str = "web") -> JsonObject:
     """What stood there before."""
-    found = mesh.get(kind)
+    found = mesh.get(kind, name)
     before = deepcopy(found)
     how(found)
     mesh.update(found)
@@ -127,13 +125,9 @@ async def test_a_side_that_one_route_has_freed_is_not_somebodys_edit_for_those_t
         await begin(mesh, routes=(istio_route(), istio_route("web-gateway", rule=rule)))
         mesh.told.traffic.pods_may_fail = True
         edited = f"subset active of DestinationRule {rule} was edited"
-        found = mesh.get("DestinationRule", rule)
-        unpin(found)
-        mesh.update(found)
+        edit(mesh, "DestinationRule", unpin, rule)
         await mesh.told.until(lambda: edited in at(mesh).held)
-        (stored,) = await mesh.told.store.rollouts("r1")
-        freed = replace(stored.snapshot, begun=(*stored.snapshot.begun, "free-stable:web"))
-        seen = KubernetesWorld({"embedded": mesh.told.cluster}, ROUTERS, Bus()).observe(stored.spec, freed)
+        seen = await mesh.told.observe(begun=["free-stable:web"])
         assert seen.routes["web"].drift == ""
         assert (edited in seen.routes["web-gateway"].drift) is (rule == "outside")
 

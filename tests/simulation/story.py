@@ -342,9 +342,8 @@ class Story:
             if looked and self.plot.error_rate(image_planned(spec)) and snapshot.state is State.SUCCEEDED:
                 raise Broken(f"{rollout}: a bad version was measured, and promoted")
 
-
     def _judge_blame(self) -> None:
-        """Where nobody meddles, nobody is said to have."""
+        """Where nobody meddles or scales, nobody is said to have."""
         if self.dice.has(Trouble.MEDDLING) or self.dice.has(Trouble.SCALING):
             return
         for entries in self.judge.entries.values():

@@ -37,27 +37,23 @@ class Unroutable(Exception):
 
 def shares_of(cluster: SimulatedCluster) -> list[list[Share]]:
     """For each place where requests come in. Raises `Unroutable`."""
-    if cluster.routing is Routing.ISTIO:
-        return [_of_istio(cluster, name) for name in ("web", "web-gateway")]
-    return [_shares_of(cluster)]
-
-
-def _shares_of(cluster: SimulatedCluster) -> list[Share]:
     match cluster.routing:
         case Routing.SMI:
-            return _of_split(cluster)
+            return [_of_split(cluster)]
         case Routing.LINKERD:
-            return _of_profile(cluster)
+            return [_of_profile(cluster)]
+        case Routing.ISTIO:
+            return [_of_istio(cluster, name) for name in ("web", "web-gateway")]
         case Routing.INGRESS:
-            return _of_ingress(cluster)
+            return [_of_ingress(cluster)]
         case Routing.TRAEFIK:
-            return _of_list(cluster, "TraefikService", lambda spec: spec["weighted"]["services"], "name")
+            return [_of_list(cluster, "TraefikService", lambda spec: spec["weighted"]["services"], "name")]
         case Routing.CUSTOM:
-            return _of_list(cluster, "WeightedRoute", lambda spec: spec["backends"], "service")
+            return [_of_list(cluster, "WeightedRoute", lambda spec: spec["backends"], "service")]
         case Routing.GATEWAY:
-            return _of_http_route(cluster)
-        case _:
-            return [Share(1.0, _selector(cluster, "web"), "web")]
+            return [_of_http_route(cluster)]
+        case Routing.POD_RATIO | Routing.SWITCH | Routing.PREVIEW:
+            return [[Share(1.0, _selector(cluster, "web"), "web")]]
 
 
 def _selector(cluster: SimulatedCluster, service: str) -> Mapping[str, str]:
@@ -163,6 +159,15 @@ def _of_list(
     return _divided([(float(one.get("weight", 1)), _selector(cluster, one[names]), one[names]) for one in entries])
 
 
+def _served_by(shares: list[tuple[Share, list[str]]]) -> dict[str, float]:
+    """What each version gets, by the images of the pods that each share is spread over."""
+    served: dict[str, float] = {}
+    for share, images in shares:
+        for image in images:
+            served[image] = served.get(image, 0.0) + share.part / len(images)
+    return served
+
+
 class TrafficOracle:
     """Looks after every change of the cluster. Listeners must not raise into whoever writes, so it collects what is wrong."""
 
@@ -208,16 +213,13 @@ class TrafficOracle:
         except Unroutable as error:
             self._complain(f"{when}: {error}")
             return
+        drawn = [[(share, self._images_of(share)) for share in shares] for shares in places]
+        nobody = next((share for shares in drawn for share, images in shares if not images), None)
+        if nobody is not None:
+            self._complain_of_nobody(nobody, when, now, routed=routed)
+            return
         served: dict[str, float] = {}
-        for shares in places:
-            here: dict[str, float] = {}
-            for share in shares:
-                images = [image_of(pod) for pod in self._cluster.ready_pods(share.selector)]
-                if not images:
-                    self._complain_of_nobody(share, when, now, routed=routed)
-                    return
-                for image in images:
-                    here[image] = here.get(image, 0.0) + share.part / len(images)
+        for here in map(_served_by, drawn):
             served |= {image: max(part, served.get(image, 0.0)) for image, part in here.items()}
         for image, part in served.items():
             most = self._allowed(image)
@@ -228,6 +230,9 @@ class TrafficOracle:
             self._look_at_number(when)
         self._served_until |= dict.fromkeys(last.keys() - served.keys(), now)
         self._last = served
+
+    def _images_of(self, share: Share) -> list[str]:
+        return [image_of(pod) for pod in self._cluster.ready_pods(share.selector)]
 
     def _complain_of_nobody(self, share: Share, when: str, now: float, *, routed: bool) -> None:
         self._complain(f"{when}: {share.name} gets {share.part:.2%} and has no ready pod")

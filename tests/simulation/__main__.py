@@ -25,7 +25,7 @@ from tests.simulation.document import table, write_part
 from tests.simulation.mutations import MOST_SEEDS, MUTATIONS, try_mutation
 from tests.simulation.story import Story
 from tests.simulation.sums import Sums
-from tests.simulation.telling import Outcome, lines_of, needed_troubles, silence, tell, tell_story
+from tests.simulation.telling import Outcome, lines_of, needed_troubles, settle, silence, tell, tell_story
 
 HASH_SEED = "0"
 """Sets of texts are walked through in an order that Python draws anew in each process, if it is not told."""
@@ -34,6 +34,7 @@ BLOCK = 1_000
 """After how many stories something is said, for whoever waits, and the sums are kept."""
 MOST_REDUCED = 3
 """For how many stories it is found out which kinds of trouble they need."""
+
 
 Given = TypeVar("Given")
 Found = TypeVar("Found")
@@ -79,8 +80,8 @@ def _each(work: Callable[[Given], Found], given: Iterable[Given], jobs: int) -> 
     if jobs == 1:
         yield from map(work, given)
         return
-    with get_context("spawn").Pool(jobs, initializer=silence) as pool:
-        yield from pool.imap_unordered(work, given, chunksize=4)
+    with get_context("spawn").Pool(jobs, initializer=settle) as pool:
+        yield from pool.imap(work, given, chunksize=4)
 
 
 # --- stories -----------------------------------------------------------------------------------------------------------
@@ -102,16 +103,15 @@ def _tell_many(seeds: range, given: argparse.Namespace) -> int:
     sums = Sums.read(given.keep) if given.keep else Sums()
     if sums.stories:
         say(f"{sums.stories} of {len(seeds)} stories were told before, {len(sums.failed)} of them break a rule")
-    while sums.stories < len(seeds):
-        began, block = time.monotonic(), seeds[sums.stories : sums.stories + BLOCK]
-        for outcome in _each(tell, block, given.jobs):
-            sums.add(outcome)
-            if outcome.wrong:
-                _say_wrong(outcome, is_reduced=len(sums.failed) <= MOST_REDUCED)
-        sums.told += time.monotonic() - began
-        if given.keep:
+    began = time.monotonic() - sums.told
+    for outcome in _each(tell, seeds[sums.stories :], given.jobs):
+        sums.add(outcome)
+        if outcome.wrong:
+            _say_wrong(outcome, is_reduced=len(sums.failed) <= MOST_REDUCED)
+        sums.told = time.monotonic() - began
+        if given.keep and (sums.stories % BLOCK == 0 or sums.stories == len(seeds)):
             sums.keep(given.keep)
-        if sums.stories < len(seeds):
+        if sums.stories % BLOCK == 0:
             say(f"{sums.stories} of {len(seeds)} stories, {len(sums.failed)} of them break a rule")
     say(sums.describe())
     if given.document:

@@ -35,7 +35,6 @@ BLOCK = 1_000
 MOST_REDUCED = 3
 """For how many stories it is found out which kinds of trouble they need."""
 
-
 Given = TypeVar("Given")
 Found = TypeVar("Found")
 

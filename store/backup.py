@@ -6,21 +6,24 @@ A copy is one file without a log beside it, checked page by page before it gets 
 
 from __future__ import annotations
 
+import errno
 import os
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 
 from engine.errors import BackupRefused, StoreDamaged
 from engine.model import FINAL_STATUSES
 from store.hindrances import BESIDE
 from store.lock import StoreLock
-from store.schema import inspect
+from store.schema import inspect, open_to_read
+
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What a file system says that knows no links, such as one of another system that is shared by a network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,32 +41,27 @@ class Contents:
 def back_up(store: Path, target: Path) -> Contents:
     """A copy as the store is at one moment; whoever writes goes on meanwhile.
 
-    Raises `BackupRefused` where there is no store, where `target` is there already or cannot be written, and `StoreDamaged` where
-    what was copied is damaged: then nothing is left behind.
+    Raises `BackupRefused` where there is no store, where `target` is there already or cannot be written, and `StoreDamaged` or
+    `StoreHindered` where the store cannot be read: then nothing is left behind.
     """
-    if not store.exists():
-        raise BackupRefused(f"there is no store {store}; name the daemon's settings with --config, or the store with --store")
-    _require_absent(target)
-    with _new_file(target) as partial:
-        with closing(_open(store)) as source, closing(sqlite3.connect(partial)) as copy:
-            source.backup(copy)
-            copy.execute("PRAGMA journal_mode = DELETE")
-        contents = check(partial)
-        _sync(partial)
-        try:
-            os.link(partial, target)  # Unlike a rename, it never takes the place of a file that has come meanwhile.
-        except FileExistsError:
-            _require_absent(target)
-            raise
-    _sync(target.parent)
-    return contents
+    with _said_of_files():
+        if not store.exists():
+            raise BackupRefused(f"there is no store {store}; name the daemon's settings with --config, or the store with --store")
+        _require_absent(target)
+        if inspect(store) == 0:
+            raise BackupRefused(f"{store} is empty: no daemon has written it yet")
+        with _new_file(target) as partial:
+            contents = _copy(store, partial)
+            _give_name(partial, target)
+        _sync(target.parent)
+        return contents
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
     contents: Contents
     former: Path | None
-    """Where the store is now that was there before; None where there was none."""
+    """Where the store is now that was there before, or the log that was left of it; None where there was neither."""
 
 
 def restore(backup: Path, store: Path, now: datetime) -> Restored:
@@ -72,19 +70,32 @@ def restore(backup: Path, store: Path, now: datetime) -> Restored:
     Raises `StoreBusy` while a daemon runs on the store, and `StoreDamaged`, `StoreTooNew` or `BackupRefused` for a backup that is
     none; then nothing was changed.
     """
-    if not backup.exists():
-        raise BackupRefused(f"there is no backup {backup}")
-    contents = check(backup)
-    if store.exists() and backup.samefile(store):
-        raise BackupRefused(f"{backup} is the store itself; name a backup of it")
-    store.parent.mkdir(parents=True, exist_ok=True)
-    with StoreLock(store), _new_file(store) as partial:
-        shutil.copyfile(backup, partial)
-        _sync(partial)
-        former = set_aside(store, f"before-restore-{moment_of(now)}") if store.exists() else None
-        partial.rename(store)
-        _sync(store.parent)
-    return Restored(contents, former)
+    with _said_of_files():
+        if not backup.exists():
+            raise BackupRefused(f"there is no backup {backup}")
+        check(backup)
+        if store.exists() and backup.samefile(store):
+            raise BackupRefused(f"{backup} is the store itself; name a backup of it")
+        store.parent.mkdir(parents=True, exist_ok=True)
+        owner = (store if store.exists() else store.parent).stat()
+        with StoreLock(store) as lock, _new_file(store) as partial:
+            contents = _copy(backup, partial)
+            for made in (lock.path, partial):
+                _give_to(owner, made)
+            former = set_aside(store, f"before-restore-{moment_of(now)}") if _parts_of(store) else None
+            partial.rename(store)
+            _sync(store.parent)
+        return Restored(contents, former)
+
+
+def _copy(source: Path, partial: Path) -> Contents:
+    """With what is in the source's log, and into one file that has none; returns what is in the copy."""
+    with closing(open_to_read(source)) as read, closing(sqlite3.connect(partial)) as copy:
+        read.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")
+    contents = check(partial)
+    _sync(partial)
+    return contents
 
 
 def check(path: Path) -> Contents:
@@ -93,7 +104,7 @@ def check(path: Path) -> Contents:
     if schema == 0:
         raise StoreDamaged(f"{path} is empty. Name another backup.")
     try:
-        with closing(_open(path)) as connection:
+        with closing(open_to_read(path)) as connection:
             verdicts = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(3)")]
             dangling = connection.execute("PRAGMA foreign_key_check").fetchone()
             if verdicts != ["ok"] or dangling is not None:
@@ -113,13 +124,20 @@ def _count(connection: sqlite3.Connection, schema: int) -> Contents:
     return Contents(schema, releases, unfinished, latest)
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-
-
 def _require_absent(target: Path) -> None:
     if target.exists():
         raise BackupRefused(f"{target} is there already, and nothing is overwritten; name another file")
+
+
+@contextmanager
+def _said_of_files() -> Iterator[None]:
+    """What the system refuses is said of the file that it refuses."""
+    try:
+        yield
+    except OSError as error:
+        what = f"{error.filename or 'a file'}: {(error.strerror or str(error)).lower()}"
+        advice = "; run this as the user to whom it belongs" if isinstance(error, PermissionError) else ""
+        raise BackupRefused(f"{what}{advice}") from error
 
 
 @contextmanager
@@ -143,18 +161,41 @@ def moment_of(now: datetime) -> str:
 
 
 def set_aside(store: Path, name: str) -> Path:
-    """Give the store, which nobody may be using, another name beside the one that it has; returns it."""
-    former = first = store.with_name(f"{store.name}.{name}")
-    for number in count(2):
-        if not former.exists():
-            break
-        former = first.with_name(f"{first.name}-{number}")
-    for suffix in BESIDE:
-        beside = store.with_name(store.name + suffix)
-        if beside.exists():
-            beside.rename(former.with_name(former.name + suffix))
-    store.rename(former)
-    return former
+    """Give the store, which nobody may be using, or the log that is left of it, another name beside the one that it has.
+
+    Returns the new name of the database; of the log where there is none.
+    """
+    first = store.with_name(f"{store.name}.{name}")
+    names = chain([first], (first.with_name(f"{first.name}-{number}") for number in count(2)))
+    former = next(one for one in names if not _parts_of(one))
+    # The database first: without its log it would be taken for a whole store, and a log without it is refused.
+    moved = [part.rename(former.with_name(former.name + part.name.removeprefix(store.name))) for part in _parts_of(store)]
+    return moved[0]
+
+
+def _parts_of(store: Path) -> list[Path]:
+    """Those of its files that are there, itself first."""
+    return [part for part in (store, *(store.with_name(store.name + suffix) for suffix in BESIDE)) if part.exists()]
+
+
+def _give_name(partial: Path, target: Path) -> None:
+    """Never in the place of a file that has come meanwhile, as a rename alone would."""
+    try:
+        os.link(partial, target)
+    except FileExistsError:
+        _require_absent(target)
+        raise
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        partial.replace(target)
+
+
+def _give_to(owner: os.stat_result, path: Path) -> None:
+    """Who restores as root does it for somebody else: the daemon, who could not open what is root's alone."""
+    if os.geteuid() == 0:
+        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def _sync(path: Path) -> None:

@@ -14,18 +14,19 @@ class StoreLock:
     """Held from `acquire` to `release`. Raises `StoreBusy` where another process holds it."""
 
     def __init__(self, store: Path) -> None:
-        self._path = store.with_name(store.name + ".lock")
+        real = store.resolve()  # One lock, by however many names the store is reached.
+        self.path = real.with_name(real.name + ".lock")
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
             who = f"process {holder}" if holder else "another process"
-            store = str(self._path).removesuffix(".lock")
+            store = str(self.path).removesuffix(".lock")
             raise StoreBusy(
                 f"{store} is in use by {who}: two daemons on one store would drive every rollout twice. "
                 "Stop that daemon, or give this one a store of its own."

@@ -42,7 +42,7 @@ def inspect(path: Path) -> int:
         if file.read(len(_MAGIC)) != _MAGIC:
             raise StoreDamaged(f"{path} is not an SQLite file. Give another path, or restore the store from a backup.")
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        with closing(open_to_read(path)) as connection:
             version = int(connection.execute("PRAGMA user_version").fetchone()[0])
             application = int(connection.execute("PRAGMA application_id").fetchone()[0])
             verdict = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
@@ -63,6 +63,11 @@ def inspect(path: Path) -> int:
             "newer version. Run that version, or restore a backup made before the upgrade. The file was left untouched."
         )
     return version
+
+
+def open_to_read(path: Path) -> sqlite3.Connection:
+    """The file with what is in its log; whatever is asked, nothing is written. Raises `sqlite3.Error`."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
 
 
 def _refuse_log_alone(path: Path) -> None:

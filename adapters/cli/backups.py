@@ -10,6 +10,7 @@ from adapters.cli.output import Document, Printer
 from adapters.cli.stores import require_file
 from adapters.settings_store import StoreAddress
 from store.backup import Contents, Restored, back_up, restore
+from store.hindrances import BESIDE
 
 
 def make_backup(named: Path | StoreAddress, target: Path, printer: Printer) -> ExitCode:
@@ -49,7 +50,8 @@ def _describe(contents: Contents) -> str:
 def _describe_restored(restored: Restored, backup: Path, store: Path) -> str:
     lines = [f"{store} is {backup} now, with {_describe(restored.contents)}"]
     if restored.former is not None:
-        lines.append(f"the store before it is kept as {restored.former}")
+        what = "the log that was left of the store" if restored.former.name.endswith(BESIDE) else "the store"
+        lines.append(f"{what} before it is kept as {restored.former}")
     if restored.contents.unfinished:
         lines.append(
             "the next daemon takes its unfinished releases up where they stood then, and looks at the clusters before it does "

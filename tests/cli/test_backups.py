@@ -24,6 +24,9 @@ def test_a_store_is_copied_and_put_back(tmp_path: Path) -> None:
     assert Path(body["former"]).exists()
     told = headgate("restore", str(copy), "--store", str(store))
     assert "the next daemon takes its unfinished releases up where they stood then" in told.out
+    store.rename(store.with_name("headgate.db-wal"))
+    told = headgate("restore", str(copy), "--store", str(store))
+    assert f"the log that was left of the store before it is kept as {store}.before-restore-" in told.out
 
 
 def test_what_cannot_be_is_said_with_an_exit_code(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -117,21 +119,117 @@ async def test_a_backup_becomes_the_store_of_a_new_host(tmp_path: Path) -> None:
     assert await names_in(tmp_path / "new" / "host" / "headgate.db") == ["r1"]
 
 
+def kill_a_daemon_that_renames(path: Path, application: str) -> None:
+    """Its last decision is in the log only."""
+    log = path.with_name(path.name + "-wal")
+    with closing(sqlite3.connect(path, isolation_level=None)) as killed:
+        killed.execute("PRAGMA journal_mode = WAL")
+        killed.execute("UPDATE release SET body = CAST(replace(body, 'shop', ?) AS BLOB)", (application,))
+        left = [(one, one.read_bytes()) for one in (path, log)]
+    for one, content in left:  # As it was before the last one who closes it brings the log into it.
+        one.write_bytes(content)
+
+
+async def applications_in(path: Path) -> list[str]:
+    async with open_store(path) as store:
+        return [one.application for one in await store.unfinished_releases()]
+
+
 async def test_a_log_that_a_killed_daemon_has_left_goes_with_its_store(tmp_path: Path) -> None:
     """It would be read into the restored one."""
     path, copy = tmp_path / "headgate.db", tmp_path / "monday"
     await fill(path)
     back_up(path, copy)
-    with closing(sqlite3.connect(path, isolation_level=None)) as killed:
-        killed.execute("PRAGMA journal_mode = WAL")
-        killed.execute("UPDATE release SET application = 'mail'")
-        os.link(path.with_name("headgate.db-wal"), tmp_path / "kept")
-    os.link(tmp_path / "kept", path.with_name("headgate.db-wal"))
+    kill_a_daemon_that_renames(path, "mail")
     restored = restore(copy, path, START)
     assert restored.former is not None
-    assert restored.former.with_name(restored.former.name + "-wal").exists()
-    async with open_store(path) as store:
-        assert [one.application for one in await store.unfinished_releases()] == ["shop"]
+    assert restored.former.with_name(restored.former.name + "-wal").stat().st_size > 0
+    assert await applications_in(path) == ["shop"]
+    assert await applications_in(restored.former) == ["mail"]
+
+
+async def test_a_store_whose_newest_decisions_are_in_its_log_comes_back_with_them(tmp_path: Path) -> None:
+    path, copy = tmp_path / "headgate.db", tmp_path / "monday"
+    await fill(path)
+    back_up(path, copy)
+    kill_a_daemon_that_renames(path, "mail")
+    first = restore(copy, path, START)
+    assert await applications_in(path) == ["shop"]
+    assert first.former is not None
+    restore(first.former, path, START)
+    assert await applications_in(path) == ["mail"]
+
+
+async def test_a_log_without_its_store_is_not_read_into_the_restored_one(tmp_path: Path) -> None:
+    path, copy = tmp_path / "headgate.db", tmp_path / "monday"
+    await fill(path)
+    back_up(path, copy)
+    kill_a_daemon_that_renames(path, "mail")
+    path.unlink()
+    restored = restore(copy, path, START)
+    assert restored.former == tmp_path / "headgate.db.before-restore-20260105T030000Z-wal"
+    assert restored.former.stat().st_size > 0
+    assert await applications_in(path) == ["shop"]
+
+
+async def test_the_names_of_files_are_not_addresses(tmp_path: Path) -> None:
+    path = tmp_path / "what? 100%41 #1.db"
+    await fill(path)
+    back_up(path, tmp_path / "a copy?")
+    restore(tmp_path / "a copy?", path, START)
+    assert await names_in(path) == ["r1"]
+
+
+async def test_a_file_system_without_links_has_backups_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, copy = tmp_path / "headgate.db", tmp_path / "monday"
+    await fill(path)
+
+    def refuse(*given: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    back_up(path, copy)
+    assert await names_in(copy) == ["r1"]
+    assert leftovers(tmp_path, "partial") == []
+    with pytest.raises(BackupRefused, match="is there already"):
+        back_up(path, copy)
+
+
+async def test_a_store_that_cannot_be_read_is_named_and_not_the_file_that_was_to_be_written(tmp_path: Path) -> None:
+    path, copy = tmp_path / "headgate.db", tmp_path / "monday"
+    path.write_bytes(b"SQLite format 3\x00" + b"\xff" * 8192)
+    with pytest.raises(StoreDamaged, match=re.escape(f"{path} cannot be read")):
+        back_up(path, copy)
+    path.write_bytes(b"")
+    with pytest.raises(BackupRefused, match=re.escape(f"{path} is empty")):
+        back_up(path, copy)
+    assert leftovers(tmp_path, "monday") == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may do it for somebody else")
+async def test_root_restores_it_for_the_user_whose_store_it_is(tmp_path: Path) -> None:
+    path, copy = tmp_path / "headgate.db", tmp_path / "monday"
+    await fill(path)
+    back_up(path, copy)
+    path.with_name("headgate.db.lock").unlink()
+    os.chown(path, 1000, 1000)
+    restore(copy, path, START)
+    assert [one.stat().st_uid for one in (path, path.with_name("headgate.db.lock"))] == [1000, 1000]
+    assert path.stat().st_mode & 0o777 == 0o600
+    os.chown(tmp_path, 1001, 1001)
+    path.unlink()
+    restore(copy, path, START)
+    assert path.stat().st_uid == 1001
+
+
+async def test_two_names_of_one_store_are_one_store(tmp_path: Path) -> None:
+    path, other = tmp_path / "headgate.db", tmp_path / "link.db"
+    await fill(path)
+    other.symlink_to(path)
+    async with open_store(path):
+        with pytest.raises(StoreBusy):
+            async with open_store(other):
+                pass
 
 
 async def test_a_running_daemon_keeps_its_store(tmp_path: Path) -> None:

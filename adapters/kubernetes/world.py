@@ -140,7 +140,7 @@ class _Reading:
             template=self._template(),
             rolled_out=found is not None and _is_rolled_out(found),
             stable_replicas=stable.current if stable is not None else 0,
-            stable_available=stable.available if stable is not None else 0,
+            stable_available=self._stable_available(),
             stable_owned=stable is not None and self._owns(stable),
             history_owned=sum(self._owns(one) for one in self._history),
             owned_available=found.available if found is not None else 0,
@@ -169,6 +169,14 @@ class _Reading:
             return Template.NEW
         original = self._facts.get(f"{self._name}.original_digest")
         return Template.ORIGINAL if original is None or there == original else Template.FOREIGN
+
+    def _stable_available(self) -> int:
+        """As its ReplicaSet says, and not more than its Deployment does. We write the Deployment, and its cache is waited for; that
+        of the ReplicaSet may be from before pods went."""
+        found, stable = self._deployment, self._stable
+        if stable is None:
+            return 0
+        return min(stable.available, found.available) if found is not None and self._owns(stable) else stable.available
 
     def _owns(self, replica_set: ReplicaSet) -> bool:
         return self._deployment is not None and replica_set.owner_uid == self._deployment.uid

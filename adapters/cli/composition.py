@@ -183,7 +183,7 @@ async def _compose(
             store=measured,
             clock=clock,
             telemetry=telemetry,
-            check_store=store.writer.submit,
+            check_store=store.check,
             known=lambda: _known_names(live.current, embedded),
             public_url=settings.public_url,
             take_out_secrets=known_secrets.take_out,

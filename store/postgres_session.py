@@ -6,7 +6,8 @@
   the epoch is still its own. A daemon that was stopped in the middle of a transaction and goes on afterwards finds its session
   ended; what it begins anew is refused by the row: `Deposed`.
 * **The number** that each transaction leaves in that row tells what became of a commit whose answer was lost. Until that is
-  known, nobody is told anything: a decision that is believed to have failed, and did not, would stand in the way for ever.
+  known, nobody is told anything: a decision that is believed to have failed, and did not, would stand in the way for ever. Where
+  the row has a lower number than was acknowledged, the database has lost something: that is `Deposed` too.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ _LOCK = 0x48444754
 """The key of the advisory lock: `HDGT`. Such locks are the database's, so every database may have one store."""
 _RAISE_EPOCH = "UPDATE writer SET epoch = epoch + 1, latest = 0, holder = $1, since = $2 RETURNING epoch"
 _PROVE_EPOCH = "UPDATE writer SET latest = $1 WHERE epoch = $2 AND holder = $3"
-_IS_MINE = "SELECT epoch = $1 AND holder = $2 FROM writer"
-"""The holder too: a database that was put back to an earlier time begins to count anew."""
+_IS_MINE = "SELECT epoch = $1 AND holder = $2 AND latest >= $3 FROM writer"
+"""The holder too: a database that was put back to an earlier time begins to count anew. And what was acknowledged: a replica that
+took the server's place may lack the last of it, and who went on would decide on stands that are nowhere."""
 _HOLDER = (
     "SELECT pid, coalesce(application_name, ''), client_addr::text FROM pg_locks JOIN pg_stat_activity USING (pid) "
     "WHERE locktype = 'advisory' AND objsubid = 1 AND classid = 0 AND objid = $1 AND granted "
@@ -56,6 +58,8 @@ class WritingSession:
         self._connection: asyncpg.Connection | None = connection
         self.epoch = epoch
         self._number = 0
+        self._acknowledged = 0
+        """The number of the last transaction that was told to be written."""
         self._closing = anyio.Event()
 
     @asynccontextmanager
@@ -65,8 +69,7 @@ class WritingSession:
         number = self._number + 1
         try:
             await connection.execute("BEGIN")
-            if await connection.execute(_PROVE_EPOCH, number, self.epoch, self._holder) != "UPDATE 1":
-                raise await self._deposed(connection)
+            await self._prove_epoch(connection, number)
             yield PostgresTransaction(connection)
         except BaseException as error:
             await self._roll_back(connection)
@@ -98,13 +101,15 @@ class WritingSession:
         else:
             if tag != "COMMIT":
                 raise StoreError("the store could not be written: PostgreSQL rolled the transaction back")
+        self._acknowledged = number
 
     async def _was_written(self, number: int) -> bool:
         """Raises `Deposed`, and `StoreError` when the store is closed before it is known."""
         while True:
             try:
                 connection = await self._connected()
-                return bool(await connection.fetchval("SELECT latest >= $1 FROM writer", number))
+                if not await connection.fetchval("SELECT latest >= $1 FROM writer", number):
+                    return False
             except Deposed:
                 raise
             except (StoreError, *FAILURES) as error:
@@ -115,6 +120,13 @@ class WritingSession:
                     raise StoreError(text) from error
                 with anyio.move_on_after(PATIENCE_SECONDS):
                     await self._closing.wait()
+            else:
+                return True
+
+    async def _prove_epoch(self, connection: asyncpg.Connection, number: int) -> None:
+        """Leaves the number. Raises `Deposed`."""
+        if await connection.execute(_PROVE_EPOCH, number, self.epoch, self._holder) != "UPDATE 1":
+            raise await self._deposed(connection)
 
     async def _roll_back(self, connection: asyncpg.Connection) -> None:
         try:
@@ -137,13 +149,11 @@ class WritingSession:
         connection = await connect(self._place, self._holder)
         try:
             # First of all: whoever was deposed must not disturb who writes now.
-            if not await connection.fetchval(_IS_MINE, self.epoch, self._holder):
-                raise await self._deposed(connection)
+            await self._require_mine(connection)
             # A session of ours may be left over that the server has not given up yet, in the middle of a transaction even. The
             # lock is only free when it has ended whole; what it has written is there then, or never will be.
             await _take_lock(connection, self._place, end_sessions_of=self._holder)
-            if not await connection.fetchval(_IS_MINE, self.epoch, self._holder):
-                raise await self._deposed(connection)
+            await self._require_mine(connection)
         except BaseException as error:
             await _hang_up(connection)
             if isinstance(error, FAILURES):
@@ -151,8 +161,19 @@ class WritingSession:
             raise
         return connection
 
+    async def _require_mine(self, connection: asyncpg.Connection) -> None:
+        """Raises `Deposed`."""
+        if not await connection.fetchval(_IS_MINE, self.epoch, self._holder, self._acknowledged):
+            raise await self._deposed(connection)
+
     async def _deposed(self, connection: asyncpg.Connection) -> Deposed:
-        epoch, holder, since = await connection.fetchrow("SELECT epoch, holder, since FROM writer")
+        epoch, holder, since, latest = await connection.fetchrow("SELECT epoch, holder, since, latest FROM writer")
+        if epoch < self.epoch or (holder == self._holder and latest < self._acknowledged):
+            return Deposed(
+                f"the store {self._place} has lost what it had acknowledged (a replica that did not have it took its place, or it "
+                "was put back to an earlier time): nothing more is written here; started again, this daemon goes on from what is "
+                "there"
+            )
         return Deposed(
             f"the store {self._place} was taken over by {holder} at {since} (epoch {epoch}, this daemon's was {self.epoch}): "
             "nothing more is written here"

@@ -204,6 +204,38 @@ async def test_a_server_that_is_gone_without_a_word_keeps_nobody_from_stopping(
             wire.is_dead = True
 
 
+# --- what was acknowledged and is lost ---------------------------------------------------------------------------------
+
+
+async def test_a_replica_that_lacks_a_commit_ends_the_daemon_and_the_next_one_goes_on_from_there(
+    postgres_stand: PostgresStand,
+) -> None:
+    """On the stand that it remembers, it could never write again: not an abort either."""
+    kept = decision(stored(), "kept")
+    lost = decision(StoredRollout(kept.spec, kept.snapshot), "lost")
+    with pytest.raises(Deposed, match="has lost what it had acknowledged"):
+        async with postgres_stand.open() as store:
+            await store.add_release(release(), [stored()], START)
+            await store.commit(kept)
+            await postgres_stand.ask("CREATE TABLE replica AS SELECT rollout.*, latest FROM rollout, writer")
+            await store.commit(lost)
+            await postgres_stand.ask("UPDATE rollout SET seq = replica.seq, snapshot = replica.snapshot FROM replica")
+            await postgres_stand.ask("UPDATE writer SET latest = replica.latest FROM replica")
+            await postgres_stand.ask(f"DELETE FROM journal WHERE seq = {lost.snapshot.seq}")
+            await postgres_stand.ask(f"SELECT pg_terminate_backend(pid) FROM ({_BACKENDS}) AS others")
+            await commit_in_the_end(store, StoredRollout(lost.spec, lost.snapshot), "on a stand that is nowhere")
+    async with postgres_stand.open() as store:
+        await store.commit(decision(StoredRollout(kept.spec, kept.snapshot), "decided again"))
+    assert await story(postgres_stand) == ["kept", "decided again"]
+
+
+async def test_a_replica_that_never_heard_of_this_daemon_has_lost_something_too(postgres_stand: PostgresStand) -> None:
+    with pytest.raises(Deposed, match="has lost what it had acknowledged"):
+        async with postgres_stand.open() as store:
+            await postgres_stand.ask("UPDATE writer SET epoch = epoch - 1, holder = 'the one before'")
+            await commit_in_the_end(store, stored(), "on a stand that is nowhere")
+
+
 # --- taking over -------------------------------------------------------------------------------------------------------
 
 

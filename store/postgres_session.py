@@ -110,6 +110,9 @@ class WritingSession:
                 connection = await self._connected()
                 if not await connection.fetchval("SELECT latest >= $1 FROM writer", number):
                     return False
+                # A commit that waits for a replica is seen once its wait was cut short, whether the replica has it or not. One
+                # that comes after it and ends by itself has waited for both.
+                await self._prove_epoch(connection, number)
             except Deposed:
                 raise
             except (StoreError, *FAILURES) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -172,6 +172,51 @@ async def test_nobody_is_told_anything_of_a_commit_until_it_is_known(
             wire.is_down = False
             with anyio.fail_after(10):
                 await told.wait()
+
+
+async def test_a_commit_whose_wait_for_a_replica_was_cut_short_counts_as_written_when_a_replica_has_it(
+    postgres_stand: PostgresStand, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is seen at once then; and lost, if the server is."""
+    monkeypatch.setattr("store.postgres_place.STATEMENT_SECONDS", 0.5)
+    async with postgres_stand.open() as store:
+        await store.add_release(release(), [stored()], START)
+        told = anyio.Event()
+
+        async def commit() -> None:
+            await store.commit(decision(stored(), "written"))
+            told.set()
+
+        async with anyio.create_task_group() as tasks, waiting_for_a_replica(postgres_stand) as replica_is_back:
+            tasks.start_soon(commit)
+            versions: set[str] = set()
+            with anyio.fail_after(20):
+                while len(versions) < 4:  # As it was, and what was cut short: the commit, and two that came after it.
+                    assert not told.is_set()
+                    ((version,),) = await postgres_stand.ask("SELECT xmin::text FROM writer")
+                    versions.add(version)
+            assert await story(postgres_stand) == ["written"]
+            await replica_is_back()
+            with anyio.fail_after(10):
+                await told.wait()
+
+
+@asynccontextmanager
+async def waiting_for_a_replica(stand: PostgresStand) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Commits wait for one that is not there, until what is yielded is called."""
+
+    async def wait_for(names: str) -> None:
+        await stand.ask(f"ALTER SYSTEM SET synchronous_standby_names = '{names}'")
+        await stand.ask("SELECT pg_reload_conf()")
+        while await stand.ask("SHOW synchronous_standby_names") != [(names,)]:
+            await anyio.lowlevel.checkpoint()
+
+    await wait_for("nobody")
+    try:
+        yield lambda: wait_for("")
+    finally:
+        with anyio.CancelScope(shield=True):
+            await wait_for("")
 
 
 async def test_a_store_that_is_closed_does_not_wait_for_a_server_that_is_gone(

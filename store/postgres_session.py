@@ -40,8 +40,8 @@ _LOCK = 0x48444754
 _RAISE_EPOCH = "UPDATE writer SET epoch = epoch + 1, latest = 0, holder = $1, since = $2 RETURNING epoch"
 _PROVE_EPOCH = "UPDATE writer SET latest = $1 WHERE epoch = $2 AND holder = $3"
 _IS_MINE = "SELECT epoch = $1 AND holder = $2 AND latest >= $3 FROM writer"
-"""The holder too: a database that was put back to an earlier time begins to count anew. And what was acknowledged: a replica that
-took the server's place may lack the last of it, and who went on would decide on stands that are nowhere."""
+"""The holder too: a database that was put back to an earlier time begins to count anew. And what was acknowledged: a replica
+that took the server's place may lack the last of it, and who went on would decide on stands that are nowhere."""
 _HOLDER = (
     "SELECT pid, coalesce(application_name, ''), client_addr::text FROM pg_locks JOIN pg_stat_activity USING (pid) "
     "WHERE locktype = 'advisory' AND objsubid = 1 AND classid = 0 AND objid = $1 AND granted "
@@ -174,8 +174,7 @@ class WritingSession:
         if epoch < self.epoch or (holder == self._holder and latest < self._acknowledged):
             return Deposed(
                 f"the store {self._place} has lost what it had acknowledged (a replica that did not have it took its place, or it "
-                "was put back to an earlier time): nothing more is written here; started again, this daemon goes on from what is "
-                "there"
+                "was put back to an earlier time): nothing more is written here; started again, this daemon goes on from there"
             )
         return Deposed(
             f"the store {self._place} was taken over by {holder} at {since} (epoch {epoch}, this daemon's was {self.epoch}): "

@@ -12,9 +12,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
+from typing import TypeAlias
 
 import anyio
 import asyncpg
@@ -28,6 +29,10 @@ from store.postgres_schema import inspect, migrate
 from store.relational import numbered
 
 log = structlog.get_logger()
+
+TakeOver: TypeAlias = Callable[[], None]
+"""Returns while this daemon may put itself in the place of another one, which knows (by a lease) that it may not write any more;
+raises `Deposed` when it may not. Asked before each thing that is done to the other one: it takes time to get there."""
 
 PATIENCE_SECONDS = 0.5
 """Between two tries to find out what became of a commit."""
@@ -155,7 +160,7 @@ class WritingSession:
             await self._require_mine(connection)
             # A session of ours may be left over that the server has not given up yet, in the middle of a transaction even. The
             # lock is only free when it has ended whole; what it has written is there then, or never will be.
-            await _take_lock(connection, self._place, end_sessions_of=self._holder)
+            await _take_lock(connection, self._place, self._holder)
             await self._require_mine(connection)
         except BaseException as error:
             await _hang_up(connection)
@@ -173,8 +178,8 @@ class WritingSession:
         epoch, holder, since, latest = await connection.fetchrow("SELECT epoch, holder, since, latest FROM writer")
         if epoch < self.epoch or (holder == self._holder and latest < self._acknowledged):
             return Deposed(
-                f"the store {self._place} has lost what it had acknowledged (a replica that did not have it took its place, or it "
-                "was put back to an earlier time): nothing more is written here; started again, this daemon goes on from there"
+                f"the store {self._place} has lost what it had acknowledged (a replica that did not have it took its place, or "
+                "it was put back to an earlier time): nothing more is written here; started again, this daemon goes on from there"
             )
         return Deposed(
             f"the store {self._place} was taken over by {holder} at {since} (epoch {epoch}, this daemon's was {self.epoch}): "
@@ -202,17 +207,20 @@ class PostgresTransaction:
         await self._connection.executemany(numbered(sql), rows)
 
 
-async def open_session(place: PostgresPlace, holder: str, now: datetime, *, take_over: bool) -> WritingSession:
-    """The store's only writer, from now on. `take_over`: end the session of whoever was it; the caller knows (by a lease) that
-    they may not write any more.
+async def open_session(
+    place: PostgresPlace, holder: str, now: datetime, *, take_over: TakeOver | None = None
+) -> WritingSession:
+    """The store's only writer, from now on. `take_over`: end the session of whoever was it.
 
-    Raises `StoreBusy`, `StoreTooNew`, `StoreDamaged` and `StoreError`.
+    Raises `StoreBusy`, `StoreTooNew`, `StoreDamaged` and `StoreError`, and what `take_over` raises.
     """
     connection = await connect(place, holder)
     try:
         await inspect(connection, place)
-        await _take_lock(connection, place, end_sessions_of=None if take_over else holder)
+        await _take_lock(connection, place, holder, take_over)
         await migrate(connection, place)
+        if take_over is not None:
+            take_over()
         epoch = await connection.fetchval(_RAISE_EPOCH, holder, text_of(now))
     except BaseException as error:
         await _hang_up(connection)
@@ -222,12 +230,15 @@ async def open_session(place: PostgresPlace, holder: str, now: datetime, *, take
     return WritingSession(place, holder, connection, int(epoch))
 
 
-async def _take_lock(connection: asyncpg.Connection, place: PostgresPlace, *, end_sessions_of: str | None) -> None:
-    """`end_sessions_of`: whose sessions are ended where they hold the lock; None for any daemon's. Raises `StoreBusy`."""
+async def _take_lock(
+    connection: asyncpg.Connection, place: PostgresPlace, mine: str, take_over: TakeOver | None = None
+) -> None:
+    """Sessions of `mine` that hold it are ended; with `take_over`, those of any daemon. Raises `StoreBusy`, and what `take_over`
+    raises."""
     began = anyio.current_time()
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
         pid, holder, address = await connection.fetchrow(_HOLDER, _LOCK) or (None, "", None)
-        may_end = holder.startswith(NAME_PREFIX) if end_sessions_of is None else holder == session_name(end_sessions_of)
+        may_end = holder == session_name(mine) or (take_over is not None and holder.startswith(NAME_PREFIX))
         waited = anyio.current_time() - began
         if pid is not None and not may_end and waited > BUSY_SECONDS:
             where = f" (from {address})" if address else ""
@@ -238,6 +249,8 @@ async def _take_lock(connection: asyncpg.Connection, place: PostgresPlace, *, en
         if waited > TAKE_OVER_SECONDS:
             raise StoreBusy(f"{place} is still held by {holder or 'somebody'}, whose session does not end")
         if pid is not None and may_end:
+            if take_over is not None:
+                take_over()
             await connection.execute("SELECT pg_terminate_backend($1)", pid)
         await anyio.sleep(0.05)
 

@@ -23,7 +23,7 @@ from store.postgres_session import open_session
 from tests.clocks import START
 from tests.postgres.cutting import Cut, Wire, stretch_wire
 from tests.postgres.server import PASSWORD, PostgresServer
-from tests.store.stand import PostgresStand, decision, release, stored
+from tests.store.stand import PostgresStand, decision, release, stored, whenever
 
 _BACKENDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
@@ -291,7 +291,7 @@ async def test_who_was_deposed_writes_nothing_more_and_ends(postgres_stand: Post
     first = decision(stored())
     later = StoredRollout(first.spec, first.snapshot)
     with pytest.raises(Deposed, match=r"taken over by daemon \d+"):
-        async with postgres_stand.open() as old, postgres_stand.open(take_over=True) as new:
+        async with postgres_stand.open() as old, postgres_stand.open(take_over=whenever) as new:
             assert new.epoch == old.epoch + 1
             with pytest.raises(Deposed):
                 await old.commit(decision(later, "by the deposed one"))
@@ -303,13 +303,13 @@ async def test_who_is_stopped_in_the_middle_of_a_transaction_keeps_nobody_from_t
     """A process that is stopped holds its connection, and the transaction on it all its locks."""
     async with postgres_stand.open() as store:
         await store.add_release(release(), [stored()], START)
-    stopped = await open_session(postgres_stand.place, "the stopped one", START, take_over=False)
+    stopped = await open_session(postgres_stand.place, "the stopped one", START)
     try:
         with pytest.raises(Deposed):
             async with stopped.transaction() as transaction:
                 await transaction.execute("UPDATE release SET status = ?", [("STOPPED",)])
                 with anyio.fail_after(5):
-                    async with postgres_stand.open(take_over=True) as new:
+                    async with postgres_stand.open(take_over=whenever) as new:
                         await new.commit(decision(stored(), "by the new one"))
         with pytest.raises(Deposed):
             async with stopped.transaction():
@@ -321,8 +321,8 @@ async def test_who_is_stopped_in_the_middle_of_a_transaction_keeps_nobody_from_t
 
 
 async def test_who_was_deposed_does_not_disturb_who_writes(postgres_stand: PostgresStand) -> None:
-    stopped = await open_session(postgres_stand.place, "the stopped one", START, take_over=False)
-    async with postgres_stand.open(take_over=True) as new:
+    stopped = await open_session(postgres_stand.place, "the stopped one", START)
+    async with postgres_stand.open(take_over=whenever) as new:
         before = await postgres_stand.ask(_BACKENDS)
         for _ in range(2):
             with pytest.raises(Deposed):
@@ -333,6 +333,27 @@ async def test_who_was_deposed_does_not_disturb_who_writes(postgres_stand: Postg
     await stopped.close()
 
 
+@pytest.mark.parametrize("times", [0, 1])
+async def test_who_loses_the_lease_while_it_opens_the_store_deposes_nobody(postgres_stand: PostgresStand, times: int) -> None:
+    """It lasts this many questions: to end the other one's session, and to raise the epoch."""
+    questions = iter(range(times))
+
+    def require() -> None:
+        if next(questions, None) is None:
+            raise Deposed("the lease is lost")
+
+    async with postgres_stand.open() as leader:
+        await leader.add_release(release(), [stored()], START)
+        with pytest.raises(Deposed, match="the lease is lost"):
+            async with postgres_stand.open(take_over=require):
+                pass
+        if times == 0:
+            await leader.commit(decision(stored(), "by who leads"))
+        else:
+            await commit_in_the_end(leader, stored(), "by who leads")
+    assert await story(postgres_stand) == ["by who leads"]
+
+
 # --- what is refused ---------------------------------------------------------------------------------------------------
 
 
@@ -341,7 +362,7 @@ async def test_a_store_of_a_newer_schema_is_refused_and_its_daemon_left_in_peace
         await store.add_release(release(), [stored()], START)
         await postgres_stand.ask("UPDATE version SET number = 99 RETURNING 1")
         with pytest.raises(StoreTooNew, match="written by a newer version"):
-            async with postgres_stand.open(take_over=True):
+            async with postgres_stand.open(take_over=whenever):
                 pass
         await store.commit(decision(stored(), "still here"))
 

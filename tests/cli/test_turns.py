@@ -1,4 +1,4 @@
-"""What has the socket and the address until the daemon behind it leads, as its clients see it go."""
+"""A daemon whose turn comes, as the clients of its standby see it; and one whose turn is over before it has begun."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import aiohttp
 import anyio
 import pytest
 
+from adapters.cli.composition import Connected, compose
 from adapters.cli.serving import StandIn
 from adapters.settings import Address
+from engine.errors import Deposed
 from tests.http.stage import Stage, token
 from tests.http.test_standby import Waiting
 
@@ -54,3 +56,25 @@ async def test_who_never_ends_a_request_keeps_no_daemon_from_taking_over(stage: 
         assert (await caller.receive()).startswith(b"HTTP/1.1 503")
         with anyio.fail_after(4):
             await stand_in.leave()
+
+
+async def test_who_loses_the_lease_while_it_opens_the_store_goes_no_further(stage: Stage) -> None:
+    @asynccontextmanager
+    async def connect(*_: object) -> AsyncIterator[Connected]:
+        pytest.fail("it has connected to the clusters")
+        yield
+
+    with pytest.raises(Deposed):
+        async with compose(stage.settings, connect=connect, turn=Brief()):
+            pass
+
+
+class Brief(Waiting):
+    """It has come, and is over after one question."""
+
+    _asked = False
+
+    def require(self) -> None:
+        if self._asked:
+            raise Deposed
+        self._asked = True

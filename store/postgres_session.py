@@ -77,7 +77,10 @@ class WritingSession:
             await self._prove_epoch(connection, number)
             yield PostgresTransaction(connection)
         except BaseException as error:
-            await self._roll_back(connection)
+            if isinstance(error, TimeoutError):
+                self._drop(connection)  # The server has just not answered; it is not waited for once more.
+            else:
+                await self._roll_back(connection)
             if isinstance(error, FAILURES):
                 raise StoreError(f"the store could not be written: {said(error)}") from error
             raise
@@ -89,7 +92,7 @@ class WritingSession:
             await _hang_up(self._connection)
 
     def end_soon(self) -> None:
-        """Nobody waits any more for what cannot be found out now."""
+        """Nobody waits any more for what cannot be found out or written on the connection that there is."""
         self._closing.set()
 
     # --- committing ----------------------------------------------------------------------------------------------------
@@ -149,6 +152,8 @@ class WritingSession:
         if self._connection is not None and self._connection.is_closed():
             self._drop(self._connection)
         if self._connection is None:
+            if self._closing.is_set():
+                raise StoreError(f"the store {self._place} is closed")
             self._connection = await self._reconnect()
             log.info("store.reconnected", store=str(self._place), epoch=self.epoch)
         return self._connection

@@ -249,6 +249,31 @@ async def test_a_server_that_is_gone_without_a_word_keeps_nobody_from_stopping(
             wire.is_dead = True
 
 
+async def test_a_server_that_is_gone_without_a_word_is_waited_for_once_and_not_for_each_thing_to_be_written(
+    postgres_stand: PostgresStand, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.postgres_place.STATEMENT_SECONDS", 2.0)
+    failures: list[str] = []
+
+    async def commit(store: PostgresStore, text: str) -> None:
+        try:
+            await store.commit(decision(stored(), text))
+        except StoreError as error:
+            failures.append(str(error))
+
+    async with anyio.create_task_group() as tasks:
+        with anyio.fail_after(7):
+            async with store_on_a_wire(postgres_stand, postgres_server) as (store, wire):
+                wire.is_dead = True
+                tasks.start_soon(commit, store, "begun")
+                while not wire.unheard:
+                    await anyio.lowlevel.checkpoint()
+                tasks.start_soon(commit, store, "waiting")
+                await anyio.lowlevel.checkpoint()
+    assert len(failures) == 2
+    assert await story(postgres_stand) == []
+
+
 # --- what was acknowledged and is lost ---------------------------------------------------------------------------------
 
 

@@ -11,9 +11,10 @@ import aiohttp
 import anyio
 import pytest
 
-from adapters.cli.composition import Connected, compose
+from adapters.cli.composition import Connected, EmbeddedOptions, compose
 from adapters.cli.serving import StandIn
-from adapters.settings import Address
+from adapters.settings import Address, Settings
+from engine.clock import Clock
 from engine.errors import Deposed
 from tests.http.stage import Stage, token
 from tests.http.test_standby import Waiting
@@ -60,7 +61,7 @@ async def test_who_never_ends_a_request_keeps_no_daemon_from_taking_over(stage: 
 
 async def test_who_loses_the_lease_while_it_opens_the_store_goes_no_further(stage: Stage) -> None:
     @asynccontextmanager
-    async def connect(*_: object) -> AsyncIterator[Connected]:
+    async def connect(settings: Settings, embedded: EmbeddedOptions | None, clock: Clock) -> AsyncIterator[Connected]:
         pytest.fail("it has connected to the clusters")
         yield
 

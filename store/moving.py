@@ -52,7 +52,7 @@ async def move_store(source: Path, target: PostgresPlace, holder: str, now: date
         await anyio.to_thread.run_sync(migrate, source)
         contents = await anyio.to_thread.run_sync(check, source)
         tables = await anyio.to_thread.run_sync(_read, source)
-        session = await open_session(target, holder, now, take_over=False)
+        session = await open_session(target, holder, now)
         try:
             async with session.transaction() as transaction:
                 if any([await transaction.has_rows(table) for table, _, _ in _TABLES]):

@@ -13,7 +13,7 @@ import asyncpg
 from engine.errors import StoreError
 from store.group_commit import GroupCommit, Row
 from store.postgres_place import CONNECT_SECONDS, FAILURES, PostgresPlace, connection_options, said, session_name
-from store.postgres_session import HANG_UP_SECONDS, open_session
+from store.postgres_session import HANG_UP_SECONDS, TakeOver, open_session
 from store.relational import SqlStore, numbered
 
 MOST_READING = 4
@@ -29,12 +29,12 @@ class PostgresStore(SqlStore):
 
 @asynccontextmanager
 async def open_postgres(
-    place: PostgresPlace, holder: str, now: datetime, *, take_over: bool = False
+    place: PostgresPlace, holder: str, now: datetime, *, take_over: TakeOver | None = None
 ) -> AsyncIterator[PostgresStore]:
     """Become the store's only writer, bring it to the current schema, and serve it until the block ends.
 
     `holder`: what others are told of this daemon; no two may be called the same. `take_over`: in the place of a daemon that is
-    there, and that does not hold the lease any more. Raises `StoreBusy`, `StoreTooNew`, `StoreDamaged` and `StoreError`, and
+    there, as long as this allows it. Raises `StoreBusy`, `StoreTooNew`, `StoreDamaged` and `StoreError`, and
     `Deposed` out of the block as soon as another daemon has opened the store in its turn.
     """
     session = await open_session(place, holder, now, take_over=take_over)

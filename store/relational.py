@@ -55,6 +55,10 @@ class SqlStore:
         self.writer = writer
         self._reading = reading
 
+    async def check(self) -> None:
+        """Returns when something was written, though nothing has changed by it. Raises `StoreError`."""
+        await self.writer.submit()  # The row by which a daemon proves its epoch.
+
     async def add_release(
         self, release: Release, rollouts: Sequence[StoredRollout], now: datetime, origin: Origin | None = None
     ) -> None:

@@ -13,7 +13,7 @@ import anyio
 import anyio.to_thread
 
 from engine.errors import StoreError, StoreHindered
-from store.group_commit import Row
+from store.group_commit import Row, Statement
 from store.hindrances import describe_hindrance
 from store.lock import StoreLock
 from store.relational import SqlStore
@@ -23,12 +23,21 @@ from store.writer import Writer
 PAGES = 200
 """Of the file that are given back in one transaction."""
 _INCREMENTAL = 2
+_WRITE_A_PAGE: tuple[Statement, ...] = (
+    ("INSERT OR REPLACE INTO origin (folder, file, digest, release) VALUES (?, ?, ?, ?)", ("", "", "", "")),
+    ("DELETE FROM origin WHERE folder = ? AND file = ?", ("", "")),
+)
+"""It is there for nobody, and the page goes to the disk all the same. No folder and no file is called so."""
 
 
 class SqliteStore(SqlStore):
     def __init__(self, writer: Writer, reading: aiosqlite.Connection) -> None:
         super().__init__(writer, _Reader(reading))
         self._file = writer
+
+    async def check(self) -> None:
+        """A transaction that changes nothing writes nothing here, and would succeed on a disk that is full."""
+        await self.writer.submit(plain=_WRITE_A_PAGE)
 
     async def give_space_back(self) -> None:
         """A few pages at a time, between two groups of changes. Nothing, in a file that was not made for it."""

@@ -145,12 +145,13 @@ async def _compose(
         telemetry.follow(turn)
     async with AsyncExitStack() as stack:
         leadership.require()
-        opening = open_named_store(settings, holder, clock.now(), take_over=turn is not None)
+        opening = open_named_store(settings, holder, clock.now(), take_over=None if turn is None else turn.require)
         try:
             store = await stack.enter_async_context(opening)
         except OSError as error:
             why = (error.strerror or str(error)).lower()
             raise StoreUnusable(f"the store {settings.store} cannot be opened: {why}; name another one") from error
+        leadership.require()  # Opening it may have taken longer than the lease lasts.
         destinations = Destinations(settings.webhooks, settings.listen)
         session = await stack.enter_async_context(open_session(destinations))
         connected = await stack.enter_async_context(connect(settings, embedded, clock))
@@ -183,7 +184,7 @@ async def _compose(
             store=measured,
             clock=clock,
             telemetry=telemetry,
-            check_store=store.writer.submit,
+            check_store=store.check,
             known=lambda: _known_names(live.current, embedded),
             public_url=settings.public_url,
             take_out_secrets=known_secrets.take_out,

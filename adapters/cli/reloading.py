@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import anyio.to_thread
 import structlog
 
+from adapters.blocking import run_blocking
 from adapters.cli.logs import configure_logs
 from adapters.cli.systemd import tell_systemd
 from adapters.settings import AccountSettings, Settings
@@ -87,7 +87,7 @@ async def reload(live: LiveSettings, read: Callable[[], Settings], environment: 
     the file holds."""
     tell_systemd(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000}", environment)
     try:
-        written = await anyio.to_thread.run_sync(read)
+        written = await run_blocking(read)
     except SettingsInvalid as error:
         log.error(  # noqa: TRY400  the places are all that there is to say
             "settings.refused",

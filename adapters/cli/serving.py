@@ -37,6 +37,8 @@ from engine.errors import Deposed
 
 log = structlog.get_logger()
 
+_LEAVE_SECONDS = 1.0
+"""How long a standby's answer may take to be sent when its turn has come: nothing in it waits for anybody."""
 _LOOPBACK = ("127.", "::1", "localhost")
 
 
@@ -78,7 +80,7 @@ class _Serving:
             open_candidate(availability, account, new_holder(), clock) as candidate,
             anyio.create_task_group() as tasks,
         ):
-            stand_in = _StandIn(settings, self.certificate, candidate)
+            stand_in = StandIn(settings, self.certificate, candidate)
             await tasks.start(stand_in.serve, name="standby")
             lease = f"{availability.namespace}/{availability.name} on {availability.account}"
             log.info("daemon.standby", socket=str(settings.socket), lease=lease, me=candidate.me)
@@ -135,7 +137,7 @@ class _Serving:
         return number
 
 
-class _StandIn:
+class StandIn:
     """Has the socket and the address while another daemon leads. A task of its own, because it ends in the middle of what the
     one that serves it afterwards does."""
 
@@ -152,9 +154,11 @@ class _StandIn:
         application = build_standby_application(
             self._turn, lambda: settings.tokens, clock, settings.listen, settings.public_url
         )
+        # The server outside: what ends the tasks must not cut its end short, or connections that are kept alive would go on being
+        # answered here, by a standby that there is not any more.
         async with (
+            serve_api(application, settings.socket, settings.listen, self._certificate, stop_seconds=_LEAVE_SECONDS),
             anyio.create_task_group() as tasks,
-            serve_api(application, settings.socket, settings.listen, self._certificate),
         ):
             if self._certificate is not None:
                 tasks.start_soon(self._certificate.run, clock, name="certificate")
@@ -164,7 +168,7 @@ class _StandIn:
         self._left.set()
 
     async def leave(self) -> None:
-        """Returns when the socket is free."""
+        """Returns when the socket is free, and nobody is connected here any more."""
         self._leaving.set()
         await self._left.wait()
 

@@ -23,10 +23,11 @@ from store.sqlite import open_store
 
 if TYPE_CHECKING:
     from store.postgres_place import PostgresPlace
+    from store.postgres_session import TakeOver
 
 
 def open_named_store(
-    settings: Settings, holder: str, now: datetime, *, take_over: bool = False
+    settings: Settings, holder: str, now: datetime, *, take_over: TakeOver | None = None
 ) -> AbstractAsyncContextManager[SqlStore]:
     """`holder` and `take_over`: as in `store.postgres.open_postgres`; a file asks for neither.
 

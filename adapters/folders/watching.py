@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
-import anyio.to_thread
 import structlog
 
+from adapters.blocking import run_blocking
 from adapters.folders.reading import Signature, list_deploy_files, read_deploy_file, sign
 from adapters.folders.standing import FileStanding, FileState, FolderStanding
 from adapters.folders.submitting import Candidate, Submitter
@@ -104,7 +104,7 @@ class Folders:
         """One look into every folder."""
         for folder in list(self._folders.values()):
             try:
-                paths = await anyio.to_thread.run_sync(list_deploy_files, folder.path)
+                paths = await run_blocking(list_deploy_files, folder.path)
             except OSError as error:
                 self._note_unreadable(folder, (error.strerror or str(error)).lower())
                 continue
@@ -147,7 +147,7 @@ class Folders:
             file.standing = FileStanding(path.name, FileState.REFUSED, message=message)
 
     async def _follow(self, file: _File) -> None:
-        signature = await anyio.to_thread.run_sync(sign, file.paths)
+        signature = await run_blocking(sign, file.paths)
         if signature == file.taken:
             await self._try_again(file)
         elif signature != file.seen:
@@ -163,9 +163,9 @@ class Folders:
 
     async def _take(self, file: _File) -> None:
         """Read it, and hand it over if nothing of it has moved meanwhile, nor names anything that was not looked at."""
-        read = await anyio.to_thread.run_sync(read_deploy_file, file.path, self._manifest_folders)
+        read = await run_blocking(read_deploy_file, file.path, self._manifest_folders)
         file.paths = read.paths
-        signature = await anyio.to_thread.run_sync(sign, file.paths)
+        signature = await run_blocking(sign, file.paths)
         if signature != file.seen:
             self._wait_for_rest(file, signature)
             return

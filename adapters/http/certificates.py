@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.to_thread
 import structlog
 
+from adapters.blocking import run_blocking
 from adapters.settings import ClientCertificates, ListenTlsSettings, TlsVersion
 from engine.clock import Clock
 from engine.errors import HeadgateError
@@ -54,12 +54,12 @@ class ServerCertificate:
             self._asked = anyio.Event()
 
     async def refresh(self) -> None:
-        signature = await anyio.to_thread.run_sync(_sign, self._settings)
+        signature = await run_blocking(_sign, self._settings)
         if signature == self._signature:
             return
         self._signature = signature
         try:
-            self.context = await anyio.to_thread.run_sync(build_context, self._settings)
+            self.context = await run_blocking(build_context, self._settings)
         except CertificateUnusable as error:
             log.error("tls.unusable", error=str(error), advice="the certificate before stays in use")  # noqa: TRY400
         else:

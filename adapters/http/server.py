@@ -92,9 +92,11 @@ async def serve_api(
     path: Path,
     address: Address | None = None,
     certificate: ServerCertificate | None = None,
+    *,
+    stop_seconds: float = STOP_SECONDS,
 ) -> AsyncIterator[Address | None]:
     """Answer on the socket (and the address) until the block ends; yields the address with the port that was bound.
-    `certificate`: for TLS on the address; without it, it is plain HTTP.
+    `certificate`: for TLS on the address; without it, it is plain HTTP. `stop_seconds`: for what is under way then.
 
     Raises `AddressInUse`.
     """
@@ -102,7 +104,7 @@ async def serve_api(
         application,
         access_log=None,
         handle_signals=False,
-        shutdown_timeout=STOP_SECONDS,
+        shutdown_timeout=stop_seconds,
         keepalive_timeout=IDLE_SECONDS,
     )
     await runner.setup()

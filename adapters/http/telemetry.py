@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
@@ -19,6 +21,9 @@ from engine.ports import Actuator, Commit, NotedOrigin, Store, StoredRollout, Wo
 
 METRICS_CONTENT = "text/plain; version=0.0.4; charset=utf-8"
 """Prometheus' text format, as a header has it."""
+BELIEVED_SECONDS = 5.0
+"""How long a write that failed tells of the store. Where decisions wait for it they are made anew each second, so a store that
+cannot be written is heard of all the time; where nothing waits, nobody else would say that it is well again."""
 
 
 class Telemetry:
@@ -29,8 +34,8 @@ class Telemetry:
         self._started = clock.monotonic()
         self._last_decision: float | None = None
         self._last_world_event: float | None = None
-        self.store_error = ""
-        """Why the last write failed; empty when it succeeded."""
+        self._store_error = ""
+        self._store_failed_at = -math.inf
         self._registry = registry = CollectorRegistry()
         self._rollouts = Gauge("headgate_rollouts", "Unfinished rollouts by state.", ["state"], registry=registry)
         self._ended = Counter(
@@ -67,13 +72,24 @@ class Telemetry:
     def note_decision(self, snapshot: Snapshot) -> None:
         self._last_decision = self._clock.monotonic()
         self._decisions.inc()
-        self.store_error = ""
         if snapshot.state in FINAL_STATES:
             self._ended.labels(snapshot.state.value).inc()
 
-    def note_store_failure(self, error: StoreError) -> None:
-        self.store_error = str(error)
-        self._failures.inc()
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Around a write to the store."""
+        try:
+            yield
+        except StoreError as error:
+            self._store_error, self._store_failed_at = str(error), self._clock.monotonic()
+            self._failures.inc()
+            raise
+        self._store_error = ""
+
+    @property
+    def store_error(self) -> str:
+        """Why the last write failed, if that was just now; empty when it succeeded."""
+        return self._store_error if self._clock.monotonic() - self._store_failed_at < BELIEVED_SECONDS else ""
 
     def note_removal(self) -> None:
         self._removed.inc()
@@ -141,35 +157,23 @@ class MeasuredStore:
     async def add_release(
         self, release: Release, rollouts: Sequence[StoredRollout], now: datetime, origin: Origin | None = None
     ) -> None:
-        try:
+        with self._telemetry.writing():
             await self._store.add_release(release, rollouts, now, origin)
-        except StoreError as error:
-            self._telemetry.note_store_failure(error)
-            raise
 
     async def note_origin(self, noted: NotedOrigin) -> None:
-        try:
+        with self._telemetry.writing():
             await self._store.note_origin(noted)
-        except StoreError as error:
-            self._telemetry.note_store_failure(error)
-            raise
 
     async def origins(self) -> list[NotedOrigin]:
         return await self._store.origins()
 
     async def update_release(self, release: Release) -> None:
-        try:
+        with self._telemetry.writing():
             await self._store.update_release(release)
-        except StoreError as error:
-            self._telemetry.note_store_failure(error)
-            raise
 
     async def commit(self, commit: Commit) -> None:
-        try:
+        with self._telemetry.writing():
             await self._store.commit(commit)
-        except StoreError as error:
-            self._telemetry.note_store_failure(error)
-            raise
         self._telemetry.note_decision(commit.snapshot)
 
     async def unfinished_releases(self) -> list[Release]:

@@ -160,9 +160,19 @@ class Candidate:
             return
         self._lost = "it was given back"  # Before anybody else can have it.
         try:
-            await self._lease.replace(released(self._sight.record, self._clock.now()))
+            await self._give_back(self._sight.record)
         except ApiError as error:
             log.warning("lease.not_released", error=str(error), advice="others take over when it has run out")
+
+    async def _give_back(self, record: Record) -> None:
+        try:
+            await self._lease.replace(released(record, self._clock.now()))
+        except Conflict:
+            # A renewal that was cut short by the daemon's end may have arrived all the same.
+            body = await self._lease.read()
+            found = read_record(body) if body is not None else None
+            if found is not None and found.holder == self.me:
+                await self._lease.replace(released(found, self._clock.now()))
 
     # --- one try -------------------------------------------------------------------------------------------------------
 

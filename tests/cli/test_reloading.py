@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import ssl
@@ -160,6 +161,21 @@ def test_a_hangup_reads_the_settings_again_and_mistakes_leave_the_old_ones_in_fo
     [refused] = [line for line in said.err.splitlines() if "settings.refused" in line]
     assert f"{process.settings}:5:14: log.level is the text" in refused
     assert f"{process.settings}:6:10: tokens[0] has neither" in refused
+
+
+@pytest.mark.process
+def test_a_file_that_cannot_be_read_to_its_end_keeps_nobody_from_stopping(process: Process) -> None:
+    """As on a file system whose server is gone. Neither the daemon's parts wait for it, nor the process's end."""
+    process.write("")
+    with process.running() as daemon:
+        process.settings.unlink()
+        os.mkfifo(process.settings)
+        daemon.send_signal(signal.SIGHUP)
+        assert process.heard().startswith("RELOADING=1")
+        daemon.terminate()
+        said = wait(daemon)
+    assert said.code == 0
+    assert "daemon.stopping" in said.err
 
 
 @pytest.mark.process

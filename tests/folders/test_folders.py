@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from adapters.folders.reading import list_deploy_files
@@ -87,6 +90,31 @@ async def test_a_store_that_cannot_be_written_is_tried_again(stage: FolderStage,
         monkeypatch.undo()
         await watched.look()
         assert len(await watched.releases()) == 1
+
+
+@pytest.mark.parametrize("look", ["list_deploy_files", "sign", "read_deploy_file"])
+async def test_a_folder_whose_file_system_is_gone_keeps_nobody_from_stopping(
+    stage: FolderStage, monkeypatch: pytest.MonkeyPatch, look: str
+) -> None:
+    hangs, is_back, goes_on = threading.Event(), threading.Event(), threading.Event()
+
+    def hang(*_: object) -> None:
+        hangs.set()
+        is_back.wait(10)
+        goes_on.set()
+        raise OSError
+
+    stage.write(percent(50))
+    monkeypatch.setattr(f"adapters.folders.watching.{look}", hang)
+    async with stage.daemon() as watched:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watched.rest)
+            while not hangs.is_set():
+                await anyio.lowlevel.checkpoint()
+            tasks.cancel_scope.cancel()
+        assert not goes_on.is_set()
+        is_back.set()
+        assert await watched.releases() == []
 
 
 async def test_two_files_of_one_content_begin_one_release_and_part_ways_later(stage: FolderStage) -> None:

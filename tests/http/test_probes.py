@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from engine.errors import Rejected, Retryable, StoreError
-from engine.model import State
+from engine.model import Origin, State
+from engine.ports import NotedOrigin, Store
+from store.relational import SqlStore
+from tests.clocks import START
 from tests.http.stage import APPROVAL, Daemon, Stage, percent
+from tests.store.stand import release
 
 
 @pytest.fixture
@@ -59,26 +63,66 @@ async def test_the_figures_tell_what_the_daemon_has_done(daemon: Daemon, http: a
 
 async def test_failed_actions_are_counted_by_outcome(stage: Stage, daemon: Daemon, http: aiohttp.ClientSession) -> None:
     stage.world.faults["record:web"] = [Retryable("503", 0.01), Rejected("forbidden")]
-    release = (await daemon.submit(APPROVAL)).release.id
-    await daemon.until_state(release, State.REJECTED)
+    begun = (await daemon.submit(APPROVAL)).release.id
+    await daemon.until_state(begun, State.REJECTED)
     found = await figures(http)
     assert found["headgate_actions_total{kind=record,outcome=retried}"] == 1
     assert found["headgate_actions_total{kind=record,outcome=rejected}"] == 1
     assert found["headgate_rollouts_ended_total{state=rejected}"] == 1
 
 
-async def test_ready_means_that_decisions_can_be_written_down(daemon: Daemon, http: aiohttp.ClientSession) -> None:
+async def write_origin(store: Store) -> None:
+    await store.note_origin(NotedOrigin(Origin("/deploy.d", "shop.yaml", "one"), "r1"))
+
+
+async def write_release(store: Store) -> None:
+    await store.add_release(release(), [], START)
+
+
+async def fail_to_write(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*_: object) -> None:
+        raise StoreError("the store could not be written: disk full")
+
+    with monkeypatch.context() as patched, pytest.raises(StoreError):
+        patched.setattr(SqlStore, "note_origin", refuse)
+        await write_origin(daemon.running.service.store)
+
+
+async def test_ready_means_that_decisions_can_be_written_down(
+    daemon: Daemon, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with http.get("/readyz") as response:
         assert (response.status, await response.json()) == (200, {"ready": True, "message": "ready"})
-    telemetry = daemon.running.service.telemetry
-    telemetry.note_store_failure(StoreError("the store could not be written: disk full"))
+    await fail_to_write(daemon, monkeypatch)
     async with http.get("/readyz") as response:
         assert response.status == 503
         assert (await response.json())["message"] == "the store could not be written: disk full"
     async with http.get("/livez") as response:
         assert response.status == 200
-    release = (await daemon.submit(APPROVAL)).release.id
-    await daemon.until_state(release, State.APPROVING)
+    begun = (await daemon.submit(APPROVAL)).release.id
+    await daemon.until_state(begun, State.APPROVING)
+    async with http.get("/readyz") as response:
+        assert response.status == 200
+
+
+async def test_a_daemon_with_nothing_to_decide_is_ready_when_its_store_is_well_again(
+    daemon: Daemon, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sends deployments only to who is ready would send none, and no other write would come."""
+    await fail_to_write(daemon, monkeypatch)
+    async with http.get("/readyz") as response:
+        assert response.status == 503
+    monkeypatch.setattr("adapters.http.telemetry.BELIEVED_SECONDS", 0.0)
+    async with http.get("/readyz") as response:
+        assert response.status == 200
+
+
+@pytest.mark.parametrize("write", [write_origin, write_release])
+async def test_any_write_that_succeeds_tells_that_the_store_is_well(
+    daemon: Daemon, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, write: Callable[[Store], Awaitable[None]]
+) -> None:
+    await fail_to_write(daemon, monkeypatch)
+    await write(daemon.running.service.store)
     async with http.get("/readyz") as response:
         assert response.status == 200
 

@@ -274,6 +274,28 @@ def test_who_stops_in_peace_is_followed_at_once_and_who_was_killed_when_the_leas
     assert 15.0 <= run_in_virtual_time(lambda: follow(in_peace=False)) <= 15.0 + 2 * 2.4
 
 
+def test_who_is_stopped_in_the_middle_of_a_renewal_gives_back_what_has_arrived_of_it() -> None:
+    async def story() -> None:
+        shared, host = SharedLease(), Host(Random(1))
+        line = _DeafLine(shared, host, Random(1))
+        first = Candidate(line, "first", TIMES, clock=host, random=Random(1), boottime=host.boottime)
+        second = _calm(shared, "second", Random(2))
+        await first.campaign()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(first.keep)
+            line.is_deaf = True
+            await anyio.sleep(2.5)
+            tasks.cancel_scope.cancel()
+        line.is_deaf = False
+        assert shared.version == 2
+        await first.resign()
+        began = anyio.current_time()
+        await second.campaign()
+        assert (second.leads, anyio.current_time()) == (True, began)
+
+    run_in_virtual_time(story)
+
+
 @pytest.mark.parametrize("how", ["deleted", "emptied"])
 def test_who_is_cut_off_while_somebody_takes_the_holder_out_is_waited_for(how: str) -> None:
     async def story() -> None:
@@ -384,6 +406,18 @@ class _CalmLine(Line):
     async def _travel(self, what: str) -> None:
         if self.is_cut:
             raise Unreachable(what, "no answer")
+
+
+class _DeafLine(_CalmLine):
+    """The server hears what is written, and is not heard."""
+
+    is_deaf = False
+
+    async def replace(self, body: dict[str, Any]) -> dict[str, Any]:
+        made = await super().replace(body)
+        if self.is_deaf:
+            await anyio.sleep_forever()
+        return made
 
 
 def _calm(shared: SharedLease, name: str, random: Random) -> Candidate:

@@ -30,6 +30,8 @@ class Wire:
         self.refused = 0
         self.is_dead = False
         """Nothing gets through any more, in either direction, and nobody is told."""
+        self.unheard = 0
+        """What was sent and did not get through."""
         self.port = 0
         self._left_over: list[asyncio.StreamWriter] = []
 
@@ -44,6 +46,7 @@ class Wire:
         try:
             while data := await reader.read(1 << 16):
                 if self.is_dead:
+                    self.unheard += 1
                     continue
                 if self.cut is Cut.NEVER or _COMMIT not in data:
                     back.write(data)

@@ -26,6 +26,7 @@ from tests.clocks import START
 from tests.postgres.server import PASSWORD, PostgresServer
 from tests.process.crew import NAMESPACE, TIMES, Crew, gather_crew
 from tests.process.watchman import Watchman
+from tests.store.stand import whenever
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
 
@@ -211,7 +212,7 @@ async def test_who_loses_the_store_alone_ends_as_well(tmp_path: Path, postgres_s
         with pytest.raises(StoreBusy, match="two daemons on one store"):
             async with open_postgres(place, "another", START):
                 pass
-        async with open_postgres(place, "another", START, take_over=True):
+        async with open_postgres(place, "another", START, take_over=whenever):
             await daemon.ask("/readyz")
             assert await daemon.end() == ExitCode.DEPOSED
         assert "was taken over by another" in daemon.log

@@ -19,6 +19,7 @@ from engine.model import JournalEntry, Release, ReleaseStatus
 from engine.ports import Commit, StoredRollout
 from store.postgres import PostgresStore, open_postgres
 from store.postgres_place import PostgresPlace
+from store.postgres_session import TakeOver
 from store.relational import SqlStore
 from store.sqlite import open_store
 from tests.builders import error_rate, percent, rollout_spec, target_plan, waiting
@@ -26,6 +27,10 @@ from tests.clocks import START
 from tests.postgres.server import PASSWORD, PostgresServer
 
 _DAEMONS = count(1)
+
+
+def whenever() -> None:
+    """A daemon that may take over at any moment."""
 
 
 class Stand(Protocol):
@@ -60,7 +65,7 @@ class PostgresStand:
     place: PostgresPlace
 
     @asynccontextmanager
-    async def open(self, *, port: int | None = None, take_over: bool = False) -> AsyncIterator[PostgresStore]:
+    async def open(self, *, port: int | None = None, take_over: TakeOver | None = None) -> AsyncIterator[PostgresStore]:
         """`port`: by the way of a wire that can be cut."""
         place = self.place if port is None else self.server.place(self.database, port=port)
         try:

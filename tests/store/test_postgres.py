@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from store.postgres_session import open_session
 from tests.clocks import START
 from tests.postgres.cutting import Cut, Wire, stretch_wire
 from tests.postgres.server import PASSWORD, PostgresServer
-from tests.store.stand import PostgresStand, decision, release, stored
+from tests.store.stand import PostgresStand, decision, release, stored, whenever
 
 _BACKENDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
@@ -174,6 +174,51 @@ async def test_nobody_is_told_anything_of_a_commit_until_it_is_known(
                 await told.wait()
 
 
+async def test_a_commit_whose_wait_for_a_replica_was_cut_short_counts_as_written_when_a_replica_has_it(
+    postgres_stand: PostgresStand, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is seen at once then; and lost, if the server is."""
+    monkeypatch.setattr("store.postgres_place.STATEMENT_SECONDS", 0.5)
+    async with postgres_stand.open() as store:
+        await store.add_release(release(), [stored()], START)
+        told = anyio.Event()
+
+        async def commit() -> None:
+            await store.commit(decision(stored(), "written"))
+            told.set()
+
+        async with anyio.create_task_group() as tasks, waiting_for_a_replica(postgres_stand) as replica_is_back:
+            tasks.start_soon(commit)
+            versions: set[str] = set()
+            with anyio.fail_after(20):
+                while len(versions) < 4:  # As it was, and what was cut short: the commit, and two that came after it.
+                    assert not told.is_set()
+                    ((version,),) = await postgres_stand.ask("SELECT xmin::text FROM writer")
+                    versions.add(version)
+            assert await story(postgres_stand) == ["written"]
+            await replica_is_back()
+            with anyio.fail_after(10):
+                await told.wait()
+
+
+@asynccontextmanager
+async def waiting_for_a_replica(stand: PostgresStand) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Commits wait for one that is not there, until what is yielded is called."""
+
+    async def wait_for(names: str) -> None:
+        await stand.ask(f"ALTER SYSTEM SET synchronous_standby_names = '{names}'")
+        await stand.ask("SELECT pg_reload_conf()")
+        while await stand.ask("SHOW synchronous_standby_names") != [(names,)]:
+            await anyio.lowlevel.checkpoint()
+
+    await wait_for("nobody")
+    try:
+        yield lambda: wait_for("")
+    finally:
+        with anyio.CancelScope(shield=True):
+            await wait_for("")
+
+
 async def test_a_store_that_is_closed_does_not_wait_for_a_server_that_is_gone(
     postgres_stand: PostgresStand, postgres_server: PostgresServer
 ) -> None:
@@ -204,6 +249,63 @@ async def test_a_server_that_is_gone_without_a_word_keeps_nobody_from_stopping(
             wire.is_dead = True
 
 
+async def test_a_server_that_is_gone_without_a_word_is_waited_for_once_and_not_for_each_thing_to_be_written(
+    postgres_stand: PostgresStand, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.postgres_place.STATEMENT_SECONDS", 2.0)
+    failures: list[str] = []
+
+    async def commit(store: PostgresStore, text: str) -> None:
+        try:
+            await store.commit(decision(stored(), text))
+        except StoreError as error:
+            failures.append(str(error))
+
+    async with anyio.create_task_group() as tasks:
+        with anyio.fail_after(7):
+            async with store_on_a_wire(postgres_stand, postgres_server) as (store, wire):
+                wire.is_dead = True
+                tasks.start_soon(commit, store, "begun")
+                while not wire.unheard:
+                    await anyio.lowlevel.checkpoint()
+                tasks.start_soon(commit, store, "waiting")
+                await anyio.lowlevel.checkpoint()
+    assert len(failures) == 2
+    assert await story(postgres_stand) == []
+
+
+# --- what was acknowledged and is lost ---------------------------------------------------------------------------------
+
+
+async def test_a_replica_that_lacks_a_commit_ends_the_daemon_and_the_next_one_goes_on_from_there(
+    postgres_stand: PostgresStand,
+) -> None:
+    """On the stand that it remembers, it could never write again: not an abort either."""
+    kept = decision(stored(), "kept")
+    lost = decision(StoredRollout(kept.spec, kept.snapshot), "lost")
+    with pytest.raises(Deposed, match="has lost what it had acknowledged"):
+        async with postgres_stand.open() as store:
+            await store.add_release(release(), [stored()], START)
+            await store.commit(kept)
+            await postgres_stand.ask("CREATE TABLE replica AS SELECT rollout.*, latest FROM rollout, writer")
+            await store.commit(lost)
+            await postgres_stand.ask("UPDATE rollout SET seq = replica.seq, snapshot = replica.snapshot FROM replica")
+            await postgres_stand.ask("UPDATE writer SET latest = replica.latest FROM replica")
+            await postgres_stand.ask(f"DELETE FROM journal WHERE seq = {lost.snapshot.seq}")
+            await postgres_stand.ask(f"SELECT pg_terminate_backend(pid) FROM ({_BACKENDS}) AS others")
+            await commit_in_the_end(store, StoredRollout(lost.spec, lost.snapshot), "on a stand that is nowhere")
+    async with postgres_stand.open() as store:
+        await store.commit(decision(StoredRollout(kept.spec, kept.snapshot), "decided again"))
+    assert await story(postgres_stand) == ["kept", "decided again"]
+
+
+async def test_a_replica_that_never_heard_of_this_daemon_has_lost_something_too(postgres_stand: PostgresStand) -> None:
+    with pytest.raises(Deposed, match="has lost what it had acknowledged"):
+        async with postgres_stand.open() as store:
+            await postgres_stand.ask("UPDATE writer SET epoch = epoch - 1, holder = 'the one before'")
+            await commit_in_the_end(store, stored(), "on a stand that is nowhere")
+
+
 # --- taking over -------------------------------------------------------------------------------------------------------
 
 
@@ -214,7 +316,7 @@ async def test_who_was_deposed_writes_nothing_more_and_ends(postgres_stand: Post
     first = decision(stored())
     later = StoredRollout(first.spec, first.snapshot)
     with pytest.raises(Deposed, match=r"taken over by daemon \d+"):
-        async with postgres_stand.open() as old, postgres_stand.open(take_over=True) as new:
+        async with postgres_stand.open() as old, postgres_stand.open(take_over=whenever) as new:
             assert new.epoch == old.epoch + 1
             with pytest.raises(Deposed):
                 await old.commit(decision(later, "by the deposed one"))
@@ -226,13 +328,13 @@ async def test_who_is_stopped_in_the_middle_of_a_transaction_keeps_nobody_from_t
     """A process that is stopped holds its connection, and the transaction on it all its locks."""
     async with postgres_stand.open() as store:
         await store.add_release(release(), [stored()], START)
-    stopped = await open_session(postgres_stand.place, "the stopped one", START, take_over=False)
+    stopped = await open_session(postgres_stand.place, "the stopped one", START)
     try:
         with pytest.raises(Deposed):
             async with stopped.transaction() as transaction:
                 await transaction.execute("UPDATE release SET status = ?", [("STOPPED",)])
                 with anyio.fail_after(5):
-                    async with postgres_stand.open(take_over=True) as new:
+                    async with postgres_stand.open(take_over=whenever) as new:
                         await new.commit(decision(stored(), "by the new one"))
         with pytest.raises(Deposed):
             async with stopped.transaction():
@@ -244,8 +346,8 @@ async def test_who_is_stopped_in_the_middle_of_a_transaction_keeps_nobody_from_t
 
 
 async def test_who_was_deposed_does_not_disturb_who_writes(postgres_stand: PostgresStand) -> None:
-    stopped = await open_session(postgres_stand.place, "the stopped one", START, take_over=False)
-    async with postgres_stand.open(take_over=True) as new:
+    stopped = await open_session(postgres_stand.place, "the stopped one", START)
+    async with postgres_stand.open(take_over=whenever) as new:
         before = await postgres_stand.ask(_BACKENDS)
         for _ in range(2):
             with pytest.raises(Deposed):
@@ -256,6 +358,27 @@ async def test_who_was_deposed_does_not_disturb_who_writes(postgres_stand: Postg
     await stopped.close()
 
 
+@pytest.mark.parametrize("times", [0, 1])
+async def test_who_loses_the_lease_while_it_opens_the_store_deposes_nobody(postgres_stand: PostgresStand, times: int) -> None:
+    """It lasts this many questions: to end the other one's session, and to raise the epoch."""
+    questions = iter(range(times))
+
+    def require() -> None:
+        if next(questions, None) is None:
+            raise Deposed("the lease is lost")
+
+    async with postgres_stand.open() as leader:
+        await leader.add_release(release(), [stored()], START)
+        with pytest.raises(Deposed, match="the lease is lost"):
+            async with postgres_stand.open(take_over=require):
+                pass
+        if times == 0:
+            await leader.commit(decision(stored(), "by who leads"))
+        else:
+            await commit_in_the_end(leader, stored(), "by who leads")
+    assert await story(postgres_stand) == ["by who leads"]
+
+
 # --- what is refused ---------------------------------------------------------------------------------------------------
 
 
@@ -264,7 +387,7 @@ async def test_a_store_of_a_newer_schema_is_refused_and_its_daemon_left_in_peace
         await store.add_release(release(), [stored()], START)
         await postgres_stand.ask("UPDATE version SET number = 99 RETURNING 1")
         with pytest.raises(StoreTooNew, match="written by a newer version"):
-            async with postgres_stand.open(take_over=True):
+            async with postgres_stand.open(take_over=whenever):
                 pass
         await store.commit(decision(stored(), "still here"))
 

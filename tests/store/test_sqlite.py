@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from engine.errors import StoreDamaged, StoreTooNew
+from engine.errors import StoreDamaged, StoreError, StoreTooNew
 from engine.model import Origin
 from engine.ports import NotedOrigin
 from store.schema import current_version, migrations
@@ -77,3 +79,24 @@ async def test_a_store_of_the_first_schema_is_brought_up_to_this_one_with_all_th
         assert await store.origins() == []
         await store.note_origin(NotedOrigin(Origin("/deploy.d", "shop.yaml", "one"), "r1"))
         assert len(await store.origins()) == 1
+
+
+async def test_a_check_finds_that_there_is_no_room_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "headgate.db"
+    async with open_store(path) as store:
+        await store.check()
+        with no_file_longer_than(path.with_name("headgate.db-wal").stat().st_size), pytest.raises(StoreError, match="written"):
+            await store.check()
+        await store.check()
+        assert await store.origins() == []
+
+
+@contextmanager
+def no_file_longer_than(size: int) -> Iterator[None]:
+    """As a disk that is full, for what this process writes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

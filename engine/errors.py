@@ -48,7 +48,8 @@ class StoreBusy(StoreError):
 
 
 class Deposed(StoreError):
-    """Another daemon has taken over. This one may write nothing more, neither to the store nor to a cluster, and has to end."""
+    """Another daemon has taken over, or the store has lost what this one has decided. It may write nothing more, neither to the
+    store nor to a cluster, and has to end."""
 
 
 class StoreTooNew(StoreError):

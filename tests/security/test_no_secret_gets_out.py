@@ -252,14 +252,25 @@ apiVersion: v1
 kind: Secret
 metadata: {{name: unfit-data}}
 data: {{key: "{not_base64}!"}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: unfit-whole}}
+data: {whole}
+stringData: [{items}]
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: unfit-quotes}}
+stringData: {{tag: !{tag} , alias: *{alias} }}
 """
 
 
 def unfit(planted: Planted) -> str:
     """Secrets that are wrong in ways of which something may want to show the value."""
     planted.texts["unfit-number"] = pin = str(7 * 10**29 + secrets.randbelow(10**20))
-    tagged, listed, data = (planted.put(f"unfit-{name}") for name in ("tagged", "listed", "data"))
-    return UNFIT.format(pin=pin, tagged=tagged, listed=listed, not_base64=data)
+    names = ("tagged", "listed", "not_base64", "whole", "items", "tag", "alias")
+    return UNFIT.format(pin=pin, **{name: planted.put(f"unfit-{name}") for name in names})
 
 
 def write_unfit(folder: Path, planted: Planted, side: Echo) -> str:

@@ -154,6 +154,7 @@ STORIES: dict[str, list[Document]] = {
         {"runCommand": {"name": "telling"}},
         analysis("good"),
         {"exposeServices": {"services": ["web"], "ttl": {"duration": 5, "unit": "minutes"}}},
+        {"runCommand": {"name": "telling"}},
         {"pause": {"untilApproved": True}},
     ],
     "bad-hook": [{"runWebhook": {"name": "bad"}}],
@@ -270,7 +271,7 @@ def unfit(planted: Planted) -> str:
     """Secrets that are wrong in ways of which something may want to show the value."""
     planted.texts["unfit-number"] = pin = str(7 * 10**29 + secrets.randbelow(10**20))
     names = ("tagged", "listed", "not_base64", "whole", "items", "tag", "alias")
-    return UNFIT.format(pin=pin, **{name: planted.put(f"unfit-{name}") for name in names})
+    return UNFIT.format(pin=pin, **{name: planted.put(f"unfit-{name}", middle="-") for name in names})
 
 
 def write_unfit(folder: Path, planted: Planted, side: Echo) -> str:

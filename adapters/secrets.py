@@ -7,12 +7,11 @@ from contextlib import suppress
 
 import anyio
 
+from adapters.redaction import Redaction
 from adapters.settings import SecretReference
 from engine.errors import HeadgateError
 
 MOST_BYTES = 64 * 1024
-SHORTEST_TAKEN_OUT = 4
-"""Shorter ones are parts of other words too often."""
 
 
 class SecretUnreadable(HeadgateError):
@@ -36,12 +35,11 @@ class Secrets:
 
     async def take_out(self, text: str) -> str:
         """The text without any of the secrets, for what was said by somebody to whom they were sent."""
+        secrets: list[str] = []
         for name in self._references:
             with suppress(SecretUnreadable):
-                secret = await self.read(name)
-                if len(secret) >= SHORTEST_TAKEN_OUT:
-                    text = text.replace(secret, "***")
-        return text
+                secrets.append(await self.read(name))
+        return Redaction(secrets).take_out(text)
 
     async def read(self, name: str) -> str:
         """Raises `SecretUnreadable`, and KeyError for a name that the settings do not have."""

@@ -113,6 +113,9 @@ def read_document(place: Place, say: FileReport, targets: frozenset[str]) -> Ite
 def _check_secret(place: Place, say: FileReport) -> None:
     """Before an API server does, whose errors repeat the value."""
     for name in ("data", "stringData"):
+        content = place.get(name)
+        if content is not None and not content.is_mapping:
+            say.error(content.mark, f"{name} of a Secret has to be a mapping; write a key in front of each value")
         for key, value in place.entries(name):
             is_single = isinstance(value.node, ScalarNode)
             if not is_single or (name == "data" and not value.is_empty and not isinstance(value.value, str)):

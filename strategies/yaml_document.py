@@ -19,6 +19,14 @@ from strategies.yaml_scalars import OLD_BOOLEANS, Dialect, ScalarValue, resolve
 
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
+# Neither repeats the name: it may be a password of a Secret that was written without quotes, also inside of a deploy file.
+_NO_ANCHOR = (
+    'a value that begins with "*" is read as an alias, and no anchor above has its name; put the value in quotes, '
+    'or write the anchor ("&" and the name) where the value is first given'
+)
+_UNKNOWN_TAG = (
+    'a value that begins with "!" is read as a tag, and this one is not supported; remove it, or put the value in quotes'
+)
 _SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 
 
@@ -287,16 +295,16 @@ class _Composer:
 
     def _look_up(self, anchor: str | None, mark: Mark) -> Node:
         if anchor is None or anchor not in self._anchors:
-            self._give_up(mark, f"*{anchor} refers to no anchor above; write &{anchor} where the value is first given")
+            self._give_up(mark, _NO_ANCHOR)
         node = self._anchors[anchor]
         if node is None:
-            self._give_up(mark, f"*{anchor} refers to the value that it is part of; copy what is meant instead")
+            self._give_up(mark, "this refers to the value that it is part of; copy what is meant instead")
         return node
 
     def _open(self, node: MappingNode | SequenceNode, event: yaml.CollectionStartEvent, mark: Mark) -> None:
         expected = "map" if isinstance(node, MappingNode) else "seq"
         if event.tag not in (None, "!", _TAG + expected):
-            self.faults.append(Fault(mark, f"the tag {_show_tag(event.tag)} is not supported; remove it"))
+            self.faults.append(Fault(mark, _UNKNOWN_TAG))
         if len(self._frames) >= self.limits.depth:
             self._give_up(mark, _say_too_deep(self.limits))
         self._remember(event.anchor, None)
@@ -395,21 +403,17 @@ class _Composer:
         }
         kind = kinds.get(tag.removeprefix(_TAG))
         if kind is None:
-            self.faults.append(Fault(mark, f"the tag {_show_tag(tag)} is not supported; remove it"))
+            self.faults.append(Fault(mark, _UNKNOWN_TAG))
             return
         value = resolve(node.text, self.dialect)
         if not isinstance(value, kind) or (isinstance(value, bool) and bool not in kind):
-            self.faults.append(Fault(mark, f"this is not what the tag {_show_tag(tag)} says; remove the tag"))
+            self.faults.append(Fault(mark, "this is not what its tag says; remove the tag"))
         node.value = value
 
 
 def _mark_of(event: yaml.Event) -> Mark:
     start = event.start_mark
     return Mark(start.line + 1, start.column + 1) if start is not None else _START
-
-
-def _show_tag(tag: str) -> str:
-    return "!!" + tag.removeprefix(_TAG) if tag.startswith(_TAG) else tag
 
 
 def _can_merge(node: Node) -> bool:

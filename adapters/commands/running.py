@@ -12,7 +12,7 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import anyio
 import anyio.abc
@@ -20,8 +20,10 @@ import anyio.lowlevel
 import structlog
 
 from adapters.commands.environment import passed_on, told
+from adapters.hooks.templates import preview_tokens
 from adapters.leadership import UNDISPUTED, Leadership
 from adapters.outputs import OutputTail
+from adapters.redaction import Redaction
 from adapters.secrets import SecretUnreadable, read_secret
 from adapters.settings import CommandSettings
 from engine.clock import Clock
@@ -45,9 +47,9 @@ class _Program:
 
     process: anyio.abc.Process
     pipe: int
+    tail: OutputTail
     is_late: bool = False
     """It was stopped because its time was over."""
-    tail: OutputTail = field(default_factory=OutputTail)
 
     async def collect(self) -> None:
         while True:
@@ -104,14 +106,15 @@ class CommandRunner:
         given = {**passed_on(self._environment), **command.env, **secrets, **told(spec, snapshot, step, gate)}
         limit = self._seconds_left(command, step, snapshot, gate)
         self._leadership.require()
-        program = await _start(step.name, command, given)
+        hidden = Redaction([*secrets.values(), *preview_tokens(spec, snapshot)])
+        program = await _start(step.name, command, given, OutputTail(hidden))
         try:
             await self._wait_for_end(program, limit)
         except BaseException:
             self._tasks.start_soon(self._end_and_close, program, name=f"end of command {step.name}")
             raise
         program.close()
-        return _judge(action.number, step.name, program, limit, program.tail.text(secrets.values()))
+        return _judge(action.number, step.name, program, limit, program.tail.text())
 
     async def _read_secrets(self, name: str, command: CommandSettings) -> dict[str, str]:
         try:
@@ -163,7 +166,7 @@ class CommandRunner:
         log.info("command.ended", pid=program.process.pid)
 
 
-async def _start(name: str, command: CommandSettings, environment: Mapping[str, str]) -> _Program:
+async def _start(name: str, command: CommandSettings, environment: Mapping[str, str], tail: OutputTail) -> _Program:
     """The pipe is our own: the library's waits for everybody who has it, also for a grandchild that never ends."""
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
@@ -183,7 +186,7 @@ async def _start(name: str, command: CommandSettings, environment: Mapping[str, 
         raise Rejected(_explain_start(name, command, error)) from error
     finally:
         os.close(writing)
-    return _Program(process, reading)
+    return _Program(process, reading, tail)
 
 
 def _explain_start(name: str, command: CommandSettings, error: OSError | ValueError) -> str:

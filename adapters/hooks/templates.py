@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote as quote_part
 
 from engine.errors import HeadgateError
+from engine.gates import sign_preview
 from engine.model import Analysis, RolloutSpec, Snapshot, Webhook
 from strategies.suggestions import nearest, quote
 
@@ -122,6 +123,11 @@ def previews(snapshot: Snapshot) -> dict[str, str]:
     """The addresses that `exposeServices` steps have given, by Service. Other facts of them have a dot after the Service."""
     named = ((name.partition(".")[2], value) for name, value in snapshot.facts.items() if name.startswith("preview."))
     return {service: str(value) for service, value in named if "." not in service}
+
+
+def preview_tokens(spec: RolloutSpec, snapshot: Snapshot) -> list[str]:
+    """What of those addresses is to be shown to nobody else: with it, whoever reads the journal could see the Services."""
+    return [sign_preview(spec, service) for service in previews(snapshot)]
 
 
 def window_variables(start: datetime, end: datetime, interval_seconds: float) -> dict[str, str]:

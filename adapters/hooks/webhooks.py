@@ -107,7 +107,8 @@ class WebhookCaller:
             headers[SIGNATURE_HEADER] = await self._sign(step, body or b"")
         url = _address(step, render_address(step.url, variables))
         host = str(url.origin())
-        if any(value in host for value in secrets.values()):
+        # Names of hosts have no case, so that of the secret is not kept.
+        if any(value.casefold() in f"{host} {url.host}".casefold() for value in secrets.values()):
             host = "the called side"
         return _Call(step.method, url, headers, body, host)
 

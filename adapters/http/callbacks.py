@@ -14,13 +14,15 @@ import structlog
 from aiohttp import web
 from anyio.streams.memory import MemoryObjectReceiveStream
 
+from adapters.hooks.templates import preview_tokens
 from adapters.http.bodies import CallbackBody, CallbackTaken, ErrorCode
 from adapters.http.failures import ApiFailure, json_answer
 from adapters.http.requests import read_body
 from adapters.http.service import Service
+from adapters.redaction import Redaction
 from engine.feed import EntryNews, News
 from engine.gates import all_ids, sign_callback, step_of
-from engine.model import Verdict, Webhook
+from engine.model import RolloutSpec, Verdict, Webhook
 from engine.ports import StoredRollout
 
 log = structlog.get_logger()
@@ -59,16 +61,15 @@ class Callbacks:
             (one for one in await self._service.rollouts(rollout.partition(".")[0]) if one.spec.id == rollout), None
         )
         if stored is not None:
-            plan = stored.spec.plan
-            called = [gate_id for gate_id in all_ids(plan) if isinstance(step_of(plan, gate_id), Webhook)]
-            good = [hmac.compare_digest(sign_callback(stored.spec, one).encode(), token.encode()) for one in called]
+            good = [hmac.compare_digest(one.encode(), token.encode()) for one in _callback_tokens(stored.spec)]
             if any(good):
                 return stored
         raise ApiFailure(ErrorCode.NOT_FOUND, "there is nothing at this address")
 
     async def _record(self, stored: StoredRollout, token: str, body: CallbackBody) -> None:
         verdict = Verdict.PASSED if body.success else Verdict.FAILED
-        said = (await self._service.take_out_secrets(body.md_message)).replace(token, "***")
+        hidden = Redaction([*_callback_tokens(stored.spec), *preview_tokens(stored.spec, stored.snapshot)])
+        said = hidden.take_out(await self._service.take_out_secrets(body.md_message))
         message = "".join(letter if letter.isprintable() else " " for letter in said[:MOST_MESSAGE]).strip()
         with self._service.engine.feed.subscribe() as news:
             if not self._service.engine.callback(stored.spec.id, token, verdict, message):
@@ -77,6 +78,11 @@ class Callbacks:
                 if await _is_recorded(news, stored.spec.id):
                     return
         raise ApiFailure(ErrorCode.UNAVAILABLE, "the answer could not be recorded yet; send it again in a while")
+
+
+def _callback_tokens(spec: RolloutSpec) -> list[str]:
+    """Of every webhook that the rollout may call."""
+    return [sign_callback(spec, one) for one in all_ids(spec.plan) if isinstance(step_of(spec.plan, one), Webhook)]
 
 
 def _not_awaited() -> ApiFailure:

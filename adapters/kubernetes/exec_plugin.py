@@ -24,6 +24,7 @@ from typing import IO, Any
 import anyio
 
 from adapters.kubernetes.errors import CredentialsFailed
+from adapters.redaction import Redaction
 
 LONGEST_COMPLAINT = 500
 """Characters of what a failing program wrote to its standard error: the end, where the reason stands."""
@@ -92,9 +93,7 @@ async def run_plugin(plugin: ExecPlugin, *, limit_seconds: float) -> PluginLogin
 def _without_secrets(plugin: ExecPlugin, text: str) -> str:
     """A program that complains may repeat what the kubeconfig told it. Short words are parts of others, and no secrets."""
     told = [*plugin.environment.values(), *plugin.arguments, *(one.partition("=")[2] for one in plugin.arguments)]
-    for secret in sorted((one for one in told if len(one) >= SHORTEST_SECRET), key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return text
+    return Redaction(told, shortest=SHORTEST_SECRET).take_out(text)
 
 
 async def _run(

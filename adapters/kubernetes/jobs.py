@@ -13,13 +13,14 @@ import json
 import math
 from datetime import datetime, timedelta
 
-from adapters.hooks.templates import TemplateError, render, rollout_variables, variables_in
+from adapters.hooks.templates import TemplateError, preview_tokens, render, rollout_variables, variables_in
 from adapters.kubernetes import wire
 from adapters.kubernetes.errors import ApiError
 from adapters.kubernetes.paths import JOBS, PODS
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import MANAGED_BY_LABEL, MANAGER, ROLLOUT_ANNOTATION, JsonObject
 from adapters.outputs import OutputTail
+from adapters.redaction import Redaction
 from engine.errors import Rejected, Retryable
 from engine.gates import step_of
 from engine.model import RunJob
@@ -177,7 +178,7 @@ def _told(condition: JsonObject) -> str:
 
 async def _read_output(task: Task, name: str) -> str:
     """What its pods have printed. A log that cannot be read is told in its place: the verdict does not rest on it."""
-    tail = OutputTail()
+    tail = OutputTail(Redaction(preview_tokens(task.spec, task.snapshot)))
     try:
         pods = await _newest_pods(task, name)
     except ApiError as error:

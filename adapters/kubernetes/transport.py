@@ -40,6 +40,7 @@ from adapters.kubernetes.connections import WRITE, Limits, Sessions, open_sessio
 from adapters.kubernetes.credentials import Credentials, Login
 from adapters.kubernetes.errors import ApiError, MalformedAnswer, NotFound, Unauthorized, Unreachable, error_of
 from adapters.leadership import UNDISPUTED, Leadership
+from adapters.redaction import Redaction
 
 JsonObject: TypeAlias = dict[str, Any]
 
@@ -301,7 +302,8 @@ def _failure(what: str, response: aiohttp.ClientResponse, content: bytes) -> Api
     """What is wrong with an answer, if anything is."""
     status = response.status
     if status >= 400:
-        return error_of(what, status, _parsed(_without_login(response, content)), _retry_after(response))
+        said = _without_login(response, content.decode("utf-8", errors="replace"))
+        return error_of(what, status, _parsed(said), _retry_after(response))
     if not 200 <= status < 300:
         return MalformedAnswer(
             what, f"status {status}, a redirect: is this the address of an API server, or of a login page?"
@@ -311,18 +313,17 @@ def _failure(what: str, response: aiohttp.ClientResponse, content: bytes) -> Api
     return None
 
 
-def _without_login(response: aiohttp.ClientResponse, content: bytes) -> bytes:
+def _without_login(response: aiohttp.ClientResponse, content: str) -> str:
     """An answer as it may be told: whoever answers (a proxy, somebody in the server's place) may repeat how we logged in."""
     scheme, _, shown = response.request_info.headers.get("Authorization", "").partition(" ")
-    secrets = [shown.encode()]
+    secrets = [shown]
     if scheme.lower() == "basic":
-        secrets.append(base64.b64decode(shown).partition(b":")[2])
-    for secret in filter(None, secrets):
-        content = content.replace(secret, b"***")
-    return content
+        password = base64.b64decode(shown).partition(b":")[2]
+        secrets += [password.decode(encoding, errors="replace") for encoding in ("utf-8", "latin-1")]
+    return Redaction(secrets, shortest=1).take_out(content)
 
 
-def _parsed(content: bytes) -> object:
+def _parsed(content: bytes | str) -> object:
     try:
         return json.loads(content)
     except (ValueError, RecursionError):

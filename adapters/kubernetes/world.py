@@ -171,8 +171,8 @@ class _Reading:
         return Template.ORIGINAL if original is None or there == original else Template.FOREIGN
 
     def _stable_available(self) -> int:
-        """As its ReplicaSet says, and not more than its Deployment does. We write the Deployment, and its cache is waited for; that
-        of the ReplicaSet may be from before pods went."""
+        """As its ReplicaSet says, and not more than its Deployment does. We write the Deployment, and its cache is waited for;
+        that of the ReplicaSet may be from before pods went."""
         found, stable = self._deployment, self._stable
         if stable is None:
             return 0

@@ -81,21 +81,23 @@ class DatadogProvider:
     async def measure(self, query: Query) -> Outcome:
         """Ask for the window's number. Takes at most the access' `timeout_s`, repetitions included."""
         if self._api is DatadogApi.V1:
-            return await self._repeater.ask(lambda timeout_s: self._ask("GET", self._points_url(query), None, timeout_s))
+            return await self._repeater.ask(lambda timeout_s: self._ask("GET", self._points_url(query), None, query, timeout_s))
         try:
             body = scalar_request(query, self._aggregator)
         except QueryUnreadable as error:
             return failed(str(error))
         url = self._root / "api/v2/query/scalar"
-        return await self._repeater.ask(lambda timeout_s: self._ask("POST", url, body, timeout_s))
+        return await self._repeater.ask(lambda timeout_s: self._ask("POST", url, body, query, timeout_s))
 
     def _points_url(self, query: Query) -> URL:
         first, last = whole_seconds(query)
         return (self._root / "api/v1/query").with_query({"from": str(first), "to": str(last), "query": query.text})
 
-    async def _ask(self, method: str, url: URL, body: bytes | None, timeout_s: float) -> Attempt:
+    async def _ask(self, method: str, url: URL, body: bytes | None, query: Query, timeout_s: float) -> Attempt:
         try:
-            async with self._source.ask(method, url, timeout_s=timeout_s, accept=JSON, json_body=body) as reply:
+            async with self._source.ask(
+                method, url, timeout_s=timeout_s, accept=JSON, json_body=body, hidden=query.hidden
+            ) as reply:
                 content = await reply.body(MAX_ANSWER_BYTES)
                 outcome = with_clock(self._read(reply, content), reply.headers.get("Date"), self._clock.now())
                 now = self._clock.now()

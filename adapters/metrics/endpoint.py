@@ -85,7 +85,8 @@ class Visitor:
             try:
                 await page.read(reply)
             except ExpositionError as error:
-                raise HttpFailure(f"{reply.address} sent no valid metric page: {error}", passing=False) from error
+                why = reply.quote(str(error))
+                raise HttpFailure(f"{reply.address} sent no valid metric page: {why}", passing=False) from error
         # What is no longer on the page is not remembered either, so this cannot grow beyond one page.
         self._selectors, self._known = selectors, page.known
         return page

@@ -128,7 +128,8 @@ def read_series(text: bytes) -> tuple[str, Labels]:
     while position < len(content):
         match = LABEL.match(content, position)
         if match is None:
-            raise ExpositionError(f'expected `label="value"`, found {excerpt(content[position:])} in {excerpt(text)}')
+            byte = len(name) + len("{") + position + 1
+            raise ExpositionError(f'expected `label="value"` at byte {byte} of {excerpt(text)}')
         label = match[1].decode("ascii")
         if label in labels:
             raise ExpositionError(f"label {label!r} occurs twice in {excerpt(text)}")
@@ -146,6 +147,5 @@ def read_label_value(raw: bytes) -> str:
 
 
 def excerpt(raw: bytes) -> str:
-    """The beginning of foreign bytes, safe to show."""
-    shown = raw[:60].decode("utf-8", errors="replace")
-    return repr(shown + "…" if len(raw) > len(raw[:60]) else shown)
+    """Foreign bytes on one line, as a whole: whoever shows them takes out what is secret, and cuts them then."""
+    return repr(raw.decode("utf-8", errors="replace"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -18,9 +18,12 @@ import aiohttp
 from yarl import URL
 
 from adapters.metrics.credentials import Access, CredentialsError, TlsContext, authorize, read_keys
+from adapters.redaction import Redaction
 from engine.errors import HeadgateError
 
 MAX_SHOWN = 300
+MAX_READ = 256 * 1024
+"""How much of a foreign text is looked through for what is shown of it: far more, so that its end is far behind the cut."""
 CHUNK_BYTES = 64 * 1024
 JSON = "application/json"
 MIN_HEADER_SECRET = 8
@@ -47,7 +50,7 @@ class Reply:
     headers: Mapping[str, str]
     address: str
     response: aiohttp.ClientResponse = field(repr=False)
-    secrets: tuple[str, ...] = field(repr=False)
+    redaction: Redaction = field(repr=False)
 
     @property
     def content_type(self) -> str:
@@ -68,10 +71,11 @@ class Reply:
         return bytes(content)
 
     def quote(self, text: str) -> str:
-        """A foreign text for a message: on one line, without our secrets, and not too long."""
-        for secret in sorted(self.secrets, key=len, reverse=True):
-            text = text.replace(secret, "***")
-        return shorten(text)
+        """A foreign text for a message: without our secrets, on one line, and not too long.
+
+        It is given as a whole, because a secret that was cut is not known any more.
+        """
+        return shorten(self.redaction.take_out(text[:MAX_READ]))
 
 
 class HttpSource:
@@ -97,8 +101,9 @@ class HttpSource:
         accept: str,
         form: Mapping[str, str] | None = None,
         json_body: bytes | None = None,
+        hidden: Sequence[str] = (),
     ) -> AsyncIterator[Reply]:
-        """Send a request, with a form or a JSON text as its body.
+        """Send a request, with a form or a JSON text as its body. `hidden` is what else in it no message may show.
 
         Everything that goes wrong until the block ends, also while its body reads, is an HttpFailure.
         """
@@ -122,8 +127,8 @@ class HttpSource:
                 timeout=aiohttp.ClientTimeout(total=timeout_s),
                 allow_redirects=False,
             ) as response:
-                secrets = (*authorization.secrets, *keys.values(), *self._hidden)
-                yield Reply(response.status, response.headers, address, response, secrets)
+                secrets = (*authorization.secrets, *keys.values(), *self._hidden, *hidden)
+                yield Reply(response.status, response.headers, address, response, Redaction(secrets, shortest=1))
         except CredentialsError as error:
             raise HttpFailure(f"{address} was not asked: {error}", passing=False) from error
         except TimeoutError as error:

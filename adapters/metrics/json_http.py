@@ -78,12 +78,16 @@ class JsonProvider:
             return failed(f"the query {error}")
         except (SourceMisconfigured, UnicodeError) as error:
             return failed(f"the query cannot be put into the request: {error}")
-        return await self._repeater.ask(lambda timeout_s: self._ask(url, body, expression, timeout_s))
+        return await self._repeater.ask(lambda timeout_s: self._ask(url, body, expression, query, timeout_s))
 
-    async def _ask(self, url: URL, body: bytes | None, expression: JsonExpression, timeout_s: float) -> Attempt:
+    async def _ask(
+        self, url: URL, body: bytes | None, expression: JsonExpression, query: Query, timeout_s: float
+    ) -> Attempt:
         method = self._request.method.value
         try:
-            async with self._source.ask(method, url, timeout_s=timeout_s, accept=JSON, json_body=body) as reply:
+            async with self._source.ask(
+                method, url, timeout_s=timeout_s, accept=JSON, json_body=body, hidden=query.hidden
+            ) as reply:
                 content = await reply.body(MAX_ANSWER_BYTES)
                 if HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
                     return Attempt(await read(reply, content, expression))
@@ -107,8 +111,8 @@ def read_document(reply: Reply, content: bytes, expression: JsonExpression) -> O
         document: object = json.loads(content)
     except (ValueError, RecursionError):
         kind = reply.quote(reply.content_type or "no content type")
-        shown = content[:200].decode("utf-8", errors="replace")
-        return failed(f"{reply.address} sent no JSON ({kind}): {reply.quote(shown) or 'nothing at all'}")
+        shown = reply.quote(content.decode("utf-8", errors="replace"))
+        return failed(f"{reply.address} sent no JSON ({kind}): {shown or 'nothing at all'}")
     try:
         found = expression.apply(document)
     except NotApplicable as error:

@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 
 import anyio
 
+from adapters.hooks.templates import preview_tokens
 from adapters.metrics.outcome import MetricProvider, Outcome, OutcomeKind
 from adapters.metrics.outcome import Query as RenderedQuery
 from engine.events import ActionSucceeded, Measured, Measurements, MeasureOutcome
@@ -107,7 +108,7 @@ class Measurer:
             text = self._render(query.template, spec, snapshot, step, start, end)
         except QueryNotRendered as error:
             return Outcome(OutcomeKind.ERROR, None, str(error))
-        return await provider.measure(RenderedQuery(text, start, end))
+        return await provider.measure(RenderedQuery(text, start, end, tuple(preview_tokens(spec, snapshot))))
 
 
 def _analysis(spec: RolloutSpec, action: Action) -> Analysis:

@@ -92,7 +92,9 @@ class NewRelicProvider:
         }
         body = msgspec.json.encode({"query": DOCUMENT, "variables": variables})
         try:
-            async with self._source.ask("POST", self._url, timeout_s=timeout_s, accept=JSON, json_body=body) as reply:
+            async with self._source.ask(
+                "POST", self._url, timeout_s=timeout_s, accept=JSON, json_body=body, hidden=query.hidden
+            ) as reply:
                 content = await reply.body(MAX_ANSWER_BYTES)
                 answered = read(reply, content, asked)
                 outcome = with_clock(answered.outcome, reply.headers.get("Date"), self._clock.now())

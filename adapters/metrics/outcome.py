@@ -7,7 +7,7 @@ judges one. This module must not know any provider; it depends on nothing but th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -43,7 +43,8 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A rendered query text and the window of the sample it is for. Both ends are aware datetimes, in UTC.
+    """A rendered query text and the window of the sample it is for. Both ends are aware datetimes, in UTC. `hidden` are
+    parts of the text that no message may show.
 
     Raises ValueError for naive datetimes and for a window that ends before it starts.
     """
@@ -51,6 +52,7 @@ class Query:
     text: str
     start: datetime
     end: datetime
+    hidden: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if self.start.tzinfo is None or self.end.tzinfo is None:

@@ -50,7 +50,7 @@ class PrometheusProvider:
         }
         try:
             async with self._source.ask(
-                "POST", self._url, timeout_s=timeout_s, accept="application/json", form=form
+                "POST", self._url, timeout_s=timeout_s, accept="application/json", form=form, hidden=query.hidden
             ) as reply:
                 body = await reply.body(MAX_ANSWER_BYTES)
                 if reply.status == HTTPStatus.OK and not is_web_page(reply.content_type, body):

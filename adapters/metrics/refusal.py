@@ -63,8 +63,9 @@ def is_web_page(content_type: str, body: bytes) -> bool:
 
 
 def page_title(body: bytes) -> str:
-    title = re.search(rb"<title[^>]{0,100}>([^<]{1,200})", body[:10_000], re.IGNORECASE)
-    return title[1].decode("utf-8", errors="replace") if title else ""
+    """The whole of it: a secret in it is taken out before it is cut."""
+    title = re.search(rb"<title[^>]{0,100}>", body[:10_000], re.IGNORECASE)
+    return body[title.end() :].partition(b"<")[0].decode("utf-8", errors="replace") if title else ""
 
 
 def with_remarks(outcome: Outcome, name: str, remarks: Sequence[str], quote: Quote) -> Outcome:

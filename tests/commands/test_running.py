@@ -108,6 +108,12 @@ async def test_secrets_reach_the_program_and_not_the_journal() -> None:
     assert (await run(command)).output == "token ***"
 
 
+async def test_a_secret_where_the_kept_part_begins_leaves_no_tail() -> None:
+    code = f"import os; print('x' * 99 + os.environ['API_TOKEN'] + ' ' * {MOST_BYTES - 6})"
+    done = await run(python(code, secretEnv={"API_TOKEN": {"env": "TOKEN"}}))
+    assert done.output.strip() == "***"
+
+
 async def test_a_secret_that_is_not_there_keeps_it_from_being_started() -> None:
     error = await refusal(python("print(1)", secretEnv={"API_TOKEN": {"env": "NOWHERE"}}))
     assert str(error) == "command smoke is not started: the variable NOWHERE of the daemon's environment is empty or not set"

@@ -358,6 +358,14 @@ async def test_a_host_that_is_a_secret_is_not_said(called: CalledSide) -> None:
     assert "the called side answered 500" in str(error)
 
 
+@pytest.mark.parametrize("value", ["AbC123", "x1.AbC123", "Bücher"])
+async def test_nor_is_one_whose_letters_are_made_small(value: str) -> None:
+    secrets = Secrets({"host": SecretReference(env="HOST")}, {"HOST": value})
+    error = await failure(hook("http://{{{secrets.host}}}.hooks.invalid:9/", callback=False), secrets=secrets)
+    assert "webhook smoke: the called side was not called" in str(error)
+    assert "hooks" not in str(error)
+
+
 async def test_who_does_not_lead_any_more_calls_nobody(called: CalledSide) -> None:
     step = hook(called.url)
     action = Action(7, "call:2:smoke", ActionKind.CALL_WEBHOOK, {"gate": "step:1"})

@@ -7,6 +7,7 @@ import os
 import signal
 import stat
 from pathlib import Path
+from urllib.parse import quote
 
 import anyio
 import pytest
@@ -91,6 +92,16 @@ async def test_what_it_does_wrong_is_told_without_what_it_printed(tmp_path: Path
     with pytest.raises(CredentialsFailed, match=complaint) as caught:
         await run(ExecPlugin(script(tmp_path, body), VERSION))
     assert "token-secret" not in str(caught.value)
+
+
+async def test_what_it_was_given_is_not_told_in_any_form(tmp_path: Path) -> None:
+    secret = "sesame/A+=\"%-open"
+    plugin = ExecPlugin(script(tmp_path, 'echo "no login by $KEY, $1" >&2; exit 1'), VERSION, [quote(secret)], {"KEY": secret})
+    with pytest.raises(CredentialsFailed, match=r"no login by \*\*\*, \*\*\*$"):
+        await run(plugin)
+    plugin = ExecPlugin(script(tmp_path, f"echo 'asked ?key={quote(secret, safe='')}' >&2; exit 1"), VERSION, (), {"KEY": secret})
+    with pytest.raises(CredentialsFailed, match=r"asked \?key=\*\*\*$"):
+        await run(plugin)
 
 
 async def test_many_complaints_neither_block_it_nor_fill_the_message(tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from urllib.parse import quote
 
 import anyio
 import pytest
@@ -254,6 +256,23 @@ async def test_when_there_is_nothing_new_to_try_nothing_is_tried() -> None:
                 with pytest.raises(errors.Unauthorized):
                     await ask(transport)
         assert len(api.requests) == 2
+
+
+@pytest.mark.parametrize("echo", [lambda text: text, lambda text: json.dumps(text)[1:-1], lambda text: quote(text, safe="")])
+@pytest.mark.parametrize("password", ['sesame/A+="%-open', "sesäme-open"])
+async def test_a_server_that_repeats_the_login_does_not_get_it_into_the_message(
+    echo: Callable[[str], str], password: str
+) -> None:
+    class Basic(ScriptedCredentials):
+        def _log_in(self) -> Login:
+            shown = base64.b64encode(f"ada:{password}".encode()).decode()
+            return Login((("Authorization", f"Basic {shown}"),), None)
+
+    async with scripted_api() as api:
+        api.others.append(status(403, "Forbidden", f"who is {echo(password)}?"))
+        async with open_transport(Basic(api.server)) as transport:
+            with pytest.raises(errors.Forbidden, match=r"who is \*\*\*\?"):
+                await get(transport)
 
 
 async def test_a_login_that_fails_is_told_to_the_request_that_needed_it() -> None:

@@ -9,6 +9,7 @@ from datetime import timedelta
 import aiohttp
 import anyio
 
+from adapters.metrics.credentials import Access
 from adapters.metrics.endpoint import Endpoint
 from adapters.metrics.outcome import Outcome, Query
 from adapters.metrics.scrape import ScrapeProvider
@@ -44,12 +45,12 @@ class Story:
 
 
 @asynccontextmanager
-async def one_pod(metrics: str | int | Handler = "up 1\n") -> AsyncIterator[Story]:
+async def one_pod(metrics: str | int | Handler = "up 1\n", access: Access | None = None) -> AsyncIterator[Story]:
     """One pod with a page at /metrics, scraped every five seconds."""
     pages, clock = Pages({"/metrics": metrics}), SteppedClock()
     async with serving(pages.answer) as pages.url, aiohttp.ClientSession() as session:
         endpoints = [Endpoint(f"{pages.url}/metrics")]
-        async with ScrapeProvider(session, lambda: endpoints, clock, interval_s=INTERVAL_S) as provider:
+        async with ScrapeProvider(session, lambda: endpoints, clock, interval_s=INTERVAL_S, access=access) as provider:
             yield Story(provider, pages, clock)
 
 

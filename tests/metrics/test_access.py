@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import shutil
 import socket
 import ssl
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import aiohttp
 import anyio
@@ -26,8 +29,16 @@ from adapters.metrics.credentials import (
     TlsFiles,
 )
 from adapters.metrics.http_source import SourceMisconfigured, checked_address
+from adapters.metrics.json_expression import JsonExpression
+from adapters.metrics.json_http import JsonProvider, JsonRequest
+from adapters.metrics.measuring import Measurer
 from adapters.metrics.outcome import Outcome, OutcomeKind, Query
 from adapters.metrics.prometheus import PrometheusProvider
+from engine.gates import sign_preview
+from engine.model import Action, ActionKind, Analysis, Facts, Snapshot, State
+from engine.model import Query as AskedQuery
+from tests.builders import percent, rollout_spec, target_plan
+from tests.metrics.scraping import one_pod
 from tests.metrics.scripted import START, HurriedClock, serving
 
 QUERY = Query("up", START, START + timedelta(seconds=60))
@@ -133,6 +144,64 @@ async def test_a_server_that_repeats_what_it_was_shown_does_not_get_it_into_the_
     assert "s3cr3t" not in outcome.detail
     assert base64.b64encode(b"headgate:s3cr3t-token").decode() not in outcome.detail
     assert "s3cr3t" not in repr(access)
+
+
+ODD = "sesame/A+=\"%-open"
+ECHOES: dict[str, Callable[[str], str]] = {
+    "as it is": lambda text: text,
+    "in an address": lambda text: quote(text, safe=""),
+    "in a path": quote,
+    "in JSON": json.dumps,
+    "at the cut of a page's title": lambda text: f"<html><title>{'x' * 190}{text}</title>",
+    "at the cut of what is shown": lambda text: "x" * 290 + text,
+    "behind the beginning of what is no JSON": lambda text: "x" * 190 + text,
+}
+
+
+@pytest.mark.parametrize("status", [200, 403])
+@pytest.mark.parametrize("echo", ECHOES)
+async def test_no_form_and_no_part_of_a_secret_is_repeated(session: aiohttp.ClientSession, echo: str, status: int) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status, text=ECHOES[echo](ODD))
+
+    async with serving(answer) as url:
+        request = JsonRequest(f"{url}/m?key={quote(ODD, safe='')}", value=JsonExpression("value"))
+        outcomes = [
+            await JsonProvider(session, request, HurriedClock()).measure(QUERY),
+            await PrometheusProvider(session, url, HurriedClock(), Access(headers={"X-Key": ODD})).measure(QUERY),
+            await PrometheusProvider(session, url, HurriedClock()).measure(replace(QUERY, hidden=(ODD,))),
+        ]
+    for outcome in outcomes:
+        assert outcome.value is None
+        assert "sesa" not in outcome.detail
+
+
+async def test_the_address_of_a_preview_in_a_query_is_not_repeated(session: aiohttp.ClientSession) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({"status": "error", "error": f"cannot ask {await request.text()}"}, status=422)
+
+    spec = rollout_spec(target_plan([percent(10), Analysis((AskedQuery("look", "prometheus", ""),), 60.0, 1)]))
+    address = f"https://h.example/v1/previews/r1.production/web/{sign_preview(spec, 'web')}/"
+    snapshot = Snapshot(State.ANALYSING, START, step=1, facts={"preview.web": address})
+    window: Facts = {"start": START.isoformat(), "end": (START + timedelta(seconds=60)).isoformat()}
+    action = Action(1, "measure:1", ActionKind.MEASURE, {"gate": "step:1", **window})
+    async with serving(answer) as url:
+        provider = PrometheusProvider(session, url, HurriedClock())
+        measurer = Measurer({"prometheus": provider}, lambda template, *others: address)
+        (result,) = (await measurer.measure(spec, snapshot, action)).results
+    assert "r1.production%2Fweb%2F***" in result.detail
+
+
+@pytest.mark.parametrize(
+    "page", ["{}\n", f"{'x' * 50}{{}}\n", "up{{{}}} 1\n", 'up{{a="{}" 1\n', "up 1 2 3 {}\n", 'up{{a="1",,b="{}"}} 1\n']
+)
+async def test_nor_by_a_page_that_is_no_metric_page(page: str) -> None:
+    access = Access(BearerAuthentication(SecretValue("sesame-token-open")))
+    async with one_pod(page.format("sesame-token-open"), access) as story:
+        outcome = await story.measure("up")
+    assert outcome.kind is OutcomeKind.ERROR
+    assert "sent no valid metric page" in outcome.detail
+    assert "sesa" not in outcome.detail
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ async def test_labels_of_the_endpoint_win_over_those_of_the_page(
         (401, "answered 401: it wants credentials"),
         (404, "answered 404: is this the path of the metric page?"),
         ("<html><h1>Welcome</h1></html>\n", "sent no valid metric page: line 1: expected `name value`"),
-        ("requests_total{x=1} 2\n", "sent no valid metric page: expected `label=\"value\"`, found 'x=1'"),
+        ("requests_total{x=1} 2\n", "sent no valid metric page: expected `label=\"value\"` at byte 16 of 'req"),
         ("requests_total 1\nrequests_total 2\n", "requests_total{instance="),
     ],
 )

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from aiohttp import web
@@ -17,7 +18,7 @@ from adapters.embedded.resources import PODS, SERVICES
 from adapters.http import previews
 from adapters.settings import SecretReference
 from engine.events import Command, CommandKind
-from engine.model import Approval, Expose, ReleaseStatus, RunCommand, RunJob, State, Webhook
+from engine.model import Approval, Expose, ReleaseStatus, RunCommand, RunJob, State, Webhook, WebhookHeader
 from tests.builders import percent
 from tests.http.stage import until
 from tests.previews.stage import Stage, job_manifest, stage
@@ -217,6 +218,7 @@ async def test_a_service_that_is_not_there_or_has_several_ports_is_named(tmp_pat
 PROGRAM = """
 import os, urllib.request
 address = os.environ["HEADGATE_PREVIEW_WEB_CANARY"]
+print(address)
 print(urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address).read().decode().strip())
 """
 
@@ -232,7 +234,8 @@ async def test_tests_of_every_kind_look_at_the_new_version_through_its_preview(t
         async def hook(request: web.Request) -> web.Response:
             body = await request.json()
             received.append((request.headers["X-Headgate-Signature"], (await get(told, body["look"]))[1]))
-            async with told.http.post(body["back"], json={"success": True}) as answer:
+            verdict = {"success": True, "mdMessage": f"I was sent {request.headers['X-Look']} and {quote(body['back'])}"}
+            async with told.http.post(body["back"], json=verdict) as answer:
                 assert answer.status == 200
             return web.Response()
 
@@ -243,10 +246,11 @@ async def test_tests_of_every_kind_look_at_the_new_version_through_its_preview(t
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         body = '{"look": "{{armory.preview.web-canary}}", "back": "{{armory.callbackUri}}/callback"}'
         url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
+        look = (WebhookHeader("X-Look", "{{armory.preview.web-canary}}"),)
         steps = (
             EXPOSE,
-            Webhook("ci", "POST", url, body=body, signing_secret="hook-key"),
-            RunJob("smoke", job_manifest("the job was here"), 60.0),
+            Webhook("ci", "POST", url, body=body, headers=look, signing_secret="hook-key"),
+            RunJob("smoke", job_manifest("the job was at {{armory.preview.web-canary}}"), 60.0),
             RunCommand("look", 60.0),
         )
         try:
@@ -258,7 +262,11 @@ async def test_tests_of_every_kind_look_at_the_new_version_through_its_preview(t
         ((signature, seen),) = received
         assert re.fullmatch(r"t=\d+,v1=[0-9a-f]{64}", signature)
         assert seen == "version 2\n"
-        assert await told.outputs() == ["the job was here", "version 2"]
+        shown = f"{told.public_url}/v1/previews/{told.release}.production/web-canary/***/"
+        assert await told.outputs() == [f"the job was at {shown}", f"{shown}\nversion 2"]
+        journal = await told.running.service.store.journal(told.release)
+        back = f"{told.public_url}/v1/callbacks/{told.release}.production/***/callback"
+        assert any(f"I was sent {shown} and {quote(back, safe='/*')}" in entry.text for entry in journal)
         assert not [pod for pod in told.cluster.storage.list(PODS, "shop") if "tests:1" in str(pod["spec"])]
 
 

@@ -22,11 +22,13 @@ class Planted:
 
     texts: dict[str, str] = field(default_factory=dict)
 
-    def put(self, where: str) -> str:
-        return self.texts.setdefault(where, f"sesame-{len(self.texts):03}-{where}-nobody-may-see")
+    def put(self, where: str, *, middle: str = '/A+="%') -> str:
+        """In its `middle` are characters that are written in another way in addresses and JSON."""
+        number = f"{len(self.texts):03}"
+        return self.texts.setdefault(where, f"sesame-{number}-{where}-nobody{middle}may-see-{number}")
 
     def found_in(self, text: str | bytes) -> set[str]:
-        """Of which secrets there is a trace: as they are, encoded, or the better part of them."""
+        """Of which secrets there is a trace: as they are, encoded, or the better part of them, or their end."""
         content = text.encode() if isinstance(text, str) else text
         return {where for where, secret in self.texts.items() if any(form in content for form in _forms(secret))}
 
@@ -34,7 +36,9 @@ class Planted:
 def _forms(secret: str) -> Iterator[bytes]:
     raw = secret.encode()
     yield raw
+    yield raw.lower()
     yield raw[: len(raw) // 2 + 4]
+    yield raw[-len("may-see-000") :]
     yield quote(secret, safe="").encode()
     yield raw.hex().encode()
     for shift in range(3):  # Wherever it begins in what was encoded.
@@ -95,13 +99,14 @@ def kubeconfigs(good: Document, planted: Planted, side: Echo) -> dict[str, str]:
         "env": [{"name": "PLUGIN_SECRET", "value": planted.put("plugin-environment")}],
         "interactiveMode": "Never",
     }
+    proxy, server = (quote(planted.put(f"{where}-password"), safe="") for where in ("proxy", "server"))
     users: dict[str, tuple[Document, Document]] = {
         "token": ({"server": side.url}, {"token": planted.put("kubeconfig-token")}),
         "basic": ({"server": side.url}, {"username": "ada", "password": planted.put("kubeconfig-password")}),
         "plugin": ({"server": side.url}, {"exec": plugin}),
         "key": ({"server": "https://127.0.0.1:9"}, {"client-certificate-data": key, "client-key-data": key}),
-        "proxy": ({"server": nowhere, "proxy-url": f"http://ada:{planted.put('proxy-password')}@127.0.0.1:9"}, {}),
-        "address": ({"server": f"http://ada:{planted.put('server-password')}@{side.url.removeprefix('http://')}"}, {}),
+        "proxy": ({"server": nowhere, "proxy-url": f"http://ada:{proxy}@127.0.0.1:9"}, {}),
+        "address": ({"server": f"http://ada:{server}@{side.url.removeprefix('http://')}"}, {}),
         "header": ({"server": nowhere}, {"token": f"{planted.put('token-line-break')}\n"}),
     }
     texts = {name: yaml.safe_dump(_kubeconfig(cluster, user)) for name, (cluster, user) in users.items()}
@@ -128,14 +133,16 @@ def _kubeconfig(cluster: Document, user: Document) -> Document:
 
 
 def settings_text(folder: Path, accounts: dict[str, str], planted: Planted, side: Echo, port: int, hashes: dict[str, str]) -> str:
-    def file(where: str) -> Document:
+    def file(where: str, **how: str) -> Document:
         path = folder / f"{where}.secret"
-        path.write_text(planted.put(where) + "\n")
+        path.write_text(planted.put(where, **how) + "\n")
         return {"file": str(path)}
 
     for name, text in accounts.items():
         (folder / f"{name}.kubeconfig").write_text(text)
-    key = planted.put("address-key")
+    key = quote(planted.put("address-key"), safe="")
+    lines = '/A+="%\n'
+    given = file("command-file", middle=lines)
     providers: dict[str, Document] = {
         "good": {"type": "prometheus", "url": f"{side.url}/good", "bearer": file("good-bearer")},
         "bearer": {"type": "prometheus", "url": side.url, "bearer": file("bearer")},
@@ -161,13 +168,13 @@ def settings_text(folder: Path, accounts: dict[str, str], planted: Planted, side
         "secrets": {
             "in-header": {"env": "HOOK_TOKEN"},
             "in-path": file("hook-path"),
-            "in-query": file("hook-query"),
-            "in-body": file("hook-body"),
-            "in-host": file("hook-host"),
+            "in-query": file("hook-query", middle=lines),
+            "in-body": file("hook-body", middle=lines),
+            "in-host": file("hook-host", middle="-AbC-"),
             "signing": file("hook-signing"),
         },
         "commands": {
-            "telling": {"argv": ["env"], "secretEnv": {"GIVEN": file("command-file"), "ALSO": {"env": "COMMAND_SECRET"}}},
+            "telling": {"argv": ["env"], "secretEnv": {"GIVEN": given, "ALSO": {"env": "COMMAND_SECRET"}}},
             "failing": {"argv": ["sh", "-c", 'echo "$GIVEN"; exit 3'], "secretEnv": {"GIVEN": file("failing-command")}},
             "missing": {"argv": ["/nowhere"], "secretEnv": {"GIVEN": file("missing-command")}},
         },

@@ -154,6 +154,7 @@ STORIES: dict[str, list[Document]] = {
         {"runCommand": {"name": "telling"}},
         analysis("good"),
         {"exposeServices": {"services": ["web"], "ttl": {"duration": 5, "unit": "minutes"}}},
+        {"runCommand": {"name": "telling"}},
         {"pause": {"untilApproved": True}},
     ],
     "bad-hook": [{"runWebhook": {"name": "bad"}}],
@@ -252,14 +253,25 @@ apiVersion: v1
 kind: Secret
 metadata: {{name: unfit-data}}
 data: {{key: "{not_base64}!"}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: unfit-whole}}
+data: {whole}
+stringData: [{items}]
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: unfit-quotes}}
+stringData: {{tag: !{tag} , alias: *{alias} }}
 """
 
 
 def unfit(planted: Planted) -> str:
     """Secrets that are wrong in ways of which something may want to show the value."""
     planted.texts["unfit-number"] = pin = str(7 * 10**29 + secrets.randbelow(10**20))
-    tagged, listed, data = (planted.put(f"unfit-{name}") for name in ("tagged", "listed", "data"))
-    return UNFIT.format(pin=pin, tagged=tagged, listed=listed, not_base64=data)
+    names = ("tagged", "listed", "not_base64", "whole", "items", "tag", "alias")
+    return UNFIT.format(pin=pin, **{name: planted.put(f"unfit-{name}", middle="-") for name in names})
 
 
 def write_unfit(folder: Path, planted: Planted, side: Echo) -> str:

@@ -155,7 +155,16 @@ def test_tags_that_lie() -> None:
     faults = read("a: !!int x\nb: !!bool 5\nc: !!python/object:os.system x\nd: !!set {}").faults
 
     assert [tuple(fault.mark) for fault in faults] == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    assert faults[2].message == "the tag !!python/object:os.system is not supported; remove it"
+    assert faults[2].message.endswith("is read as a tag, and this one is not supported; remove it, or put the value in quotes")
+
+
+@pytest.mark.parametrize("value", ["*Hunter2x", "!Hunter2x", "!!Hunter2x", "!Hunter2x [1]", "!!int Hunter2x", "!Hunt!er2x"])
+@pytest.mark.parametrize("dialect", Dialect)
+def test_an_alias_or_a_tag_may_be_a_password_without_quotes(dialect: Dialect, value: str) -> None:
+    (fault,) = read(f"password: {value}\n", dialect).faults
+
+    assert tuple(fault.mark) == (1, 11)
+    assert "unt" not in fault.message
 
 
 def test_quoted_words_are_text_in_every_dialect() -> None:

@@ -87,11 +87,11 @@ class Destinations:
 
 
 def open_session(destinations: Destinations, resolver: AbstractResolver | None = None) -> aiohttp.ClientSession:
-    """For calls to other systems: through the proxy of the environment, and with no cookies from one call to the next."""
+    """For calls to other systems, with no cookies from one call to the next. Which proxy is used, each call says."""
     checked = _Resolver(destinations, resolver or DefaultResolver())
     # Names are not kept: what was found a while ago was checked by the rules of a while ago.
     connector = aiohttp.TCPConnector(resolver=checked, socket_factory=_socket_factory(destinations), use_dns_cache=False)
-    return aiohttp.ClientSession(connector=connector, trust_env=True, cookie_jar=aiohttp.DummyCookieJar())
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 
 class _Resolver(AbstractResolver):

@@ -30,6 +30,7 @@ from adapters.hooks.templates import (
     variables_in,
 )
 from adapters.leadership import UNDISPUTED, Leadership
+from adapters.proxies import ProxyUnusable, proxy_of_environment
 from adapters.secrets import Secrets, SecretUnreadable
 from adapters.unanswered import status_words, why_unanswered
 from engine.clock import Clock
@@ -165,13 +166,16 @@ class WebhookCaller:
                 data=call.body,
                 timeout=limit,
                 allow_redirects=False,
+                proxy=proxy_of_environment(call.url),
             ) as response:
                 if 200 <= response.status < 300:
                     return response.status
                 sentence, wait = _describe_answer(response), _retry_after(response)
         except TimeoutError:
             sentence, wait = f"gave no answer within {limit.total:g} s", None
-        except (aiohttp.ClientError, OSError) as error:
+        except ProxyUnusable as error:
+            sentence, wait = f"was not called: {error}", None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             if isinstance(forbidden := getattr(error, "os_error", None), DestinationForbidden):
                 raise _forbidden(step, call, forbidden) from error
             sentence, wait = why_unanswered(error), None

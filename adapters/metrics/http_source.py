@@ -8,7 +8,7 @@ This module must not know what the answers mean.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -17,6 +17,7 @@ import aiohttp
 from yarl import URL
 
 from adapters.metrics.credentials import Access, CredentialsError, TlsContext, authorize, read_keys
+from adapters.proxies import ProxyUnusable, proxy_of_environment
 from adapters.unanswered import is_handshake_error, why_unanswered
 from engine.errors import HeadgateError
 
@@ -113,7 +114,7 @@ class HttpSource:
                 headers["Content-Type"] = JSON
             if authorization.header is not None:
                 headers["Authorization"] = authorization.header
-            async with self._session.request(
+            request = self._session.request(
                 method,
                 url,
                 data=form if json_body is None else json_body,
@@ -121,15 +122,27 @@ class HttpSource:
                 ssl=True if self._tls is None else await self._tls.current(),
                 timeout=aiohttp.ClientTimeout(total=timeout_s),
                 allow_redirects=False,
-            ) as response:
+                proxy=proxy_of_environment(url),
+            )
+            async with await _begin(request, address) as response:
                 secrets = (*authorization.secrets, *keys.values(), *self._hidden)
                 yield Reply(response.status, response.headers, address, response, secrets)
-        except CredentialsError as error:
+        except (CredentialsError, ProxyUnusable) as error:
             raise HttpFailure(f"{address} was not asked: {error}", passing=False) from error
         except TimeoutError as error:
             raise HttpFailure(f"{address} did not answer within {timeout_s:.3g} s", passing=True) from error
         except (aiohttp.ClientError, OSError) as error:
             raise HttpFailure(f"{address} {describe(error)}", passing=is_passing(error)) from error
+
+
+async def _begin(request: Awaitable[aiohttp.ClientResponse], address: str) -> aiohttp.ClientResponse:
+    """Apart from the rest, because a `ValueError` of whoever reads the answer would be a defect, and no failure to ask."""
+    try:
+        return await request
+    except aiohttp.ClientError:
+        raise
+    except ValueError as error:
+        raise HttpFailure(f"{address} {describe(error)}", passing=False) from error
 
 
 def checked_address(text: str) -> URL:

@@ -104,12 +104,14 @@ async def refusal(url: str, headers: tuple[WebhookHeader, ...] = ()) -> str:
 
 async def measure(folder: Path, url: str) -> str:
     """By a Prometheus of the settings, through whatever a daemon opens for them. What the answer is said to be."""
-    providers = {"default": PrometheusSettings(type="prometheus", url=url, timeout=1)}
-    settings = Settings(source=None, store=folder / "s.db", socket=folder / "s.sock", metric_providers=providers)
+    source = PrometheusSettings(type="prometheus", url=url, timeout=1)
+    settings = Settings(
+        source=None, store=folder / "s.db", socket=folder / "s.sock", metric_providers={"default": source}
+    )
     query = Query("errors", "default", "vector(1)", upper=2.0)
     step = Analysis((query,), interval_seconds=60.0, runs=1)
-    window = {"gate": "step:1", "start": START.isoformat(), "end": (START + timedelta(minutes=1)).isoformat()}
-    action = Action(7, "measure", ActionKind.MEASURE, window)
+    start, end = START.isoformat(), (START + timedelta(minutes=1)).isoformat()
+    action = Action(7, "measure", ActionKind.MEASURE, {"gate": "step:1", "start": start, "end": end})
     async with connect(settings, None, SystemClock()) as connected:
         spec, snapshot = rollout_spec(target_plan([percent(10), step])), Snapshot(State.ANALYSING, START, step=1)
         done = await connected.actuator.perform(spec, snapshot, action)

@@ -1,8 +1,8 @@
 """The proxy on the way to an address, where the environment names one: HTTP_PROXY, HTTPS_PROXY, and NO_PROXY's exceptions.
 
-The HTTP library is not told to trust the environment. It would then read ~/.netrc as well, and show the login that stands there
-to whatever host a deploy file names; a request with a login of its own would fail, as it cannot have two; and each request would
-make two hops through threads. Only the proxy is taken from the environment.
+The HTTP library is not told to trust the environment. It would then read ~/.netrc as well, and show the login that stands
+there to whatever host a deploy file names; a request with a login of its own would fail, as it cannot have two; and each
+request would make two hops through threads. Only the proxy is taken from the environment.
 """
 
 from __future__ import annotations

@@ -121,8 +121,8 @@ def _socket_factory(destinations: Destinations) -> Callable[[Any], socket.socket
 
 
 def _written_address(host: str) -> IpAddress | None:
-    """The address that a host is, also in the forms that whoever connects may still read: 2852039166, 0xa9fea9fe, 169.254.43518,
-    0251.0376.0251.0376. None for a name."""
+    """The address that a host is, also in the forms that whoever connects may still read: 2852039166, 0xa9fea9fe,
+    169.254.43518, 0251.0376.0251.0376. None for a name."""
     try:
         return ip_address(host.partition("%")[0])
     except ValueError:

@@ -46,8 +46,8 @@ JsonObject: TypeAlias = dict[str, Any]
 
 _BARE_NOT_FOUND = b"404 page not found"
 _NO_ANSWER = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
-"""What the HTTP library raises for a request; a `ValueError` is about what was to be sent. Never kept as the cause of an error of
-ours: a traceback would tell its words, and a proxy's login among them."""
+"""What the HTTP library raises for a request; a `ValueError` is about what was to be sent. Never kept as the cause of an error
+of ours: a traceback would tell its words, and a proxy's login among them."""
 
 
 class Transport:

@@ -122,7 +122,7 @@ async def connect(
     clusters = dict[str, Cluster]()
     way = _Way(Bus(), clock, leadership)
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=True))
+        session = await stack.enter_async_context(aiohttp.ClientSession())
         rehearsal = await _rehearse(stack, embedded, clock)
         accounts = {name: found for name, found in settings.accounts.items() if name not in rehearsal.clusters}
         tasks = await stack.enter_async_context(anyio.create_task_group())

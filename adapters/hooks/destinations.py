@@ -64,13 +64,11 @@ class Destinations:
 
     def check_host(self, host: str, port: int) -> None:
         """Of an address as it is written: also where a proxy is to make the connection. Raises `DestinationForbidden`."""
-        try:
-            address = ip_address(host.partition("%")[0])
-        except ValueError:
-            if host.lower().removesuffix(".") in _METADATA_NAMES and not _is_in(_METADATA, self._settings.allow):
-                raise _forbidden("the name of a metadata service") from None
-            return
-        self.check(address, port)
+        name = host.lower().removesuffix(".")
+        if (address := _written_address(name)) is not None:
+            self.check(address, port)
+        elif name in _METADATA_NAMES and not _is_in(_METADATA, self._settings.allow):
+            raise _forbidden("the name of a metadata service")
 
     def check(self, address: IpAddress, port: int) -> None:
         """Of the address that a connection is made to. Raises `DestinationForbidden`."""
@@ -87,11 +85,11 @@ class Destinations:
 
 
 def open_session(destinations: Destinations, resolver: AbstractResolver | None = None) -> aiohttp.ClientSession:
-    """For calls to other systems: through the proxy of the environment, and with no cookies from one call to the next."""
+    """For calls to other systems, with no cookies from one call to the next. Which proxy is used, each call says."""
     checked = _Resolver(destinations, resolver or DefaultResolver())
     # Names are not kept: what was found a while ago was checked by the rules of a while ago.
     connector = aiohttp.TCPConnector(resolver=checked, socket_factory=_socket_factory(destinations), use_dns_cache=False)
-    return aiohttp.ClientSession(connector=connector, trust_env=True, cookie_jar=aiohttp.DummyCookieJar())
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 
 class _Resolver(AbstractResolver):
@@ -120,6 +118,20 @@ def _socket_factory(destinations: Destinations) -> Callable[[Any], socket.socket
         return socket.socket(family, kind, protocol)
 
     return make
+
+
+def _written_address(host: str) -> IpAddress | None:
+    """The address that a host is, also in the forms that whoever connects may still read: 2852039166, 0xa9fea9fe,
+    169.254.43518, 0251.0376.0251.0376. None for a name."""
+    try:
+        return ip_address(host.partition("%")[0])
+    except ValueError:
+        pass
+    try:
+        # It reads no further than to a blank, as some who connect do, too.
+        return IPv4Address(socket.inet_aton(host))
+    except (OSError, ValueError):
+        return None
 
 
 def _forbidden(what: str) -> DestinationForbidden:

@@ -13,7 +13,6 @@ import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from urllib.parse import quote
 
 import aiohttp
@@ -31,7 +30,9 @@ from adapters.hooks.templates import (
     variables_in,
 )
 from adapters.leadership import UNDISPUTED, Leadership
+from adapters.proxies import ProxyUnusable, proxy_of_environment
 from adapters.secrets import Secrets, SecretUnreadable
+from adapters.unanswered import status_words, why_unanswered
 from engine.clock import Clock
 from engine.errors import ActionError, Rejected, Retryable
 from engine.events import ActionSucceeded
@@ -166,16 +167,19 @@ class WebhookCaller:
                 data=call.body,
                 timeout=limit,
                 allow_redirects=False,
+                proxy=proxy_of_environment(call.url),
             ) as response:
                 if 200 <= response.status < 300:
                     return response.status
                 sentence, wait = _describe_answer(response), _retry_after(response)
         except TimeoutError:
             sentence, wait = f"gave no answer within {limit.total:g} s", None
-        except (aiohttp.ClientError, OSError) as error:
+        except ProxyUnusable as error:
+            sentence, wait = f"was not called: {error}", None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             if isinstance(forbidden := getattr(error, "os_error", None), DestinationForbidden):
                 raise _forbidden(step, call, forbidden) from error
-            sentence, wait = _describe_error(error), None
+            sentence, wait = why_unanswered(error), None
         raise _failure(step, f"webhook {step.name}: {call.host} {sentence}", attempt, wait)
 
 
@@ -218,30 +222,7 @@ def _address(step: Webhook, text: str) -> URL:
 def _describe_answer(response: aiohttp.ClientResponse) -> str:
     if 300 <= response.status < 400:
         return f"answered {response.status}, a redirect, which is not followed; name the final address"
-    try:
-        # Not in the called side's own words, which may repeat what it was sent.
-        return f"answered {response.status} {HTTPStatus(response.status).phrase}"
-    except ValueError:
-        return f"answered {response.status}"
-
-
-def _describe_error(error: aiohttp.ClientError | OSError) -> str:
-    """What went wrong, without the library's own text: some of it repeats the whole address."""
-    match error:
-        case aiohttp.ClientConnectorCertificateError():
-            return "was not called, because its TLS certificate is not trusted"
-        case aiohttp.ClientConnectorDNSError():
-            return "was not called: its host name cannot be resolved"
-        case aiohttp.ClientConnectorSSLError():
-            return "cannot be called by TLS; does it speak https?"
-        case aiohttp.ServerDisconnectedError():
-            return "closed the connection without an answer"
-        case aiohttp.ClientResponseError() | aiohttp.ClientPayloadError():
-            return "did not answer with valid HTTP"
-        case OSError():
-            return f"cannot be reached: {(error.strerror or type(error).__name__).lower()}"
-        case _:
-            return f"cannot be called ({type(error).__name__})"
+    return f"answered {status_words(response.status)}"
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float | None:

@@ -17,6 +17,9 @@ from strategies.problems import Problem
 
 log = structlog.get_logger()
 
+STORE_TROUBLE = "the store cannot be used at present; the daemon's log says why"
+"""For those who are not known: the store's own words tell where it is, and as whom it is asked."""
+
 _STATUS = {
     ErrorCode.BAD_REQUEST: HTTPStatus.BAD_REQUEST,
     ErrorCode.INVALID: HTTPStatus.UNPROCESSABLE_ENTITY,

@@ -18,14 +18,18 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import anyio.to_thread
+import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from adapters.access import Access, Scope, TargetKey, Token, Verb, has_expired
 from adapters.http.bodies import ErrorCode
 from adapters.http.certificates import names_in
-from adapters.http.failures import ApiFailure
+from adapters.http.failures import STORE_TROUBLE, ApiFailure
 from engine.clock import Clock
+from engine.errors import StoreError
+
+log = structlog.get_logger()
 
 _PEER_CREDENTIALS = struct.Struct("3i")
 OPEN_ROUTES = frozenset(
@@ -81,14 +85,23 @@ def identify_callers(
     @web.middleware
     async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
         resource = request.match_info.route.resource
-        if resource is None or resource.canonical not in open_routes:
-            caller = await gate.identify(request)
-            if caller.access is Access.READ and request.method not in _READING:
-                raise ApiFailure(ErrorCode.FORBIDDEN, f"the token {caller.name} may read, but not give orders")
-            request[CALLER] = caller
+        if resource is not None and resource.canonical in open_routes:
+            return await _answer_anybody(request, handler, resource.canonical)
+        caller = await gate.identify(request)
+        if caller.access is Access.READ and request.method not in _READING:
+            raise ApiFailure(ErrorCode.FORBIDDEN, f"the token {caller.name} may read, but not give orders")
+        request[CALLER] = caller
         return await handler(request)
 
     return identify
+
+
+async def _answer_anybody(request: web.Request, handler: Handler, route: str) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except StoreError as error:
+        log.warning("api.store_failed", route=route, error=str(error))
+        raise ApiFailure(ErrorCode.UNAVAILABLE, STORE_TROUBLE) from None
 
 
 class _Gate:

@@ -25,9 +25,9 @@ _NOT_SENT_ON = frozenset(
 _ACTING_FOR_OTHERS = ("impersonate-", "x-forwarded-", "x-remote-")
 _NOT_SENT_BACK = frozenset(
     {
-        "access-control-allow-credentials", "access-control-allow-origin", "audit-id", "clear-site-data",
-        "cross-origin-opener-policy", "cross-origin-resource-policy", "location", "service-worker-allowed", "set-cookie",
-        "set-cookie2", "strict-transport-security",
+        "access-control-allow-credentials", "access-control-allow-origin", "alt-svc", "audit-id", "clear-site-data",
+        "cross-origin-opener-policy", "cross-origin-resource-policy", "location", "nel", "report-to", "reporting-endpoints",
+        "service-worker-allowed", "set-cookie", "set-cookie2", "strict-transport-security",
     }
 )  # fmt: skip
 SANDBOX = (

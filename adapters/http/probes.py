@@ -6,14 +6,17 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 import anyio
+import structlog
 from aiohttp import web
 
 from adapters.http.bodies import ErrorCode, Health
-from adapters.http.failures import ApiFailure, json_answer
+from adapters.http.failures import STORE_TROUBLE, ApiFailure, json_answer
 from adapters.http.identity import CALLER
 from adapters.http.service import Service
 from adapters.http.telemetry import METRICS_CONTENT
 from engine.errors import StoreError
+
+log = structlog.get_logger()
 
 READY_SECONDS = 5.0
 FRESH_SECONDS = 1.0
@@ -26,6 +29,7 @@ class Probes:
         self._writer_figures = writer_figures
         self._asking = anyio.Lock()
         self._good_until = float("-inf")
+        self._noted = ""
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -40,9 +44,16 @@ class Probes:
 
     async def ready(self, _request: web.Request) -> web.Response:
         """Everything unfinished was taken up (the API only opens after that), and decisions can be written down."""
-        message = await self._trouble()
-        status = HTTPStatus.SERVICE_UNAVAILABLE if message else HTTPStatus.OK
-        return json_answer(Health(ready=not message, message=message or "ready"), status)
+        trouble = await self._trouble()
+        self._note(trouble)
+        status = HTTPStatus.SERVICE_UNAVAILABLE if trouble else HTTPStatus.OK
+        return json_answer(Health(ready=not trouble, message=STORE_TROUBLE if trouble else "ready"), status)
+
+    def _note(self, trouble: str) -> None:
+        """In the log, and once for as long as it stays the same: anybody may ask, as often as they like."""
+        if trouble and trouble != self._noted:
+            log.warning("store.not_ready", error=trouble)
+        self._noted = trouble
 
     async def _trouble(self) -> str:
         if self._service.telemetry.store_error:

@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 BODY_SECONDS = 30.0
 """How long a body may take to arrive."""
+MOST_DIGITS = 9
 
 
 async def read_body(request: web.Request, kind: type[T], *, any_type: bool = False) -> T:
@@ -43,9 +44,11 @@ async def read_body(request: web.Request, kind: type[T], *, any_type: bool = Fal
 
 def read_limit(request: web.Request, default: int, most: int) -> int:
     text = request.query.get("limit", str(default))
-    if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:9]) <= most:
+    # Longer ones are not read at all: the largest cannot be.
+    limit = int(text) if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS else 0
+    if not 1 <= limit <= most:
         raise ApiFailure(ErrorCode.BAD_REQUEST, f"limit is {text[:40]}; expected a whole number from 1 to {most}")
-    return int(text)
+    return limit
 
 
 def _explain(error: Exception) -> str:

@@ -83,5 +83,6 @@ class _Standby:
             return "this daemon is just taking over"
         told = f"{turn.leader} leads" if turn.leader else "nobody leads yet"
         if turn.trouble:
-            return f"this daemon is a standby that cannot ask for the lease ({turn.trouble}); as far as it knows, {told}"
+            # Why it cannot, the log says: whoever asks needs no token, and the reason names the API server.
+            return f"this daemon is a standby that cannot ask for the lease, its log says why; as far as it knows, {told}"
         return f"this daemon is a standby: {told}" if turn.leader else f"this daemon is a standby, and {told}"

@@ -3,27 +3,25 @@
 Requests and watches have pools of their own: in a shared pool of a hundred, the request after the hundredth watch waits
 for ever.
 
-The HTTP library is not told to trust the environment. It would then read ~/.netrc, where any entry for the host makes
-every request fail (two kinds of login at once), and would make two hops through threads for each request. Only the
-proxy is taken from the environment, once.
+The proxy is the kubeconfig's, or the environment's (`adapters.proxies`), which is looked at once.
 """
 
 from __future__ import annotations
 
 import socket
-import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from types import SimpleNamespace
 from typing import Any, Final, TypeAlias
-from urllib.parse import urlsplit
 
 import aiohttp
+from yarl import URL
 
 from adapters.kubernetes.errors import CredentialsFailed
 from adapters.leadership import Leadership
+from adapters.proxies import ProxyUnusable, checked_proxy, proxy_of_environment
 
 WRITE: Final = "write"
 """The context of a request that changes something."""
@@ -50,11 +48,13 @@ class Sessions:
 @asynccontextmanager
 async def open_sessions(server: str, proxy: str | None, limits: Limits, leadership: Leadership) -> AsyncIterator[Sessions]:
     """`proxy`: the kubeconfig's; None leaves it to the environment. `leadership`: asked when everything is ready for a write and
-    nothing of it was sent. Raises `CredentialsFailed` for a proxy that cannot be used."""
-    chosen = proxy if proxy is not None else _proxy_of_environment(server)
-    if chosen is not None and urlsplit(chosen).scheme not in ("http", "https"):
-        said = f"a proxy of the kind {urlsplit(chosen).scheme!r} is not supported, only http and https"
-        raise CredentialsFailed("login", said)
+    nothing of it was sent. Raises `CredentialsFailed` for a proxy or an address that cannot be used."""
+    try:
+        chosen = checked_proxy(proxy) if proxy is not None else proxy_of_environment(URL(server))
+    except ProxyUnusable as error:
+        raise CredentialsFailed("login", str(error)) from error
+    except ValueError:
+        raise CredentialsFailed("login", "the address of the API server is malformed") from None
     total = aiohttp.ClientTimeout(total=limits.request_seconds, sock_connect=limits.connect_seconds)
     async with (
         _open_session(limits.requests_at_once, total, chosen, _asking(leadership)) as requests,
@@ -87,13 +87,6 @@ def _open_session(
         proxy=proxy,
         trace_configs=list(traces),
     )
-
-
-def _proxy_of_environment(server: str) -> str | None:
-    address = urlsplit(server)
-    if urllib.request.proxy_bypass(address.hostname or ""):
-        return None
-    return urllib.request.getproxies().get(address.scheme)
 
 
 def _user_agent() -> str:

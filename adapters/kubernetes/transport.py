@@ -41,10 +41,14 @@ from adapters.kubernetes.credentials import Credentials, Login
 from adapters.kubernetes.errors import ApiError, MalformedAnswer, NotFound, Unauthorized, Unreachable, error_of
 from adapters.leadership import UNDISPUTED, Leadership
 from adapters.redaction import Redaction
+from adapters.unanswered import why_unanswered
 
 JsonObject: TypeAlias = dict[str, Any]
 
 _BARE_NOT_FOUND = b"404 page not found"
+_NO_ANSWER = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
+"""What the HTTP library raises for a request; a `ValueError` is about what was to be sent. Never kept as the cause of an error
+of ours: a traceback would tell its words, and a proxy's login among them."""
 
 
 class Transport:
@@ -134,8 +138,8 @@ class Transport:
                 content = await response.read()
             finally:
                 response.close()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._unreachable(request.what, error) from error
+        except _NO_ANSWER as error:
+            raise self._unreachable(request.what, error) from None
         failure = _failure(request.what, response, content)
         raise failure or MalformedAnswer(request.what, f"status {response.status} is no answer to this")
 
@@ -163,8 +167,8 @@ class Transport:
                 server_hostname=self._credentials.server_name,
                 timeout=timeout,
             )
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._unreachable(what, error, is_write=forwarded.method != "GET") from error
+        except _NO_ANSWER as error:
+            raise self._unreachable(what, error, is_write=forwarded.method != "GET") from None
         try:
             async with aclosing(self._chunks(what, response, "the answer")) as chunks:
                 yield Answered(response.status, tuple(response.headers.items()), chunks)
@@ -176,7 +180,7 @@ class Transport:
             async for chunk in response.content.iter_any():
                 yield chunk
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unreachable(what, f"{name} broke off ({_reason(error)})") from error
+            raise Unreachable(what, f"{name} broke off ({_reason(error)})") from None
 
     async def _once(self, request: _Request, login: Login) -> bytes:
         status, content, failure = await self._exchange(request, login)
@@ -209,8 +213,8 @@ class Transport:
             ) as response:
                 content = await response.read()
                 return response.status, content, _failure(request.what, response, content)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._unreachable(request.what, error, is_write=is_write) from error
+        except _NO_ANSWER as error:
+            raise self._unreachable(request.what, error, is_write=is_write) from None
 
     async def _is_an_api_server(self, login: Login) -> bool:
         """Whether this address answers discovery as an API server does (also a refusal is an answer of its own)."""
@@ -261,8 +265,8 @@ class Transport:
                     content = await response.read() if response.status != 200 else b""
                 finally:
                     response.close()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._unreachable(request.what, error) from error
+        except _NO_ANSWER as error:
+            raise self._unreachable(request.what, error) from None
         failure = _failure(request.what, response, content)
         raise failure or MalformedAnswer(request.what, f"status {response.status} is no answer to a watch")
 
@@ -281,9 +285,7 @@ class Transport:
                     raise MalformedAnswer(what, f"a line of the watch is longer than {self._limits.line_bytes} bytes")
 
     def _unreachable(self, what: str, error: Exception, *, is_write: bool = False) -> Unreachable:
-        never_sent = isinstance(
-            error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL
-        )
+        never_sent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | ValueError)
         message = f"no answer from {_shown(self._credentials.server)} ({_reason(error)})"
         return Unreachable(what, message, maybe_applied=is_write and not never_sent)
 
@@ -341,10 +343,8 @@ def _shown(server: str) -> str:
     return str(URL(server).with_user(None)).rstrip("/")
 
 
-def _reason(error: BaseException) -> str:
-    if isinstance(error, TimeoutError):
-        return "timed out"
-    return str(error) or type(error).__name__
+def _reason(error: Exception) -> str:
+    return "timed out" if isinstance(error, TimeoutError) else f"it {why_unanswered(error)}"
 
 
 @asynccontextmanager

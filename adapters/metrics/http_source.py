@@ -7,18 +7,19 @@ This module must not know what the answers mean.
 
 from __future__ import annotations
 
-import os
 import re
-import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 import aiohttp
 from yarl import URL
 
 from adapters.metrics.credentials import Access, CredentialsError, TlsContext, authorize, read_keys
+from adapters.proxies import ProxyUnusable, proxy_of_environment
 from adapters.redaction import Redaction
+from adapters.unanswered import is_handshake_error, why_unanswered
 from engine.errors import HeadgateError
 
 MAX_SHOWN = 300
@@ -118,7 +119,7 @@ class HttpSource:
                 headers["Content-Type"] = JSON
             if authorization.header is not None:
                 headers["Authorization"] = authorization.header
-            async with self._session.request(
+            request = self._session.request(
                 method,
                 url,
                 data=form if json_body is None else json_body,
@@ -126,15 +127,27 @@ class HttpSource:
                 ssl=True if self._tls is None else await self._tls.current(),
                 timeout=aiohttp.ClientTimeout(total=timeout_s),
                 allow_redirects=False,
-            ) as response:
+                proxy=proxy_of_environment(url),
+            )
+            async with await _begin(request, address) as response:
                 secrets = (*authorization.secrets, *keys.values(), *self._hidden, *hidden)
                 yield Reply(response.status, response.headers, address, response, Redaction(secrets, shortest=1))
-        except CredentialsError as error:
+        except (CredentialsError, ProxyUnusable) as error:
             raise HttpFailure(f"{address} was not asked: {error}", passing=False) from error
         except TimeoutError as error:
             raise HttpFailure(f"{address} did not answer within {timeout_s:.3g} s", passing=True) from error
         except (aiohttp.ClientError, OSError) as error:
             raise HttpFailure(f"{address} {describe(error)}", passing=is_passing(error)) from error
+
+
+async def _begin(request: Awaitable[aiohttp.ClientResponse], address: str) -> aiohttp.ClientResponse:
+    """Apart from the rest, because a `ValueError` of whoever reads the answer would be a defect, and no failure to ask."""
+    try:
+        return await request
+    except aiohttp.ClientError:
+        raise
+    except ValueError as error:
+        raise HttpFailure(f"{address} {describe(error)}", passing=False) from error
 
 
 def checked_address(text: str) -> URL:
@@ -168,35 +181,20 @@ def describe(error: Exception) -> str:
     """What went wrong, as the rest of a sentence that begins with the address."""
     match error:
         case aiohttp.ClientConnectorCertificateError():
-            reason = getattr(error.certificate_error, "verify_message", "") or "it is not trusted"
-            return f"was not asked, because of its TLS certificate: {shorten(reason)}. Give the CA file that signed it"
-        case aiohttp.ClientConnectorDNSError():
-            return "was not asked: its host name cannot be resolved"
+            return f"{shorten(why_unanswered(error))}. Give the CA file that signed it"
         case _ if is_handshake_error(error):
             return "cannot be asked by TLS: does it speak https, and does it want a client certificate?"
-        case aiohttp.ClientPayloadError():
-            return "broke off in the middle of its answer"
-        case aiohttp.ServerDisconnectedError():
-            return "closed the connection without an answer"
-        case aiohttp.ClientResponseError():
-            return "did not answer with valid HTTP: does it speak https?"
-        case OSError():
-            # asyncio's own texts tell sockets and leave out the reason.
-            return f"cannot be reached: {os.strerror(error.errno) if error.errno else 'the connection was cut'}"
         case _:
-            return f"cannot be asked: {type(error).__name__}"
+            return why_unanswered(error)
 
 
 def is_passing(error: Exception) -> bool:
     """Whether the same request may succeed in a moment: connections come back, certificates and protocols do not."""
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientResponseError, aiohttp.InvalidURL)):
         return False
     return not is_handshake_error(error)
-
-
-def is_handshake_error(error: Exception) -> bool:
-    """Whether TLS failed. With TLS 1.3 a missing client certificate shows only when the answer is read."""
-    return isinstance(getattr(error, "os_error", None), ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError)
 
 
 def shorten(text: str) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 
 import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from adapters.http import identity, probes
+from adapters.http.telemetry import MeasuredStore
 from engine.errors import Rejected, Retryable, StoreError
 from engine.model import Origin, State
 from engine.ports import NotedOrigin, Store
@@ -16,6 +19,14 @@ from store.relational import SqlStore
 from tests.clocks import START
 from tests.http.stage import APPROVAL, Daemon, Stage, percent
 from tests.store.stand import release
+
+
+class Log:
+    def __init__(self) -> None:
+        self.warnings: list[tuple[str, dict[str, object]]] = []
+
+    def warning(self, event: str, **fields: object) -> None:
+        self.warnings.append((event, fields))
 
 
 @pytest.fixture
@@ -96,7 +107,7 @@ async def test_ready_means_that_decisions_can_be_written_down(
     await fail_to_write(daemon, monkeypatch)
     async with http.get("/readyz") as response:
         assert response.status == 503
-        assert (await response.json())["message"] == "the store could not be written: disk full"
+        assert (await response.json())["message"] == "the store cannot be used at present; the daemon's log says why"
     async with http.get("/livez") as response:
         assert response.status == 200
     begun = (await daemon.submit(APPROVAL)).release.id
@@ -125,6 +136,33 @@ async def test_any_write_that_succeeds_tells_that_the_store_is_well(
     await write(daemon.running.service.store)
     async with http.get("/readyz") as response:
         assert response.status == 200
+
+
+async def test_what_the_store_says_is_for_the_log_and_not_for_whoever_asks(
+    daemon: Daemon, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names the store's host and user, and the probes and callbacks are asked without a token of the settings."""
+    said = StoreError("the store postgresql://ada@db.internal:5432/headgate cannot be reached: Connection refused")
+
+    async def fail(*_: object) -> None:
+        raise said
+
+    log = Log()
+    monkeypatch.setattr(probes, "log", log)
+    monkeypatch.setattr(identity, "log", log)
+    monkeypatch.setattr(MeasuredStore, "rollouts", fail)
+    with suppress(StoreError), daemon.running.service.telemetry.writing():
+        await fail()
+    told = []
+    for method, path in (("GET", "/readyz"), ("GET", "/readyz"), ("POST", "/v1/callbacks/a.b/c/callback")):
+        async with http.request(method, path) as response:
+            assert response.status == 503
+            told.append(await response.text())
+    assert all("the store cannot be used at present; the daemon's log says why" in one and "ada" not in one for one in told)
+    assert log.warnings == [
+        ("store.not_ready", {"error": str(said)}),
+        ("api.store_failed", {"route": "/v1/callbacks/{rollout}/{token}/callback", "error": str(said)}),
+    ]
 
 
 async def test_many_who_ask_whether_it_is_ready_cost_no_write_each(daemon: Daemon, http: aiohttp.ClientSession) -> None:

@@ -23,7 +23,7 @@ from adapters.settings import Address
 from engine.clock import SystemClock
 from engine.events import CommandKind
 from engine.model import ReleaseStatus, State
-from tests.http.stage import APPROVAL, Daemon, Stage, over_tcp, percent, submission, token
+from tests.http.stage import APPROVAL, Daemon, Stage, over_tcp, percent, submission, token, until
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 BOTH = ("staging", "production")
@@ -31,6 +31,7 @@ TOKENS = (
     token("ci", scopes=({"applications": ["shop", "shop-*"], "targets": ["staging"]},)),
     token("developer", scopes=({"verbs": ["read"]}, {"targets": ["staging"], "verbs": ["deploy", "abort"]})),
     token("approver", scopes=({"applications": ["shop"], "verbs": ["approve", "reject"]},)),
+    token("skipper", scopes=({"verbs": ["skip"]},)),
     token("stranger", scopes=({"applications": ["stall"]},)),
     token("elsewhere", scopes=({"accounts": ["prod-*"]},)),
     token("board", scopes=({"targets": ["staging"]},), access=Access.READ),
@@ -278,6 +279,22 @@ async def test_each_verb_is_a_right_of_its_own(daemon: Daemon) -> None:
             assert f"the token approver may not {kind} shop on staging" in str(error)
         assert (await client.command(release, CommandBody(CommandKind.APPROVE, "staging"))).targets == ("staging",)
     await daemon.until_state(release, State.APPROVING, "production")
+
+
+async def test_skipping_passes_an_approval_without_the_right_to_approve_unless_it_asks_for_roles(daemon: Daemon) -> None:
+    """As docs/access.md says."""
+    release = (await daemon.submit(APPROVAL, "pause: {untilApproved: true, requiresRoles: [Captain]}")).release.id
+    await daemon.until_state(release, State.APPROVING)
+    async with over_tcp(daemon, "skipper") as client:
+        assert "may not approve" in str(await refusal(client, release, CommandKind.APPROVE))
+        await client.command(release, CommandBody(CommandKind.SKIP))
+
+        async def is_at_the_next() -> bool:
+            rollout = await daemon.rollout(release)
+            return rollout.step == 2 and rollout.state is State.APPROVING
+
+        await until(is_at_the_next)
+        assert "asks for an approval by one of these roles: Captain" in str(await refusal(client, release, CommandKind.SKIP))
 
 
 async def test_reading_tokens_order_nothing_within_their_scopes_either(daemon: Daemon) -> None:

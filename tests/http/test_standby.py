@@ -92,18 +92,18 @@ async def test_its_figures_are_for_holders_of_a_token(tmp_path: Path, http: aioh
         (Waiting(leader=""), "this daemon is a standby, and nobody leads yet", ""),
         (Waiting(leader="b", leads=True), "this daemon is just taking over", ""),
         (
-            Waiting(leader="", trouble="CREATE: no namespace"),
-            "this daemon is a standby that cannot ask for the lease (CREATE: no namespace); as far as it knows, nobody leads yet",
+            Waiting(leader="", trouble="CREATE: no answer from https://10.0.0.1:6443"),
+            "this daemon is a standby that cannot ask for the lease, its log says why; as far as it knows, nobody leads yet",
             "",
         ),
         (
             Waiting(trouble="GET: no answer"),
-            "this daemon is a standby that cannot ask for the lease (GET: no answer); as far as it knows, a leads",
+            "this daemon is a standby that cannot ask for the lease, its log says why; as far as it knows, a leads",
             "; ask there",
         ),
     ],
 )
-async def test_what_it_knows_and_what_ails_it_is_told(
+async def test_what_it_knows_is_told_and_that_something_ails_it(
     tmp_path: Path, http: aiohttp.ClientSession, turn: Waiting, situation: str, advice: str
 ) -> None:
     async with standby(tmp_path, turn) as address:

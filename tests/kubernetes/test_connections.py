@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import RawTestServer
 
-from adapters.kubernetes.errors import CredentialsFailed
+from adapters.kubernetes.errors import CredentialsFailed, Unreachable
 from adapters.kubernetes.transport import open_transport
 from tests.kubernetes.scripted_api import ScriptedCredentials, answer, scripted_api
 
@@ -67,6 +67,18 @@ async def test_without_one_the_environments_proxy_is_used_but_not_for_its_except
 async def test_a_proxy_of_another_kind_is_refused_in_words() -> None:
     with pytest.raises(CredentialsFailed, match="socks5"):
         await ask(ScriptedCredentials(ELSEWHERE, "socks5://127.0.0.1:1080"))
+
+
+async def test_an_address_that_is_none_is_refused_in_words() -> None:
+    with pytest.raises(CredentialsFailed, match="the address of the API server is malformed"):
+        await ask(ScriptedCredentials("https://api.invalid:99999"))
+
+
+async def test_a_request_that_cannot_be_sent_has_no_answer() -> None:
+    with pytest.raises(Unreachable, match=r"from http://api\.invalid:6443 .*logins in its address and in its headers"):
+        await ask(ScriptedCredentials("http://ada:password@api.invalid:6443"))
+    with pytest.raises(Unreachable, match="malformed"):
+        await ask(ScriptedCredentials(f"http://{'a' * 70}.invalid:6443"))
 
 
 async def test_a_netrc_that_knows_the_host_changes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

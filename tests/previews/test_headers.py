@@ -32,8 +32,12 @@ def test_the_service_learns_where_it_is_seen_and_answers_in_plain() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Set-Cookie", "Service-Worker-Allowed", "Clear-Site-Data", "Audit-Id", "X-Kubernetes-Pf-Flowschema-Uid", "TE"]
-)
+    "name",
+    [
+        "Set-Cookie", "Service-Worker-Allowed", "Clear-Site-Data", "Strict-Transport-Security", "NEL", "Report-To",
+        "Reporting-Endpoints", "Alt-Svc", "Audit-Id", "X-Kubernetes-Pf-Flowschema-Uid", "TE",
+    ],
+)  # fmt: skip
 def test_what_would_mean_something_for_headgates_own_host_is_not_sent_back(name: str) -> None:
     names = {one.lower() for one, _ in sent_back([(name, "x"), ("X-Version", "2")], is_rewritten=False)}
     ours = {"content-security-policy", *map(str.lower, CROSS_ORIGIN), "referrer-policy", "x-robots-tag"}

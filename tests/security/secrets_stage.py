@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -55,6 +56,8 @@ class Echo:
 
     url: str = ""
     heard: list[str] = field(default_factory=list)
+    proxies: dict[int, str] = field(default_factory=dict)
+    """Host and port of the proxies beside it, by the status with which each refuses everything."""
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.text()
@@ -80,9 +83,29 @@ async def echo() -> AsyncIterator[Echo]:
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         side.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        yield side
+        async with refusing_proxy(503, side.heard) as unavailable, refusing_proxy(407, side.heard) as unauthorized:
+            side.proxies = {503: unavailable, 407: unauthorized}
+            yield side
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def refusing_proxy(status: int, heard: list[str]) -> AsyncIterator[str]:
+    """Refuses every request, also CONNECT, in the words of the login that it was shown. Gives its host and port."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        heard.append(head)
+        login = head.partition("Proxy-Authorization: Basic ")[2].partition("\r\n")[0]
+        reason = base64.b64decode(login).decode()
+        writer.write(f"HTTP/1.1 {status} {reason}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        yield f"{host}:{port}"
 
 
 # --- kubeconfigs -------------------------------------------------------------------------------------------------------
@@ -109,6 +132,9 @@ def kubeconfigs(good: Document, planted: Planted, side: Echo) -> dict[str, str]:
         "address": ({"server": f"http://ada:{server}@{side.url.removeprefix('http://')}"}, {}),
         "header": ({"server": nowhere}, {"token": f"{planted.put('token-line-break')}\n"}),
     }
+    for status, proxy in side.proxies.items():
+        login = f"ada:{planted.put(f'proxy-password-{status}')}"
+        users[f"proxy-{status}"] = {"server": "https://api.example:6443", "proxy-url": f"http://{login}@{proxy}"}, {}
     texts = {name: yaml.safe_dump(_kubeconfig(cluster, user)) for name, (cluster, user) in users.items()}
     broken = f"users:\n- name: a\n  user: {{token: [{planted.put('kubeconfig-not-yaml')}\n"
     odd = yaml.safe_dump(_kubeconfig({"server": 7}, {"token": [planted.put("kubeconfig-odd")]}))
@@ -156,6 +182,7 @@ def settings_text(folder: Path, accounts: dict[str, str], planted: Planted, side
             "secretHeaders": {"X-Key": file("json-key")},
             "value": "a.b",
         },
+        "proxied": {"type": "prometheus", "url": "https://metrics.example", "bearer": file("proxied-bearer")},
     }
     whole: Document = {
         "store": "headgate.db",
@@ -184,9 +211,14 @@ def settings_text(folder: Path, accounts: dict[str, str], planted: Planted, side
     return json.dumps(whole)
 
 
-def environment_of(planted: Planted) -> dict[str, str]:
+def environment_of(folder: Path, planted: Planted, side: Echo) -> dict[str, str]:
     names = {"HOOK_TOKEN": "hook-header", "METRICS_PASSWORD": "metrics-password", "COMMAND_SECRET": "command-environment"}
-    return {name: planted.put(where) for name, where in {**names, "SOMETHING_ELSE": "daemon-environment"}.items()}
+    environment = {name: planted.put(where) for name, where in {**names, "SOMETHING_ELSE": "daemon-environment"}.items()}
+    netrc = folder / "netrc"
+    netrc.write_text(f"default login ada password {planted.put('netrc')}\n")
+    netrc.chmod(0o600)
+    proxy = f"http://ada:{planted.put('environment-proxy-password')}@{side.proxies[503]}"
+    return {**environment, "NETRC": str(netrc), "https_proxy": proxy, "no_proxy": "127.0.0.1"}
 
 
 # --- deploy files ------------------------------------------------------------------------------------------------------
@@ -242,8 +274,9 @@ def deploy_file(application: str, steps: list[Document], side: Echo) -> str:
     }
     path = "{{secrets.in-path}}?k={{secrets.in-query}}"
     urls = {"good": f"{side.url}/good/{path}", "bad": f"{side.url}/{path}", "host": f"http://{{{{secrets.in-host}}}}:9/{path}"}
+    urls |= {"proxied": f"https://ci.example/{path}"}
     urls |= {"odd": "{{secrets.in-path}} is no address", "metadata": f"http://169.254.169.254/{path}"}
-    providers = ("good", "bearer", "basic", "page", "datadog", "newrelic", "service")
+    providers = ("good", "bearer", "basic", "page", "datadog", "newrelic", "service", "proxied")
     return json.dumps(
         {
             "version": "v1",

@@ -208,12 +208,34 @@ async def test_whoever_makes_the_socket_looks_at_its_address_itself(called: Call
     assert called.requests == []
 
 
-async def test_a_proxy_is_not_asked_for_a_forbidden_address(called: CalledSide, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "host",
+    (
+        "169.254.169.254",
+        "169.254.169.254.",
+        "2852039166",
+        "0xA9FEA9FE",
+        "0xa9.0xfe.0xa9.0xfe",
+        "169.254.43518",
+        "0251.0376.0251.0376",
+        "169.254.169.254%20x",
+        "0",
+    ),
+)
+async def test_a_proxy_is_not_asked_for_a_forbidden_address_however_it_is_written(
+    called: CalledSide, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{called.port}")
-    assert "which webhooks do not call" in await refused("http://169.254.169.254/", rules())
+    assert "which webhooks do not call" in await refused(f"http://{host}/", rules())
     assert called.requests == []
-    await call("http://ci.example/hook", rules())
-    assert called.requests == ["/hook"]
+
+
+async def test_a_proxy_is_asked_for_everything_else(called: CalledSide, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{called.port}")
+    for host in ("ci.example", "10.example", "0xa9.example", "3232235777", "cafe"):
+        await call(f"http://{host}/hook", rules())
+    assert called.requests == ["/hook"] * 5
+    assert "denied" in await refused("http://3232235777/", rules(deny=["192.168.0.0/16"]))
 
 
 async def test_loopback_is_called_and_can_be_denied(called: CalledSide) -> None:

@@ -109,7 +109,8 @@ async def daemon(folder: Path, side: Echo) -> AsyncIterator[Daemon]:
             namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
             cluster.storage.create(NAMESPACES, namespace, manager="operator")
         port = prepare(folder, cluster.kubeconfig(), planted, side)
-        environment = {**environment_of(planted), "HEADGATE_TOKEN": planted.texts[CALLER], "HEADGATE_CONFIG": "headgate.yaml"}
+        environment = environment_of(folder, planted, side)
+        environment |= {"HEADGATE_TOKEN": planted.texts[CALLER], "HEADGATE_CONFIG": "headgate.yaml"}
         async with await anyio.open_file(folder / "daemon.log", "wb") as log:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "adapters.cli.main", "serve",
@@ -148,7 +149,7 @@ async def _until_ready(running: Daemon) -> None:
         await anyio.sleep(0.1)
 
 
-MEASURED = ("bearer", "basic", "page", "datadog", "newrelic", "service")
+MEASURED = ("bearer", "basic", "page", "datadog", "newrelic", "service", "proxied")
 STORIES: dict[str, list[Document]] = {
     "good": [
         {"runCommand": {"name": "telling"}},
@@ -158,6 +159,7 @@ STORIES: dict[str, list[Document]] = {
         {"pause": {"untilApproved": True}},
     ],
     "bad-hook": [{"runWebhook": {"name": "bad"}}],
+    "hook-by-proxy": [{"runWebhook": {"name": "proxied"}}],
     "no-host": [{"runWebhook": {"name": "host"}}],
     "no-address": [{"runWebhook": {"name": "odd"}}],
     "forbidden-host": [{"runWebhook": {"name": "metadata"}}],
@@ -301,7 +303,10 @@ async def test_no_secret_gets_out(tmp_path: Path) -> None:
     told, planted = running.told, running.planted
     # The secrets really went where they belong, or nothing would be shown by their absence elsewhere.
     used = {"hook-header", "hook-body", "hook-path", "hook-query", "good-bearer", "bearer", "dd-api", "nr-key", "json-key"}
-    assert used | {"kubeconfig-token"} <= planted.found_in("\n".join(side.heard))
+    proxies = {"proxy-password-503", "proxy-password-407", "environment-proxy-password"}
+    heard = planted.found_in("\n".join(side.heard))
+    assert used | proxies | {"kubeconfig-token"} <= heard
+    assert "netrc" not in heard  # It is the user's own, and none of those who are called were meant to have it.
     assert (ends["good"], ends["waiting"]) == ("SUCCEEDED", "SUCCEEDED")
     assert "SUCCEEDED" not in {end for name, end in ends.items() if name not in ("good", "waiting")}, ends
     assert {where: found for where, text in told.texts.items() if (found := planted.found_in(text))} == {}

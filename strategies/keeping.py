@@ -5,13 +5,18 @@ Pure.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from engine.guarding import REASSERT
 from engine.model import (
     STEP_STATES,
     Act,
     ActionKind,
+    Await,
+    Condition,
     Facts,
     State,
+    WorkloadPlan,
 )
 from engine.observation import Observation, RouteObservation, WorkloadObservation, capacity
 from engine.traffic import (
@@ -43,7 +48,6 @@ def follow(stand: Stand, observation: Observation) -> Act | None:
             args: Facts = {"workload": workload.name, "replicas": seen.desired}
             return Act(f"follow:{workload.name}:{seen.desired}", ActionKind.SCALE_CANARY, args)
     return None
-
 
 
 def mend(stand: Stand, observation: Observation) -> Act | None:
@@ -99,18 +103,16 @@ def reassert(stand: Stand, observation: Observation) -> Act | None:
     return None
 
 
-
 def drift(stand: Stand, observation: Observation) -> str:
-    """Where pods are the weight, their number is ours while the rollout stands still."""
-    if stand.snapshot.state not in STEP_STATES - {State.SHIFTING} or stand.snapshot.action is not None:
+    """Where pods are the weight, their number is ours: while the rollout stands still, and while it waits for the old version's
+    to go, which they never do where somebody wants them again."""
+    if stand.snapshot.state not in STEP_STATES or stand.snapshot.action is not None:
         return ""
     for workload in stand.canaried():
         seen = observation.workloads.get(workload.name)
         if seen is None or stand.route_of(workload).kind is not RouterKind.POD_RATIO:
             continue
-        wanted = split_before_step(stand, workload)
-        sides = (("", seen.desired, wanted.stable), ("the new version of ", seen.canary_desired, wanted.canary))
-        for version, count, ours in sides:
+        for version, count, ours in _sizes(stand, workload, seen):
             if count != ours:
                 return (
                     f"{version}Deployment {workload.name} was scaled to {count} by somebody else, and its share of the pods "
@@ -118,6 +120,18 @@ def drift(stand: Stand, observation: Observation) -> str:
                 )
     return ""
 
+
+def _sizes(stand: Stand, workload: WorkloadPlan, seen: WorkloadObservation) -> Iterator[tuple[str, int, int]]:
+    """Of which version, as it is, and as it was ordered."""
+    snapshot = stand.snapshot
+    if snapshot.state is not State.SHIFTING:
+        wanted = split_before_step(stand, workload)
+        yield "", seen.desired, wanted.stable
+        yield "the new version of ", seen.canary_desired, wanted.canary
+        return
+    for current in snapshot.procedure[snapshot.cursor : snapshot.cursor + 1]:
+        if isinstance(current, Await) and current.condition is Condition.STABLE_AT and current.subject == workload.name:
+            yield "", seen.desired, current.value
 
 
 def _is_left_behind(stand: Stand, route: RoutePlan, seen: WorkloadObservation) -> bool:

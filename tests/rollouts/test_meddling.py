@@ -51,6 +51,12 @@ def change(told: Stage, changed: JsonObject) -> None:
     told.storage.update(DEPLOYMENTS, changed, manager="somebody")
 
 
+def scale(told: Stage, replicas: int) -> None:
+    live = told.deployment()
+    live["spec"]["replicas"] = replicas
+    change(told, live)
+
+
 @pytest.mark.parametrize("name", ["web-stable", "web-canary"])
 async def test_a_service_of_ours_that_is_removed_is_made_again_at_once(tmp_path: Path, name: str) -> None:
     async with waiting(tmp_path) as told:
@@ -110,9 +116,7 @@ async def test_without_a_pod_of_the_old_version_nothing_goes_on_until_there_is_o
         await told.until(lambda: "no pod of the old version of web is available, which has 66 % of the traffic" in at(told).held)
         await order(told, CommandKind.APPROVE)
         assert at(told).step == 1
-        live = told.deployment()
-        live["spec"]["replicas"] = 3
-        change(told, live)
+        scale(told, 3)
         await told.until(lambda: at(told).step == 3 and at(told).state is State.APPROVING)
         assert at(told).held == ""
         await order(told, CommandKind.APPROVE)
@@ -121,9 +125,7 @@ async def test_without_a_pod_of_the_old_version_nothing_goes_on_until_there_is_o
 
 async def test_a_pod_ratio_that_somebody_scales_is_held_and_an_abort_takes_no_pods_away(tmp_path: Path) -> None:
     async with waiting(tmp_path, pod_ratio_route()) as told:
-        live = told.deployment()
-        live["spec"]["replicas"] = 6
-        change(told, live)
+        scale(told, 6)
         await told.until(lambda: "Deployment web was scaled to 6 by somebody else" in at(told).held)
         await order(told, CommandKind.ABORT)
         assert (await told.until_ended()).status is ReleaseStatus.FAILED

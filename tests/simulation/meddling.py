@@ -10,6 +10,8 @@ from tests.simulation.cluster import NAMESPACE, SimulatedCluster
 from tests.simulation.dice import Dice, Trouble
 
 _ROUTED = ("TrafficSplit", "VirtualService", "DestinationRule", "Ingress", "TraefikService", "WeightedRoute", "HTTPRoute")
+MOST_RESTARTS = 4
+"""Of one Deployment during its hand-overs: one that is held there for an hour is not restarted a hundred times."""
 
 
 class Meddler:
@@ -18,6 +20,7 @@ class Meddler:
         self._random = dice.of(Trouble.MEDDLING)
         self._scaling = dice.of(Trouble.SCALING)
         self.has_meddled = False
+        self._restarts = 0
         self._labelled: set[tuple[str, str, str]] = set()
 
     def lost(self) -> list[str]:
@@ -62,6 +65,9 @@ class Meddler:
         return f"a label on {body['kind']} {body['metadata']['name']}"
 
     def restart(self) -> str:
+        if self._restarts == MOST_RESTARTS:
+            return "nothing"
+        self._restarts += 1
         self.has_meddled = True
         body = self._cluster.storage.get(DEPLOYMENTS, NAMESPACE, "web")
         annotations = body["spec"]["template"]["metadata"].setdefault("annotations", {})

@@ -133,7 +133,7 @@ def kubeconfigs(good: Document, planted: Planted, side: Echo) -> dict[str, str]:
         "header": ({"server": nowhere}, {"token": f"{planted.put('token-line-break')}\n"}),
     }
     for status, proxy in side.proxies.items():
-        login = f"ada:{planted.put(f'proxy-password-{status}')}"
+        login = f"ada:{quote(planted.put(f'proxy-password-{status}'), safe='')}"
         users[f"proxy-{status}"] = {"server": "https://api.example:6443", "proxy-url": f"http://{login}@{proxy}"}, {}
     texts = {name: yaml.safe_dump(_kubeconfig(cluster, user)) for name, (cluster, user) in users.items()}
     broken = f"users:\n- name: a\n  user: {{token: [{planted.put('kubeconfig-not-yaml')}\n"
@@ -217,7 +217,7 @@ def environment_of(folder: Path, planted: Planted, side: Echo) -> dict[str, str]
     netrc = folder / "netrc"
     netrc.write_text(f"default login ada password {planted.put('netrc')}\n")
     netrc.chmod(0o600)
-    proxy = f"http://ada:{planted.put('environment-proxy-password')}@{side.proxies[503]}"
+    proxy = f"http://ada:{quote(planted.put('environment-proxy-password'), safe='')}@{side.proxies[503]}"
     return {**environment, "NETRC": str(netrc), "https_proxy": proxy, "no_proxy": "127.0.0.1"}
 
 

@@ -111,6 +111,8 @@ class Pod(Struct, frozen=True, gc=False):
     owner_name: str
     trouble: str
     """Why it is not ready, where its status says so."""
+    is_leaving: bool
+    """It is being deleted, and not ready any more: nobody is sent to it. It may stay so for days, where its node is gone."""
 
     @property
     def name(self) -> str:
@@ -209,7 +211,12 @@ def decode_pod(data: bytes | msgspec.Raw) -> Pod:
         resource_version=metadata.resource_version,
         owner_name=owner.name if owner is not None else "",
         trouble=_trouble(found.status),
+        is_leaving=metadata.deletion_timestamp is not None and not _is_ready(found.status),
     )
+
+
+def _is_ready(status: _PodStatus) -> bool:
+    return any(condition.type == "Ready" and condition.status == "True" for condition in status.conditions)
 
 
 def _trouble(status: _PodStatus) -> str:

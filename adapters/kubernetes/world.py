@@ -146,7 +146,7 @@ class _Reading:
             owned_available=found.available if found is not None else 0,
             canary_exists=canary is not None,
             canary_desired=canary.replicas if canary is not None else 0,
-            canary_replicas=max(canary.current if canary is not None else 0, len(pods) if canary is None else 0),
+            canary_replicas=canary.current if canary is not None else sum(not pod.is_leaving for pod in pods),
             canary_available=canary.available if canary is not None else 0,
             canary_owned=canary is not None and self._owns(canary),
             recognised=self._is_recognised(),

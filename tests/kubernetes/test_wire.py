@@ -121,3 +121,11 @@ def test_a_custom_resource_is_kept_whole() -> None:
     body = {"metadata": {**METADATA, "labels": None}, "spec": {"anything": [1, {"at": "all"}]}}
     found = decode_raw(raw(body))
     assert (found.key, found.uid, found.resource_version, found.content) == (("shop", "web"), "u", "7", body)
+
+
+@pytest.mark.parametrize("is_deleted", [True, False])
+@pytest.mark.parametrize("ready", ["True", "False"])
+def test_a_pod_that_is_deleted_is_leaving_when_it_is_not_ready_any_more(ready: str, *, is_deleted: bool) -> None:
+    metadata = METADATA | ({"deletionTimestamp": "2026-01-05T03:00:00Z"} if is_deleted else {})
+    found = decode_pod(raw({"metadata": metadata, "status": {"conditions": [{"type": "Ready", "status": ready}]}}))
+    assert found.is_leaving is (is_deleted and ready == "False")

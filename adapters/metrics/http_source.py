@@ -51,7 +51,7 @@ class Reply:
     headers: Mapping[str, str]
     address: str
     response: aiohttp.ClientResponse = field(repr=False)
-    redaction: Redaction = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
 
     @property
     def content_type(self) -> str:
@@ -76,7 +76,7 @@ class Reply:
 
         It is given as a whole, because a secret that was cut is not known any more.
         """
-        return shorten(self.redaction.take_out(text[:MAX_READ]))
+        return shorten(Redaction(self.secrets, shortest=1).take_out(text[:MAX_READ]))
 
 
 class HttpSource:
@@ -131,7 +131,7 @@ class HttpSource:
             )
             async with await _begin(request, address) as response:
                 secrets = (*authorization.secrets, *keys.values(), *self._hidden, *hidden)
-                yield Reply(response.status, response.headers, address, response, Redaction(secrets, shortest=1))
+                yield Reply(response.status, response.headers, address, response, secrets)
         except (CredentialsError, ProxyUnusable) as error:
             raise HttpFailure(f"{address} was not asked: {error}", passing=False) from error
         except TimeoutError as error:

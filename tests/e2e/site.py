@@ -31,7 +31,7 @@ from adapters.http.bodies import (
     SubmitBody,
 )
 from adapters.http.client import DaemonClient, SocketPlace
-from adapters.http.client_errors import DaemonUnreachable
+from adapters.http.client_errors import DaemonRefused, DaemonUnreachable
 from adapters.kubernetes.permissions import RBAC_VERSION, Permission, roles_of
 from engine.events import CommandKind
 from engine.model import FINAL_STATUSES, State
@@ -261,15 +261,23 @@ class Site:
         async with self.client() as client:
             await client.command(release, CommandBody(kind))
 
-    async def approve_and_abort_at(self, release: str, words: str) -> None:
-        """Approve, and abort in the very moment in which the story comes to these words: too short for asking again and again."""
+    async def approve_and_abort_at(self, release: str, words: str) -> bool:
+        """Approve, and abort in the very moment in which the story comes to these words: too short for asking again and again.
+
+        Whether the abort was in time: this process may be kept waiting for longer than what is left of the release.
+        """
         async with self.client() as client, aclosing(client.watch(release)) as lines:
             async for line in lines:
                 if isinstance(line, SnapshotLine):
                     await client.command(release, CommandBody(CommandKind.APPROVE))
                 if isinstance(line, EntryLine) and words in line.entry.text:
-                    await client.command(release, CommandBody(CommandKind.ABORT))
-                    return
+                    try:
+                        await client.command(release, CommandBody(CommandKind.ABORT))
+                    except DaemonRefused:
+                        if (await client.release(release)).release.status not in FINAL_STATUSES:
+                            raise
+                        return False
+                    return True
         raise AssertionError(f"it never came to {words!r}\n{await self.tell(release)}")
 
     async def detail(self, release: str) -> ReleaseDetail:

@@ -65,7 +65,7 @@ def prepare(stand: Stand) -> Iterator[Operation]:
         yield Act(f"apply:{manifest.key}", ActionKind.APPLY_MANIFEST, {"index": index})
     for workload in stand.canaried():
         if stand.is_frozen_early(workload):
-            yield from freeze(workload)
+            yield from freeze(stand, workload)
         if stand.route_of(workload).kind is RouterKind.POD_RATIO:
             yield from freeze_autoscaler(stand, workload, stand.replicas(workload))
     yield from _ensure_routes(stand)
@@ -237,10 +237,10 @@ def _hand_over(stand: Stand, workload: WorkloadPlan) -> Iterator[Operation]:
     if ratio:
         yield Act(f"release-history:{subject}", ActionKind.RELEASE_HISTORY, dict(name))
         yield Act(f"release-stable:{subject}", ActionKind.RELEASE_STABLE, dict(name))
-        yield Await(f"the old versions of {subject} are let go", Condition.STABLE_RELEASED, subject)
+        yield within(stand, f"the old versions of {subject} are let go", Condition.STABLE_RELEASED, workload)
         yield from freeze_autoscaler(stand, workload, stand.replicas(workload), "hand-over-")
     if not stand.is_frozen_early(workload):
-        yield from freeze(workload)
+        yield from freeze(stand, workload)
     if stand.facts.get(f"{subject}.twin"):
         yield Act(f"remove-twin:{subject}", ActionKind.REMOVE_TWIN, dict(name))
     args: Facts = {**name, "replicas": stand.replicas(workload)} if ratio else {**name}

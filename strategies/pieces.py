@@ -61,9 +61,10 @@ def remove_canary_service(stand: Stand, route: RoutePlan) -> Iterator[Operation]
         yield Act(f"remove-canary-service:{route.name}", ActionKind.REMOVE_CANARY_SERVICE, {"route": route.name})
 
 
-def freeze(workload: WorkloadPlan) -> Iterator[Operation]:
+def freeze(stand: Stand, workload: WorkloadPlan) -> Iterator[Operation]:
+    """Not waited for without an end: whoever unpauses it at once may go on doing so."""
     yield Act(f"freeze:{workload.name}", ActionKind.FREEZE_WORKLOAD, {"workload": workload.name})
-    yield Await(f"{workload.name} is frozen", Condition.FROZEN, workload.name)
+    yield within(stand, f"{workload.name} is frozen", Condition.FROZEN, workload)
 
 
 def scale_canary(workload: WorkloadPlan, replicas: int, weight: int | None = None) -> Act:

@@ -47,16 +47,16 @@ def abort(stand: Stand) -> Iterator[Operation]:
     """
     routes = [route for route in stand.routes() if stand.has_begun(f"ensure-route:{route.name}")]
     adopted = [route for route in routes if stand.has_begun(f"adopt-canary:{route.workload}")]
-    yield from _move_back([route for route in routes if route not in adopted])
+    yield from _move_back(stand, [route for route in routes if route not in adopted])
     for workload in stand.canaried():
         if stand.has_begun(f"replace-template:{workload.name}"):
             yield from _take_back(stand, workload)
         elif stand.route_of(workload).kind is RouterKind.POD_RATIO and stand.has_begun(f"freeze:{workload.name}"):
             yield from _grow_stable(stand, workload)
-    yield from _move_back(adopted)
+    yield from _move_back(stand, adopted)
 
 
-def _move_back(routes: Sequence[RoutePlan]) -> Iterator[Operation]:
+def _move_back(stand: Stand, routes: Sequence[RoutePlan]) -> Iterator[Operation]:
     """All weights before any of them is read back: what one of several workloads waits for is no matter of the others
     (`engine.giving_way`)."""
     for route in routes:
@@ -69,9 +69,20 @@ def _move_back(routes: Sequence[RoutePlan]) -> Iterator[Operation]:
     for route in routes:
         yield _await_no_weight(route)
     for route in routes:
-        if route.kind in SEEN_ON_THE_WAY_BACK:
+        if _is_seen(stand, route):
             text = f"{route.name} is taken up as it is now"
             yield Await(text, Condition.ACKNOWLEDGED, route.name, 0, ACKNOWLEDGE_SECONDS, OnTimeout.PROCEED)
+
+
+def _is_seen(stand: Stand, route: RoutePlan) -> bool:
+    """A split that was made once more is nothing yet to a mesh that comes to it later: until then it is the root Service that
+    reaches the pods of both versions. One that has stood all the time has said something before, and that was taken away."""
+    return route.kind in SEEN_ON_THE_WAY_BACK or (route.kind is RouterKind.SMI and _is_made_again(stand, route.workload))
+
+
+def _is_made_again(stand: Stand, workload: str) -> bool:
+    """Whether the traffic objects may have been removed already at the end of the rollout."""
+    return stand.has_begun(f"unfreeze:{workload}")
 
 
 def _await_stable_carrier(workload: str) -> Await:
@@ -90,7 +101,7 @@ def _take_back(stand: Stand, workload: WorkloadPlan) -> Iterator[Operation]:
     which they go, and would then bring up the youngest version that it owns. It sees both changes in their order.
     """
     name, subject = {"workload": workload.name}, workload.name
-    if stand.has_begun(f"unfreeze:{subject}"):
+    if _is_made_again(stand, subject):
         yield Act(f"freeze-again:{subject}", ActionKind.FREEZE_WORKLOAD, dict(name))
         yield Await(f"{subject} is frozen again", Condition.FROZEN, subject, 0, RESCUE_SECONDS, OnTimeout.PROCEED)
         yield from _ensure_again(stand, workload)

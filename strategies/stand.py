@@ -37,8 +37,8 @@ ACKNOWLEDGING = frozenset({RouterKind.SMI, RouterKind.GATEWAY_API, RouterKind.CU
 """Somebody may say whether a write was taken up, or go on saying nothing: not waited for without an end."""
 AGAIN_SECONDS = 10.0
 """How long a weight is waited for to be read back before its object is looked at again, and written where it is not there."""
-SEEN_ON_THE_WAY_BACK = frozenset({RouterKind.GATEWAY_API})
-"""Whose controller says which write it has come to: until then the new version's pods get requests, and may not go."""
+SEEN_ON_THE_WAY_BACK = frozenset({RouterKind.GATEWAY_API, RouterKind.CUSTOM})
+"""Whose controller may say which write it has come to: until then the new version's pods get requests, and may not go."""
 
 
 class Stand:

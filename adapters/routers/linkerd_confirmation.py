@@ -1,7 +1,8 @@
 """Whether Linkerd has taken up what a TrafficSplit says: the split has no status, so the root Service's ServiceProfile is read.
 
 Pure, on objects from the caches. A weight counts when the profile says it. On the way back the rule is the other way round: what
-the profile sends to the new version counts, and where it overrides nothing there is nothing to wait for.
+the profile sends to the new version counts. Where it overrides nothing, nothing is sent there by weight; but the split is not
+taken up, and the root Service reaches the pods of both versions.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def confirm(
     exact = shown if profile is not None and is_ours(route, profile, namespace) else None
     if snapshot.state in UNDOING_STATES:
         weight = asked if shown is None else shown
-        waits_for = _why_it_waits(route, namespace, profile, exact, asked) if shown and is_split else ""
+        waits_for = _why_it_waits(route, namespace, profile, exact, asked) if shown != 0 and is_split else ""
         return Confirmation(is_split or bool(shown), weight, waits_for or _why_it_stays(route, namespace, profile, is_split))
     if not is_split:
         return Confirmation(False, None, _why_it_stays(route, namespace, profile, is_split))

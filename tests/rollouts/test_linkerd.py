@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from adapters.embedded.history import EventType, StorageEvent
 from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.resources import CUSTOM_RESOURCE_DEFINITIONS, DEPLOYMENTS, PODS, SERVICES
 from adapters.kubernetes.permissions import Permission, Verb
@@ -153,6 +154,27 @@ async def test_an_abort_takes_the_weight_away_though_the_extension_has_stopped(t
         assert (await mesh.told.until_ended()).status is ReleaseStatus.FAILED
         assert mesh.letters() == before
         assert "headgate" not in mesh.managers()
+
+
+async def test_a_way_back_after_the_end_waits_until_the_split_is_followed_once_more(tmp_path: Path) -> None:
+    """Until then the root Service reaches the pods of both versions, and none of them may go."""
+    async with linkerd(tmp_path) as mesh:
+        plan = target_plan([percent(50)], settle=0.05, after=[Approval()])
+        await mesh.told.submit(release_plan(plan))
+        await mesh.told.until_state(State.VERIFYING)
+        assert mesh.find() is None
+        said: list[tuple[int, ...] | None] = []
+
+        def notice(event: StorageEvent) -> None:
+            if event.resource.plural == "replicasets" and event.type is EventType.DELETED:
+                said.append(mesh.history[-1])
+
+        mesh.told.storage.subscribe(notice)
+        mesh.extension.lag_seconds = 3.0
+        await mesh.order(CommandKind.ABORT)
+        assert (await mesh.told.until_ended()).status is ReleaseStatus.FAILED
+        assert said == [(100, 0)]
+        assert sorted(mesh.told.picture()) == ["Deployment/web", "Service/web"]
 
 
 async def test_services_stay_while_the_profile_still_sends_to_them(tmp_path: Path) -> None:

@@ -68,10 +68,15 @@ def _move_back(stand: Stand, routes: Sequence[RoutePlan]) -> Iterator[Operation]
         yield Act(f"abort-weight:{route.name}", ActionKind.SET_WEIGHT, {"route": route.name, "weight": 0})
     for route in routes:
         yield _await_no_weight(route)
-    for route in routes:
+    for route in routes if _has_moved(stand) else ():
         if _is_seen(stand, route):
             text = f"{route.name} is taken up as it is now"
             yield Await(text, Condition.ACKNOWLEDGED, route.name, 0, ACKNOWLEDGE_SECONDS, OnTimeout.PROCEED)
+
+
+def _has_moved(stand: Stand) -> bool:
+    """Whether the new version may ever have got requests."""
+    return any(name.startswith(("set-weight:", "set-shape:")) for name in stand.snapshot.begun)
 
 
 def _is_seen(stand: Stand, route: RoutePlan) -> bool:
@@ -175,7 +180,7 @@ def _await_no_weight(route: RoutePlan) -> Await:
 def restore(stand: Stand) -> Iterator[Operation]:
     """Everything as it was found, in the opposite order of its making: pods before the split, the split before its Services."""
     yield from remove_jobs(stand, "remove-jobs-again")
-    if any(name.startswith(("set-weight:", "set-shape:")) for name in stand.snapshot.begun):
+    if _has_moved(stand):
         yield Settle("settle before the new version goes", max(stand.plan.settle_seconds, LATE_SECONDS))
         yield from _confirm_weights(stand)
     for route in stand.routes_by_services():

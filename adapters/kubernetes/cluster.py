@@ -128,7 +128,7 @@ class Cluster:
             self._expect(resource, made)
         return made
 
-    async def apply(self, resource: ResourceRef, body: JsonObject) -> JsonObject:
+    async def apply(self, resource: ResourceRef, body: JsonObject, *, dry_run: bool = False) -> JsonObject:
         """Server-side apply: the object as declared, our field manager owning what it says. Forced: the file decides."""
         metadata = body["metadata"]
         what = f"APPLY {resource.full_name} {_place(metadata.get('namespace'), metadata['name'])}"
@@ -136,11 +136,12 @@ class Cluster:
             "PATCH",
             resource.item(metadata.get("namespace"), metadata["name"]),
             what=what,
-            query={"fieldManager": MANAGER, "force": "true"},
+            query={"fieldManager": MANAGER, "force": "true"} | ({"dryRun": "All"} if dry_run else {}),
             body=body,
             content_type="application/apply-patch+yaml",
         )
-        self._expect(resource, made)
+        if not dry_run:
+            self._expect(resource, made)
         return made
 
     async def patch(

@@ -58,6 +58,11 @@ class Invalid(ApiError):
     status = 422
 
 
+class Mistyped(Invalid):
+    """Server-side apply can make nothing of the object: a field that its kind does not have, or a key twice in a list that is
+    told apart by it. A POST takes both, with a warning. The API server answers 500, and will do so again."""
+
+
 class Forbidden(ApiError):
     """The account lacks a right; the message names the verb, the resource and the namespace."""
 
@@ -134,6 +139,10 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 }
 
 
+_MISTYPED = "failed to create typed patch object"
+"""What no other message of a failed apply begins with; the server has no better reason for it than an internal error."""
+
+
 def error_of(what: str, status: int, body: object, retry_after: float | None) -> ApiError:
     """The error for an answer with a status of 400 or more; `body` is its JSON, None where it is none.
 
@@ -149,6 +158,8 @@ def error_of(what: str, status: int, body: object, retry_after: float | None) ->
         return AlreadyExists(what, message)
     if status == 404 and (document.get("details") or {}).get("kind") == "namespaces":
         return NamespaceGone(what, message)
+    if status == 500 and message.startswith(_MISTYPED):
+        return Mistyped(what, message)
     return _BY_STATUS.get(status, Invalid if status < 500 else ServerError)(what, message)
 
 

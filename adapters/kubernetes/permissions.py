@@ -136,7 +136,7 @@ def permissions_of(
 
 def _of_workload(name: str, needs: Needs) -> set[Permission]:
     found = needs.watch(DEPLOYMENTS) | needs.watch(REPLICA_SETS) | needs.watch(PODS)
-    # The first look tries the new template out, by a dry run under another name, and a dry run needs the right in earnest.
+    # The first look tries out what will be written, by dry runs, and a dry run needs the right in earnest.
     found |= needs.named(DEPLOYMENTS, name, *_EVERYTHING)
     # The names of ReplicaSets contain hashes that are not known beforehand.
     found |= needs.all(REPLICA_SETS, Verb.GET, Verb.LIST, Verb.CREATE, Verb.PATCH, Verb.DELETE)

@@ -1,16 +1,17 @@
 """The first look at a workload: what is live, what the new version will be, and whether the rollout can be done at all.
 
 Nothing is changed here, so whatever cannot be done is refused while that still costs nothing. The new template is what the API
-server makes of the declared one (a dry run under another name, so that nothing of the live object is merged into it), because
-templates are only comparable after defaulting.
+server makes of the declared one (a dry run of the very write that will put it into the Deployment, which merges nothing of the
+live one into it), because templates are only comparable after defaulting. The write that comes last of all is tried too: by then
+the new version serves everybody.
 """
 
 from __future__ import annotations
 
-import copy
 import json
 
 from adapters.kubernetes.autoscalers import facts_of_autoscaler
+from adapters.kubernetes.errors import Invalid, Mistyped
 from adapters.kubernetes.paths import DEPLOYMENTS, REPLICA_SETS
 from adapters.kubernetes.routing import Routers
 from adapters.kubernetes.task import Done, Task
@@ -38,11 +39,12 @@ async def record_workload(task: Task, routers: Routers) -> Done:
     if live is None and _brings_its_namespace(task):
         facts: Facts = {f"{workload.name}.mode": "create", f"{workload.name}.replicas": 0}
         return Done(f"Deployment {workload.name} is new, and its namespace may be: both are applied", facts)
-    new_template = await _defaulted_template(task, declared)
+    if live is not None:
+        _check_selector(workload, declared, live)
+    new_template = await _try_out(task, declared, live)
     if live is None:
         facts = {f"{workload.name}.mode": "create", f"{workload.name}.replicas": 0}
         return Done(f"Deployment {workload.name} is new: it is applied, and there is nothing to compare it with", facts)
-    _check_selector(workload, declared, live)
     facts = await _facts_of_live(task, workload, live, new_template)
     mode = facts[f"{workload.name}.mode"]
     if mode == "apply":
@@ -73,11 +75,25 @@ def _brings_its_namespace(task: Task) -> bool:
     return any(manifest.key == f"Namespace/{task.namespace}" for manifest in task.spec.plan.manifests)
 
 
-async def _defaulted_template(task: Task, declared: JsonObject) -> JsonObject:
-    probe = copy.deepcopy(declared)
-    probe["metadata"]["name"] = f"{declared['metadata']['name'][:50]}-headgate-dry-run"
-    created = await task.cluster.create(DEPLOYMENTS, probe, dry_run=True)
-    template = created["spec"]["template"]
+async def _try_out(task: Task, declared: JsonObject, live: JsonObject | None) -> JsonObject:
+    """The new template as the API server has it. Raises `Invalid` for what it will not take.
+
+    What is wrong beside the template is found with the live one in its place: by the time of the last write the declared one has
+    replaced it whole, while this dry run would merge both, and may not be able to.
+    """
+    if live is None:
+        made = await task.cluster.apply(DEPLOYMENTS, declared, dry_run=True)
+    else:
+        change = {"op": "replace", "path": "/spec/template", "value": declared["spec"]["template"]}
+        made = await task.cluster.patch(DEPLOYMENTS, live, [change], dry_run=True)
+        try:
+            await task.cluster.apply(DEPLOYMENTS, declared, dry_run=True)
+        except Mistyped:
+            raise
+        except Invalid:
+            spec = {**declared["spec"], "template": live["spec"]["template"]}
+            await task.cluster.apply(DEPLOYMENTS, {**declared, "spec": spec}, dry_run=True)
+    template = made["spec"]["template"]
     assert isinstance(template, dict)
     return template
 
@@ -143,8 +159,15 @@ def _stable_of(name: str, live: JsonObject, owned: list[JsonObject]) -> JsonObje
     active = [one for one in owned if one["spec"].get("replicas") or one.get("status", {}).get("replicas")]
     current = [one for one in active if digest(one["spec"]["template"]) == digest(live["spec"]["template"])]
     observed = live.get("status", {}).get("observedGeneration", 0)
-    if observed < live["metadata"].get("generation", 0) or not current:
+    if observed < live["metadata"].get("generation", 0):
         raise Retryable(f"Deployment {name} has been changed just now; waiting for its controller to take that up")
+    if not current and live["spec"].get("paused"):
+        raise Rejected(
+            f"Deployment {name} is paused with a template that runs nowhere; let it roll out (kubectl rollout resume "
+            f"deployment/{name}) or undo the edit (kubectl rollout undo deployment/{name}), then deploy again"
+        )
+    if not current:
+        raise Retryable(f"Deployment {name} has no pods of its template; its controller is waited for{_why_none(live)}")
     others = [one["metadata"]["name"] for one in active if one not in current]
     if others:
         raise Rejected(
@@ -152,6 +175,12 @@ def _stable_of(name: str, live: JsonObject, owned: list[JsonObject]) -> JsonObje
             f"wait for it (kubectl rollout status deployment/{name}) or undo it, then deploy again"
         )
     return current[0]
+
+
+def _why_none(live: JsonObject) -> str:
+    conditions = live.get("status", {}).get("conditions") or []
+    failures = [str(one.get("message")) for one in conditions if one["type"] == "ReplicaFailure" and one["status"] == "True"]
+    return f", which says: {failures[0]}" if failures else ""
 
 
 def _is_owned_by(replica_set: JsonObject, deployment: JsonObject) -> bool:

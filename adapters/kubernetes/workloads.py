@@ -209,12 +209,23 @@ async def apply_workload(task: Task) -> Done:
     """Everything that the user declared of the Deployment. With an autoscaler, the number of replicas stays the autoscaler's."""
     workload = task.workload
     body = json.loads(workload.manifest)
+    if task.fact(workload.name, "mode") == "apply":
+        await _replace_merged_template(task)
     is_kept = workload.keeps_count and task.fact(workload.name, "mode") != "create"
     if is_kept or task.snapshot.facts.get(f"{workload.name}.autoscaled"):
         body["spec"].pop("replicas", None)
         _keep_count(body, await task.cluster.find(DEPLOYMENTS, task.namespace, workload.name))
     await task.cluster.apply(DEPLOYMENTS, body)
     return Done(f"Deployment {workload.name} is as declared")
+
+
+async def _replace_merged_template(task: Task) -> None:
+    """Applied alone, a template keeps what others wrote into the former one and the declared one leaves out."""
+    name = task.workload.name
+    found = await task.cluster.find(DEPLOYMENTS, task.namespace, name)
+    if found is not None and digest(found["spec"]["template"]) != task.fact(name, "new_digest"):
+        change = {"op": "replace", "path": "/spec/template", "value": task.json_fact(name, "new_template")}
+        await task.cluster.patch(DEPLOYMENTS, found, [change])
 
 
 async def name_version(task: Task) -> Done:

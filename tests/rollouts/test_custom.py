@@ -64,7 +64,12 @@ async def test_a_weight_counts_when_the_objects_status_says_so(tmp_path: Path) -
         accept(story)
         await story.told.until_state(State.APPROVING)
         assert story.at.served == 2_500
-        assert await story.end(CommandKind.ABORT) is ReleaseStatus.FAILED
+        await story.order(CommandKind.ABORT)
+        await story.told.until(lambda: story.weights == [("web-stable", 100), ("web-canary", 0)])
+        await story.told.until(lambda: story.at.action is None)
+        assert (story.at.state, len(story.told.pods(image="web:2"))) == (State.ABORTING, 3), "the pods may get requests still"
+        accept(story)
+        assert (await story.told.until_ended()).status is ReleaseStatus.FAILED
         assert story.get("WeightedRoute")["spec"] == weighted_route()["spec"]
 
 

@@ -55,11 +55,12 @@ Marks in the tables:
 - With `gatewayApi`, the share that the root Service has in a rule (its weight, of the sum of all) is what a weight divides, in
   every rule that names it; other backends keep theirs exactly. Your own route is edited and, in the end, put back as it was
   found; it may be among the manifests. A weight counts when the route's status says `Accepted` and `ResolvedRefs` for just that
-  version of it, at every parent; a parent that did not accept the route before is left out. A route with `parents` is made for
-  the rollout and removed again, which is what a mesh needs (a parent of the kind `Service`). Header routes are rules of ours in
-  front of yours, with both matches joined; as the more exact match goes first among all rules, one that would take requests from
-  another rule of the route is refused. Whether a regular expression is understood is up to your gateway, which says so in the
-  status.
+  version of it, at every parent; a parent that did not accept the route before is left out. Linkerd never says which version of
+  a route it has taken up, so what its status says counts as it stands, and `deploymentConfig.settle` has to cover the time that
+  its proxies need to follow. A route with `parents` is made for the rollout and removed again, which is what a mesh needs (a
+  parent of the kind `Service`). Header routes are rules of ours in front of yours, with both matches joined; as the more exact
+  match goes first among all rules, one that would take requests from another rule of the route is refused. Whether a regular
+  expression is understood is up to your gateway, which says so in the status.
 - `setHeaderRoute` and `setMirror` single out requests beside the weight, and stay until they are taken away or all traffic is the
   new version's. Which routers can do what is asked when the file is read. By Istio, a header route is a copy of your http route,
   right in front of it, for those of its requests that match; so its timeouts, retries and own matches hold for it too.

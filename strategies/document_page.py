@@ -55,14 +55,24 @@ Marks in the tables:
 - With `gatewayApi`, the share that the root Service has in a rule (its weight, of the sum of all) is what a weight divides, in
   every rule that names it; other backends keep theirs exactly. Your own route is edited and, in the end, put back as it was
   found; it may be among the manifests. A weight counts when the route's status says `Accepted` and `ResolvedRefs` for just that
-  version of it, at every parent; a parent that did not accept the route before is left out. A route with `parents` is made for
-  the rollout and removed again, which is what a mesh needs (a parent of the kind `Service`). Header routes are rules of ours in
-  front of yours, with both matches joined; as the more exact match goes first among all rules, one that would take requests from
-  another rule of the route is refused. Whether a regular expression is understood is up to your gateway, which says so in the
-  status.
+  version of it, at every parent; a parent that did not accept the route before is left out. Linkerd never says which version of
+  a route it has taken up, so what its status says counts as it stands, and `deploymentConfig.settle` has to cover the time that
+  its proxies need to follow. A route with `parents` is made for the rollout and removed again, which is what a mesh needs (a
+  parent of the kind `Service`). Header routes are rules of ours in front of yours, with both matches joined; as the more exact
+  match goes first among all rules, one that would take requests from another rule of the route is refused. Whether a regular
+  expression is understood is up to your gateway, which says so in the status.
 - `setHeaderRoute` and `setMirror` single out requests beside the weight, and stay until they are taken away or all traffic is the
   new version's. Which routers can do what is asked when the file is read. By Istio, a header route is a copy of your http route,
   right in front of it, for those of its requests that match; so its timeouts, retries and own matches hold for it too.
+- The Services that are made for both versions (`<rootServiceName>-stable` and `-canary`) carry all traffic for the time of a
+  rollout, at 0 % too. They have the root Service's ports, session affinity, traffic distribution and address families, and those
+  of its annotations that gateways and meshes read of a Service: Contour's, Kong's, HAProxy's, Traefik's (`service.`), Linkerd's
+  (`config`, `balancer`, `retry`, `timeout`), Istio's (`networking.istio.io`, and the labels that choose a waypoint), Kuma's
+  protocol of a port, Gloo's of upstreams, the AWS Load Balancer Controller's (`alb.ingress.kubernetes.io`), GKE's `app-protocols`
+  and `backend-config`, and topology hints. No others, since those may make DNS names or load balancers, or say who owns the
+  Service; GKE's `neg` and Cilium's are not among them either. What you change at the root Service during a rollout is for the
+  next one. A Service of your own (`canaryServiceName`) says what you let it say, and a policy that names the root Service has to
+  name these two as well.
 - A weight is kept in basis points (0.01 %). After the last step the weight goes to 100 % by itself.
 - `{{armory.name}}` and `{{context.name}}` are variables of queries and webhooks. Those of `armory` are
   `applicationName`, `deploymentId`, `environmentName` (the target), `replicaSetName` (the new version), `accountName`

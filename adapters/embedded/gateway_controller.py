@@ -2,7 +2,8 @@
 
 For each parent that is there, a Gateway or a Service, it says whether the route is accepted and whether all that it names is
 found, for which generation. Of a parent that is not there it says nothing, as real controllers do whose parent it is not. Every
-Gateway counts as its own, whatever its class. Source: the reference of RouteParentStatus, and its list of reasons.
+Gateway counts as its own, whatever its class. Sources: the reference of RouteParentStatus, and its list of reasons; the status
+index of Linkerd's policy controller.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from engine.clock import Clock
 
 CONTROLLER = "embedded.headgate.dev/gateway"
 _LOOK_SECONDS = 0.02
+_LINKERDS_CORE = "core"
 _HTTP_PROTOCOLS = ("HTTP", "HTTPS")
 
 
@@ -48,6 +50,9 @@ class GatewayController:
         """From a change of a route to that of its status."""
         self.verdicts: list[Verdict] = []
         """Said of every route, in the place of what would be said."""
+        self.speaks_as_linkerd = False
+        """Of routes of Services it says no generation, and calls their group `core`, whatever the route calls it. So what it has
+        said stays as it is, where it would say the same of another version of the route."""
 
     def keys_for(self, event: StorageEvent) -> list[Key]:
         """The route itself, or every route that may name what has changed."""
@@ -86,16 +91,26 @@ class GatewayController:
     # --- what is said --------------------------------------------------------------------------------------------------
 
     def _parent(self, route: JsonObject, reference: JsonObject) -> JsonObject:
+        called = self._called(route, reference)
         found = {"Accepted": self._accepted(route, reference), "ResolvedRefs": self._resolved(route)}
         found |= {one.condition: one for one in self.verdicts}
         former = {
             one["type"]: one
             for status in items_of((route.get("status") or {}).get("parents"))
-            if status["controllerName"] == CONTROLLER and status["parentRef"] == reference
+            if status["controllerName"] == CONTROLLER and status["parentRef"] == called
             for one in status["conditions"]
         }
         conditions = [self._condition(route, verdict, former.get(verdict.condition)) for verdict in found.values()]
-        return {"parentRef": reference, "controllerName": CONTROLLER, "conditions": conditions}
+        if called["group"] == _LINKERDS_CORE:
+            conditions = [{key: value for key, value in one.items() if key != "observedGeneration"} for one in conditions]
+        return {"parentRef": called, "controllerName": CONTROLLER, "conditions": conditions}
+
+    def _called(self, route: JsonObject, reference: JsonObject) -> JsonObject:
+        """The parent as it is called in the status."""
+        if not self.speaks_as_linkerd or reference["kind"] != "Service":
+            return reference
+        named = {"group": _LINKERDS_CORE, "kind": "Service", "name": reference["name"], "namespace": namespace_of(route)}
+        return {**named, **{key: reference[key] for key in ("namespace", "port") if key in reference}}
 
     def _condition(self, route: JsonObject, verdict: Verdict, former: JsonObject | None) -> JsonObject:
         is_same = former is not None and former["status"] == verdict.status
@@ -136,7 +151,8 @@ class GatewayController:
     # --- what is there -------------------------------------------------------------------------------------------------
 
     def _is_there(self, route: JsonObject, reference: JsonObject) -> bool:
-        if (reference.get("group"), reference.get("kind")) == ("", "Service"):
+        groups = ("", _LINKERDS_CORE) if self.speaks_as_linkerd else ("",)
+        if reference.get("group") in groups and reference.get("kind") == "Service":
             there = reference.get("namespace") or namespace_of(route)
             return self._storage.peek(SERVICES, there, reference["name"]) is not None
         return self._gateway(route, reference) is not None

@@ -3,11 +3,15 @@
 A route has one status for each of its parents and each controller that carries it out there. A controller says nothing at all
 where it is not there, or the parent is none of its own. Source: the reference of `gateway.networking.k8s.io/v1`
 (RouteParentStatus).
+
+Linkerd says in no condition of which version of the route it speaks, and writes nothing where what it would say is what it has
+said before. So what it says counts as it stands, since it will never say more; that it is behind is covered by the settle times
+alone. Source: the status index of Linkerd's policy controller.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from adapters.kubernetes.templates import JsonObject
 
@@ -17,12 +21,18 @@ ACCEPTED, RESOLVED, PARTIAL = "Accepted", "ResolvedRefs", "PartiallyInvalid"
 
 def key_of(parent: JsonObject, namespace: str) -> str:
     """What tells one parent of a route from another, with what a reference leaves out; also the words for it."""
-    group = parent.get("group", GATEWAY_GROUP)
+    group = _group(parent)
     kind = parent.get("kind", "Gateway") + (f".{group}" if group not in (GATEWAY_GROUP, "") else "")
     where = "" if (there := parent.get("namespace") or namespace) == namespace else f"{there}/"
     section = f", section {parent['sectionName']}" if parent.get("sectionName") else ""
     port = f", port {parent['port']}" if parent.get("port") else ""
     return f"{kind} {where}{parent.get('name')}{section}{port}"
+
+
+def _group(parent: JsonObject) -> str:
+    """Linkerd calls the group of Services `core` in what it says, whatever the route calls it, and takes either from a route."""
+    group = str(parent.get("group", GATEWAY_GROUP))
+    return "" if group.lower() == "core" else group
 
 
 def parents_of(route: JsonObject) -> list[JsonObject]:
@@ -59,10 +69,11 @@ def why_not_accepted(route: JsonObject, but: Collection[str] = ()) -> str:
 
 
 def why_not_seen(route: JsonObject) -> str:
-    """Which controller that has said something of the route before has not come to this version of it; whatever it says of it."""
+    """Which controller that has said something of the route before has not come to this version of it; whatever it says of it.
+    One that never says of which version it speaks is not waited for, as there would be no end."""
     generation, kind, name = _generation(route), route.get("kind"), route["metadata"]["name"]
     for one in _statuses(route):
-        if (seen := _seen(one)) < generation:
+        if _is_dated(one) and (seen := _seen(one)) < generation:
             return f"{kind} {name} is at generation {generation}, and {_who(one)} has come to {seen or 'none'}"
     return ""
 
@@ -81,7 +92,7 @@ def _trouble(route: JsonObject, key: str) -> str:
     statuses = _of_parent(route, key)
     if not statuses:
         return f"{where}: no controller says anything of it; see that the parent is there, and that one carries it out"
-    now = [one for one in statuses if _seen(one) >= generation]
+    now = _now(route, key)
     if not now:
         newest = max(statuses, key=_seen)
         return f"{where}: {_who(newest)} has come to generation {_seen(newest) or 'none'}, and it is at {generation}"
@@ -105,8 +116,9 @@ def _of_parent(route: JsonObject, key: str) -> list[JsonObject]:
 
 
 def _now(route: JsonObject, key: str) -> list[JsonObject]:
-    generation = _generation(route)
-    return [one for one in _of_parent(route, key) if _seen(one) >= generation]
+    """What is said of this version of the route; or, where nobody at the parent ever says of which, all that is said."""
+    generation, statuses = _generation(route), _of_parent(route, key)
+    return [one for one in statuses if _seen(one) >= generation] if any(map(_is_dated, statuses)) else statuses
 
 
 def _generation(route: JsonObject) -> int:
@@ -116,12 +128,27 @@ def _generation(route: JsonObject) -> int:
 
 def _seen(status: JsonObject) -> int:
     """The older of both conditions that matter: a controller may write one after the other."""
-    found = [one.get("observedGeneration") for one in (_condition(status, ACCEPTED), _condition(status, RESOLVED)) if one]
-    return min((one if isinstance(one, int) else 0 for one in found), default=0)
+    both = [_condition(status, ACCEPTED), _condition(status, RESOLVED)]
+    return min(_generations(both) or _generations(_conditions(status)), default=0)
+
+
+def _is_dated(status: JsonObject) -> bool:
+    """Whether it says of any condition which version of the route that is about."""
+    return bool(_generations(_conditions(status)))
+
+
+def _generations(conditions: Iterable[JsonObject]) -> list[int]:
+    found = (one.get("observedGeneration") for one in conditions)
+    return [one for one in found if isinstance(one, int)]
+
+
+def _conditions(status: JsonObject) -> list[JsonObject]:
+    found: list[JsonObject] = status.get("conditions") or []
+    return found
 
 
 def _condition(status: JsonObject, condition: str) -> JsonObject:
-    found = (one for one in status.get("conditions") or () if one.get("type") == condition)
+    found = (one for one in _conditions(status) if one.get("type") == condition)
     return next(found, {})
 
 

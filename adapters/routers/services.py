@@ -1,4 +1,5 @@
-"""The Services that name one version each: the root Service's ports, its selector, and one version's pod-template-hash.
+"""The Services that name one version each: the root Service's ports, its selector, and one version's pod-template-hash; and what
+it tells those who carry its requests (`carried_over`), as it was when the Service was made.
 
 Stable and canary Services pin their version by hash, so that no split ever has to name the root Service, whose own selector
 matches all versions. They are removed by whoever made them and by nobody else.
@@ -18,11 +19,10 @@ from adapters.kubernetes.permissions import Needs, Permission, Verb
 from adapters.kubernetes.routing import Handler
 from adapters.kubernetes.task import Done, Task
 from adapters.kubernetes.templates import HASH_LABEL, MANAGED_BY_LABEL, MANAGER, ROLLOUT_ANNOTATION, JsonObject, selects
+from adapters.routers.carried_over import carried_metadata, carried_spec
 from engine.errors import Rejected, Retryable
 from engine.model import UNDOING_STATES, ActionKind, Facts, RolloutSpec, Snapshot, State
 from engine.traffic import RoutePlan
-
-_PORT_FIELDS = ("name", "port", "protocol", "targetPort", "appProtocol")
 
 
 def permissions(route: RoutePlan, needs: Needs) -> set[Permission]:
@@ -257,17 +257,17 @@ def _is_made_by(task: Task, found: JsonObject) -> bool:
 
 
 def _pinned(root: JsonObject, name: str, hash_value: str, rollout: str) -> JsonObject:
-    ports = [{key: port[key] for key in _PORT_FIELDS if key in port} for port in root["spec"]["ports"]]
+    carried = carried_metadata(root)
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {
             "name": name,
             "namespace": root["metadata"]["namespace"],
-            "labels": {MANAGED_BY_LABEL: MANAGER},
-            "annotations": {ROLLOUT_ANNOTATION: rollout},
+            "labels": {**carried["labels"], MANAGED_BY_LABEL: MANAGER},
+            "annotations": {**carried["annotations"], ROLLOUT_ANNOTATION: rollout},
         },
-        "spec": {"selector": {**copy.deepcopy(root["spec"]["selector"]), HASH_LABEL: hash_value}, "ports": ports},
+        "spec": {"selector": {**copy.deepcopy(root["spec"]["selector"]), HASH_LABEL: hash_value}, **carried_spec(root)},
     }
 
 

@@ -159,6 +159,23 @@ async def test_a_listener_that_is_not_there_is_told() -> None:
         await eventually(lambda: verdicts(cluster).get("shop", [])[:1] == [("False", "NoMatchingParent", 1)])
 
 
+async def test_a_controller_that_speaks_as_linkerd_says_no_generation_and_calls_the_group_of_services_core() -> None:
+    async with taking_up() as cluster:
+        assert cluster.gateway is not None
+        cluster.gateway.speaks_as_linkerd = True
+        routes, reference = kind_called(cluster.storage, "HTTPRoute"), parent("Service", "web", port=80)
+        cluster.storage.create(routes, http_route(parents=[reference, parent()]))
+        await eventually(lambda: "status" in cluster.storage.get(routes, "shop", "web"))
+        told = cluster.storage.get(routes, "shop", "web")
+        mesh, gateway_told = told["status"]["parents"]
+        assert mesh["parentRef"] == {**reference, "group": "core", "namespace": "shop"}
+        assert [(one["type"], one["status"], "observedGeneration" in one) for one in mesh["conditions"]] == [
+            ("Accepted", "True", False),
+            ("ResolvedRefs", "True", False),
+        ]
+        assert all(one["observedGeneration"] == 1 for one in gateway_told["conditions"])
+
+
 # --- rehearsals --------------------------------------------------------------------------------------------------------
 
 

@@ -302,6 +302,63 @@ async def test_an_abort_while_a_weight_is_not_taken_up(tmp_path: Path) -> None:
         assert (story.belongings(), story.told.picture(), story.told.ours()) == (before, picture, [])
 
 
+def said_of_versions(story: Routed, name: str = "web") -> list[object]:
+    """Which versions of the route its status speaks of, by condition."""
+    parents = story.get("HTTPRoute", name)["status"]["parents"]
+    return [one.get("observedGeneration") for told in parents for one in told["conditions"]]
+
+
+@BOTH_ENDS
+@pytest.mark.parametrize("group", ["", "core"])
+async def test_linkerd_never_says_which_version_it_has_taken_up_and_is_not_waited_for(
+    tmp_path: Path, group: str, answer: CommandKind
+) -> None:
+    body = http_route(parents=[parent("Service", "web", port=80) | {"group": group}])
+    async with routed(tmp_path) as story:
+        controller_of(story).speaks_as_linkerd = True
+        story.add(body)
+        await story.told.until(lambda: bool(story.get("HTTPRoute").get("status")))
+        before = story.belongings()
+        await story.begin(gateway_route())
+        assert said_of_versions(story) == [None, None]
+        assert shares(rules_of(story)[0]) == {"web-stable": 3, "web-canary": 1}
+        assert story.at.served == 2_500
+        assert await story.end(answer) is ENDS[answer]
+        assert story.belongings() == before
+        texts = [entry.text for entry in story.told.journal.entries["r1.production"]]
+        assert not any("taken up" in text and "not true" in text for text in texts), "a minute would pass each time"
+
+
+@BOTH_ENDS
+async def test_a_route_that_is_made_for_linkerd_waits_for_its_first_status_alone(tmp_path: Path, answer: CommandKind) -> None:
+    async with routed(tmp_path) as story:
+        controller = controller_of(story)
+        controller.speaks_as_linkerd, controller.runs = True, False
+        plan = target_plan([percent(25), Approval()], route=gateway_route("made", parents=MESH), settle=0.05)
+        await story.told.submit(release_plan(plan))
+        await story.told.until(lambda: story.find("HTTPRoute", "made") is not None and story.at.action is None)
+        seen = (await story.told.observe()).routes["httproute/made"]
+        assert seen.weight is None
+        assert "HTTPRoute made at Service web: no controller says anything of it" in seen.waits_for
+        controller.runs = True
+        await story.told.until_state(State.APPROVING)
+        assert said_of_versions(story, "made") == [None, None]
+        assert await story.end(answer) is ENDS[answer]
+        assert story.belongings() == {}
+
+
+async def test_what_linkerd_says_against_a_route_undoes_the_rollout(tmp_path: Path) -> None:
+    async with routed(tmp_path) as story:
+        picture, controller = story.told.picture(), controller_of(story)
+        controller.speaks_as_linkerd = True
+        controller.verdicts = [Verdict("Accepted", "False", "RouteReasonConflicted")]
+        plan = target_plan([percent(25)], route=gateway_route("made", parents=MESH), settle=0.05, ready_timeout=0.5)
+        assert await story.told.roll_out(release_plan(plan)) is ReleaseStatus.FAILED
+        assert "HTTPRoute made at Service web" in story.at.reason
+        assert "says Accepted False (RouteReasonConflicted)" in story.at.reason
+        assert (story.told.picture(), story.told.ours()) == (picture, [])
+
+
 async def test_a_parent_that_did_not_accept_the_route_before_does_not_matter(tmp_path: Path) -> None:
     body = http_route(parents=[parent(), parent(sectionName="https")])
     async with routed(tmp_path, body) as story:

@@ -344,6 +344,11 @@ def route(*statuses: JsonObject, parents: Sequence[JsonObject] = ()) -> JsonObje
     return {**body, "status": {"parents": list(statuses)}}
 
 
+def undated(kind: str, status: str = "True", reason: str = "Because") -> JsonObject:
+    """As Linkerd says it: of no generation."""
+    return {"type": kind, "status": status, "reason": reason, "message": ""}
+
+
 ACCEPTED = told(condition("Accepted"), condition("ResolvedRefs"))
 STALE = told(condition("Accepted", generation=2), condition("ResolvedRefs", generation=2))
 
@@ -369,6 +374,54 @@ def test_what_a_written_weight_waits_for(body: JsonObject, said: str) -> None:
     assert (said in waits) if said else waits == ""
 
 
+MESH = parent("Service", "web", port=80)
+LINKERDS = {"group": "core", "kind": "Service", "name": "web", "namespace": "shop", "port": 80}
+FINE = (undated("Accepted"), undated("ResolvedRefs"))
+UNDATED = told(*FINE, at=LINKERDS, by="linkerd.io/policy-controller")
+STALE_IN_THE_MESH = {**STALE, "parentRef": MESH}
+
+
+@pytest.mark.parametrize("written", [MESH, {**MESH, "group": "core"}, {**MESH, "group": "Core"}, LINKERDS])
+def test_the_group_of_services_has_two_names(written: JsonObject) -> None:
+    assert why_not_accepted(route(UNDATED, parents=[written])) == ""
+    other = route(UNDATED, parents=[{**written, "name": "other"}])
+    assert "at Service other, port 80: no controller says anything" in why_not_accepted(other)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "said"),
+    [
+        ([], "no controller says anything of it"),
+        ([UNDATED], ""),
+        ([told(undated("Accepted"), at=LINKERDS)], "a/b says ResolvedRefs nothing"),
+        ([told(at=LINKERDS)], "a/b says Accepted nothing"),
+        ([told(undated("Accepted", "False", "Conflicted"), FINE[1], at=LINKERDS)], "says Accepted False (Conflicted)"),
+        ([told(FINE[0], undated("ResolvedRefs", "False", "BackendNotFound"), at=LINKERDS)], "(BackendNotFound)"),
+        ([told(*FINE, condition("Programmed", generation=2), at=MESH)], "has come to generation 2"),
+        ([told(undated("Accepted"), condition("ResolvedRefs"), at=MESH)], ""),
+        ([told(undated("Accepted"), condition("ResolvedRefs", generation=2), at=MESH)], "has come to generation 2"),
+        ([told(condition("Accepted", generation=2), undated("ResolvedRefs"), at=MESH)], "has come to generation 2"),
+    ],
+)
+def test_what_is_never_said_of_a_version_counts_as_it_stands(statuses: list[JsonObject], said: str) -> None:
+    waits = why_not_accepted(route(*statuses, parents=[MESH]))
+    assert (said in waits) if said else waits == ""
+
+
+def test_who_says_of_which_version_is_waited_for_whatever_is_said_beside_it() -> None:
+    """Else what is left of a controller that is gone would stand for one that has not come to the route yet."""
+    assert "a/b has come to generation 2" in why_not_accepted(route(UNDATED, STALE_IN_THE_MESH, parents=[MESH]))
+    assert "a/b has come to 2" in why_not_seen(route(UNDATED, STALE_IN_THE_MESH, parents=[MESH]))
+
+
+def test_a_parent_that_refuses_without_a_version_does_not_matter_either() -> None:
+    refusing = told(undated("Accepted", "False", "NoMatchingParent"), undated("ResolvedRefs"), at=LINKERDS)
+    body = route(ACCEPTED, refusing, parents=[parent(), MESH])
+    assert refusing_parents(body) == ["Service web, port 80"]
+    assert find_refusal(body) == ""
+    assert "says Accepted False (NoMatchingParent)" in find_refusal(route(refusing, parents=[MESH]))
+
+
 def test_a_parent_that_refuses_does_not_matter_as_long_as_another_one_accepts() -> None:
     refusing = told(condition("Accepted", "False"), condition("ResolvedRefs"), at=parent(name="old"))
     body = route(ACCEPTED, refusing, parents=[parent(), parent(name="old")])
@@ -382,4 +435,5 @@ def test_a_parent_that_refuses_does_not_matter_as_long_as_another_one_accepts() 
 def test_on_the_way_back_it_is_enough_to_be_seen_whatever_is_said() -> None:
     assert why_not_seen(route(told(condition("Accepted", "False"), condition("ResolvedRefs", "False")))) == ""
     assert why_not_seen(route()) == "", "nobody is waited for who has never said anything"
+    assert why_not_seen(route(UNDATED)) == "", "who never says of which version it speaks would be waited for without an end"
     assert why_not_seen(route(STALE)) == "HTTPRoute web is at generation 3, and a/b has come to 2"

@@ -22,6 +22,7 @@ class Match:
         verb: as in routes.Verb.
         resource: the plural name without group, as in `deployments`.
         subresource: `status`, `scale` ...; "-" for requests without any.
+        dry_run: whether it is for dry runs only, or for none of them.
     """
 
     verb: str = ""
@@ -30,6 +31,7 @@ class Match:
     name: str = ""
     subresource: str = ""
     user_agent: str = ""
+    dry_run: bool | None = None
 
     def fits(self, target: Target, user_agent: str) -> bool:
         """Whether a request is meant."""
@@ -40,6 +42,7 @@ class Match:
             and self.name in {"", target.name}
             and self.subresource in {"", target.subresource or "-"}
             and user_agent.startswith(self.user_agent)
+            and self.dry_run in {None, target.is_dry_run}
         )
 
 

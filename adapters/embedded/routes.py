@@ -56,13 +56,15 @@ _SUBRESOURCE_VERBS: Mapping[str, Mapping[str, Verb]] = {
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a request is about. `namespace` is empty for cluster-scoped kinds and for lists over all namespaces."""
+    """What a request is about. `namespace` is empty for cluster-scoped kinds and for lists over all namespaces; `is_dry_run` is
+    what the query says (a deletion may say it in its body alone)."""
 
     verb: Verb
     resource: Resource
     namespace: str
     name: str
     subresource: str
+    is_dry_run: bool = False
 
 
 def find_target(registry: Registry, method: str, path: str, query: Mapping[str, str]) -> Target:
@@ -89,7 +91,7 @@ def find_target(registry: Registry, method: str, path: str, query: Mapping[str, 
         verb = Verb.WATCH
     if verb in {Verb.CREATE, Verb.DELETE_COLLECTION} and resource.namespaced and not namespace:
         raise MethodNotAllowed()
-    return Target(verb, resource, namespace, name, subresource)
+    return Target(verb, resource, namespace, name, subresource, "dryRun" in query)
 
 
 def _split_path(path: str) -> tuple[str, str, list[str]]:

@@ -120,8 +120,8 @@ async def test_pods_that_go_while_a_write_is_refused_get_no_traffic_by_it(tmp_pa
     by_pods = route.kind is RouterKind.POD_RATIO
     async with stage(tmp_path) as told:
         await told.live()
-        busy = Match(verb="patch", resource="deployments" if by_pods else "trafficsplits", user_agent="headgate")
-        told.embedded.server.faults.answer(busy, ServiceUnavailable("busy"), times=3, skip=1 if by_pods else 0)
+        busy = Match(verb="patch", resource="deployments" if by_pods else "trafficsplits", user_agent="headgate", dry_run=False)
+        told.embedded.server.faults.answer(busy, ServiceUnavailable("busy"), times=3)
         steps: list[Step] = [percent(100 if by_pods else 50), Approval()]
         await told.submit(release_plan(target_plan(steps, route=route, settle=0.05, ready_timeout=4.0)))
         at = told.journal.snapshots

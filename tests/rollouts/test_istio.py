@@ -82,14 +82,14 @@ HANDING_OVER = {
     "the active subset is pinned": ("destinationrules", 0),
     "the canary subset is made": ("destinationrules", 1),
     "all traffic moves": ("virtualservices", 2),
-    "the template is replaced": ("deployments", 1),
+    "the template is replaced": ("deployments", 0),
     "the canary is adopted": ("replicasets", 0),
-    "the Deployment is unpaused": ("deployments", 2),
+    "the Deployment is unpaused": ("deployments", 1),
     "the active subset is freed": ("destinationrules", 2),
     "the list of destinations is put back": ("virtualservices", 3),
     "its fields are given back": ("virtualservices", 4),
     "the canary subset goes": ("destinationrules", 3),
-    "the declaration is applied": ("deployments", 3),
+    "the declaration is applied": ("deployments", 2),
 }
 
 
@@ -101,7 +101,8 @@ async def test_an_abort_while(tmp_path: Path, moment: str, after: bool) -> None:
     async with meshed(tmp_path) as mesh:
         before, picture = mesh.belongings(), mesh.told.picture()
         faults = mesh.told.embedded.server.faults
-        faults.hang(Match(verb="patch", resource=resource, user_agent="headgate"), 20.0, skip=skip, after_effect=after)
+        hanging = Match(verb="patch", resource=resource, user_agent="headgate", dry_run=False)
+        faults.hang(hanging, 20.0, skip=skip, after_effect=after)
         await mesh.told.submit(release_plan(target_plan([percent(25)], route=istio_route(), settle=0.05)))
         await mesh.told.until(lambda: faults.pending == 0)
         assert await end(mesh, CommandKind.ABORT) is ReleaseStatus.FAILED

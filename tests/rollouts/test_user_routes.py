@@ -90,10 +90,10 @@ def _has_ended(story: Routed) -> bool:
 
 
 HANDING_OVER = {
-    "the template is replaced": ("deployments", 1),
+    "the template is replaced": ("deployments", 0),
     "the canary is adopted": ("replicasets", 0),
-    "the Deployment is unpaused": ("deployments", 2),
-    "the declaration is applied": ("deployments", 3),
+    "the Deployment is unpaused": ("deployments", 1),
+    "the declaration is applied": ("deployments", 2),
 }
 
 
@@ -105,7 +105,8 @@ async def test_an_abort_while_the_pods_are_handed_over(tmp_path: Path, kind: Kin
     async with routed(tmp_path, kind.body) as story:
         before, picture = story.belongings(), story.told.picture()
         faults = story.told.embedded.server.faults
-        faults.hang(Match(verb="patch", resource=resource, user_agent="headgate"), 20.0, skip=skip, after_effect=after)
+        hanging = Match(verb="patch", resource=resource, user_agent="headgate", dry_run=False)
+        faults.hang(hanging, 20.0, skip=skip, after_effect=after)
         await story.told.submit(release_plan(target_plan([percent(25)], route=kind.route, settle=0.05)))
         await story.told.until(lambda: faults.pending == 0)
         assert await story.end(CommandKind.ABORT) is ReleaseStatus.FAILED

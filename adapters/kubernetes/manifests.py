@@ -195,7 +195,8 @@ async def _put_back(task: Task, ref: ResourceRef, found: JsonObject | None, orig
         await task.cluster.delete(ref, found)
         found = None
     if found is None:
-        await task.cluster.create(ref, without_server_fields(original))
+        made = await task.cluster.create(ref, without_server_fields(original))
+        await task.cluster.return_fields(ref, made, original)
         return Done(f"{key}, which was replaced or removed, is put back as it was found")
     await task.cluster.restore(ref, found, original)
     return Done(f"{key} is as it was found")

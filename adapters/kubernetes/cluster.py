@@ -36,7 +36,7 @@ _DECODERS: dict[ResourceRef, Callable[[msgspec.Raw], Any]] = {
     **{resource: health.decoder_of(resource) for resource in health.RESOURCES},
 }
 _RELISTS_AT_ONCE = 2
-_OF_ONE_OBJECT = frozenset({"uid", "creationTimestamp", "generation", "selfLink", "managedFields"})
+_OF_ONE_OBJECT = frozenset({"uid", "creationTimestamp", "generation", "selfLink"})
 """What an object has from the server, and another one of its name has not."""
 
 
@@ -170,7 +170,8 @@ class Cluster:
     async def restore(self, resource: ResourceRef, found: JsonObject, original: JsonObject) -> JsonObject:
         """Put the whole object back as it was when it was first seen, and give its fields back to who owned them."""
         metadata = found["metadata"]
-        kept = original["metadata"]
+        # What has come to the managers since is not to be written over with this: it is returned leaf by leaf, or not at all.
+        kept = {key: value for key, value in original["metadata"].items() if key != "managedFields"}
         if kept.get("uid") != metadata["uid"]:  # Somebody has made it anew, and it is no longer the object that was found.
             kept = {key: value for key, value in kept.items() if key not in _OF_ONE_OBJECT}
         body = {**original, "metadata": {**kept, "resourceVersion": metadata["resourceVersion"]}}
@@ -178,11 +179,15 @@ class Cluster:
         what = f"PUT {resource.full_name} {_place(metadata.get('namespace'), metadata['name'])}"
         path = resource.item(metadata.get("namespace"), metadata["name"])
         made = await self.transport.request("PUT", path, what=what, query={"fieldManager": MANAGER}, body=body)
-        owners = returned_fields(made, original)
-        if owners and owners != made["metadata"].get("managedFields"):
-            made = await self.patch(resource, made, [{"op": "add", "path": "/metadata/managedFields", "value": owners}])
         self._expect(resource, made)
-        return made
+        return await self.return_fields(resource, made, original)
+
+    async def return_fields(self, resource: ResourceRef, found: JsonObject, original: JsonObject) -> JsonObject:
+        """Give the fields of an object that is as it was to who owned them then; none are left where there were none."""
+        owners = returned_fields(found, original)
+        if owners == (found["metadata"].get("managedFields") or []):
+            return found
+        return await self.patch(resource, found, [{"op": "add", "path": "/metadata/managedFields", "value": owners}])
 
     async def delete(self, resource: ResourceRef, found: JsonObject) -> None:
         """Delete exactly the object that was found; another one of its name is left alone. Its own objects follow."""

@@ -1,14 +1,14 @@
 """Giving fields of an object that others go on editing back to their managers, leaf by leaf. Pure.
 
-`templates.returned_fields` gives the whole object back, as it was; that is right for what nobody else may have touched. Here the
-others' entries keep what has come to them since, and get back what our write has taken from them.
+`templates.returned_fields` gives the whole object back, and with it what we had applied before. Here what we have applied stays
+as it is; the others' entries keep what has come to them since, and get back what our write has taken from them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from adapters.kubernetes.templates import MANAGER, JsonObject
+from adapters.kubernetes.templates import MANAGER, JsonObject, with_returned
 
 
 def owners_without_us(now: Sequence[JsonObject], before: Sequence[JsonObject]) -> list[JsonObject]:
@@ -17,7 +17,7 @@ def owners_without_us(now: Sequence[JsonObject], before: Sequence[JsonObject]) -
     theirs = [one for one in now if not is_our_edit(one)]
     then = {_key(one): one for one in before}
     there = {_key(one) for one in theirs}
-    kept = [_with_returned(one, then.get(_key(one))) for one in theirs]
+    kept = [with_returned(one, then.get(_key(one))) for one in theirs]
     return [*kept, *(one for one in before if _key(one) not in there)]
 
 
@@ -27,18 +27,3 @@ def is_our_edit(entry: JsonObject) -> bool:
 
 def _key(entry: JsonObject) -> tuple[object, ...]:
     return tuple(entry.get(name) for name in ("manager", "operation", "subresource", "apiVersion"))
-
-
-def _with_returned(now: JsonObject, then: JsonObject | None) -> JsonObject:
-    if then is None or now.get("subresource"):
-        return now
-    fields = _united(now.get("fieldsV1") or {}, then.get("fieldsV1") or {})
-    return then if fields == then.get("fieldsV1") else {**now, "fieldsV1": fields}
-
-
-def _united(one: JsonObject, other: JsonObject) -> JsonObject:
-    """Two sets of fields as the API server writes them: trees whose branches are names."""
-    united = dict(one)
-    for name, inner in other.items():
-        united[name] = _united(united[name], inner) if isinstance(united.get(name), dict) else inner
-    return united

@@ -1,5 +1,8 @@
 """Actions on the supporting objects of a target (Services, ConfigMaps, anything): applied as declared, put back as found.
 
+One that is being deleted is still there, and takes writes, until the last finalizer is off; then it is gone with all that was
+written. So it counts as gone already, and what takes its place waits until it is.
+
 A kind may come with the manifests themselves: then its objects are not there before, and are applied as soon as the cluster
 serves them.
 """
@@ -19,7 +22,10 @@ from engine.model import Facts
 
 SERVER_FIELDS = ("resourceVersion", "uid", "generation", "creationTimestamp", "selfLink", "managedFields", "ownerReferences")
 ATTEMPTS = 9
-"""How often it is looked whether the cluster has taken up a new kind, or let an old namespace go: for 1 to 2 minutes in all."""
+"""How often it is looked whether the cluster has taken up a new kind: for 1 to 2 minutes in all."""
+GONE_ATTEMPTS = 25
+"""How often it is looked whether an object that is being deleted is gone: for 5 to 10 minutes in all, as clouds take minutes to
+take down a load balancer."""
 _CONTENT = ("data", "binaryData", "immutable", "type")
 _NOT_REPEATED = "Job"
 """One that has run is not run again, and the API server takes no second one of its pods' labels."""
@@ -29,12 +35,14 @@ _NOT_REPEATED = "Job"
 
 
 async def record_manifests(task: Task) -> Done:
-    """What is there before anything is applied, so that it can be put back. An object that is not there yet is an empty text."""
+    """What is there before anything is applied, so that it can be put back. An object that is not there yet is an empty text, and
+    so is one that is going: an undo removes what has taken its place."""
     facts: Facts = {}
     for manifest in task.spec.plan.manifests:
         body: JsonObject = json.loads(manifest.content)
         found = await _find_as_served(task, body)
-        facts[original_fact(manifest.key)] = json.dumps(found) if found is not None else ""
+        is_there = found is not None and not _is_going(found)
+        facts[original_fact(manifest.key)] = json.dumps(found) if is_there else ""
     return Done(f"{len(facts)} supporting objects are recorded as they are", facts)
 
 
@@ -75,47 +83,63 @@ async def apply_manifest(task: Task) -> Done:
         ref = await task.cluster.resource_of(body["apiVersion"], body["kind"])
         if not ref.namespaced:  # Only the cluster knows whether a custom kind has namespaces.
             body["metadata"].pop("namespace", None)
-        await _make_way(task, ref, body)
+        found = await _find(task, ref, body)
+        _check_not_going(task, found)  # Not even written to: whoever takes it down may go by what it says.
+        await _make_way(task, ref, found, body)
         made = await task.cluster.apply(ref, body)
     except (NotServed, NotFound) as error:
         if defined_kind(task.spec.plan, body["apiVersion"], body["kind"]) is None:
             raise
         # One of several API servers may serve a new kind later than the others.
-        raise _not_yet(task, f"the cluster does not serve {body['kind']} ({body['apiVersion']}) yet") from error
+        what = f"the cluster does not serve {body['kind']} ({body['apiVersion']}) yet"
+        raise _not_yet(task, what, ATTEMPTS) from error
     except Invalid as error:
         raise Rejected(f"{error}{_advise_on_immutable(body, error)}") from error
     _check_taken_up(task, ref, made)
     return Done(f"{manifest.key} is applied")
 
 
-async def _make_way(task: Task, ref: ResourceRef, body: JsonObject) -> None:
+async def _make_way(task: Task, ref: ResourceRef, found: JsonObject | None, body: JsonObject) -> None:
     """What cannot be changed into a former version of itself is made anew, so that a version can be taken back."""
     if not task.manifest.remakes or not _holds_configuration(ref):
         return
-    found = await _find(task, ref, body)
     if found is not None and _is_locked_against(found, body):
         await task.cluster.delete(ref, found)
 
 
 def _check_taken_up(task: Task, ref: ResourceRef, made: JsonObject) -> None:
     """Raises unless what stands on this object can be applied after it."""
-    name, status = made["metadata"]["name"], made.get("status") or {}
-    if ref.kind == "Namespace" and (status.get("phase") == "Terminating" or "deletionTimestamp" in made["metadata"]):
-        raise _not_yet(task, f"namespace {name} is being deleted; it can be made again when it is gone")
+    _check_not_going(task, made)
     if ref.kind != DEFINITION:
         return
+    name, status = made["metadata"]["name"], made.get("status") or {}
     conditions = {one["type"]: one for one in status.get("conditions") or []}
     refused = conditions.get("NamesAccepted", {})
     if refused.get("status") == "False":
         raise Rejected(f"{DEFINITION} {name}: its names are not accepted: {refused.get('message', '')}")
-    if "deletionTimestamp" in made["metadata"]:
-        raise _not_yet(task, f"{DEFINITION} {name} is being deleted; it can be made again when it is gone")
     if conditions.get("Established", {}).get("status") != "True":
-        raise _not_yet(task, f"{DEFINITION} {name} is applied and not established yet")
+        # Its own looks, however many went by until one of its name was gone.
+        raise _not_yet(task, f"{DEFINITION} {name} is applied and not established yet", GONE_ATTEMPTS + ATTEMPTS)
 
 
-def _not_yet(task: Task, what: str) -> Rejected | Retryable:
-    if task.action.attempt < ATTEMPTS:
+def _check_not_going(task: Task, found: JsonObject | None) -> None:
+    if found is not None and _is_going(found):
+        raise _not_yet(task, f"{_tell_going(task, found)}; it can be made again when it is gone", GONE_ATTEMPTS)
+
+
+def _is_going(body: JsonObject) -> bool:
+    return "deletionTimestamp" in body["metadata"]
+
+
+def _tell_going(task: Task, body: JsonObject) -> str:
+    """With the finalizers: they name who has something to take down before."""
+    finalizers = body["metadata"].get("finalizers") or []
+    kept = f" and still kept by its finalizers ({', '.join(finalizers)})" if finalizers else ""
+    return f"{task.manifest.key} is being deleted{kept}"
+
+
+def _not_yet(task: Task, what: str, attempts: int) -> Rejected | Retryable:
+    if task.action.attempt < attempts:
         return Retryable(what)
     return Rejected(f"{what}, after {task.action.attempt} looks; see what the cluster says of it, and deploy again")
 
@@ -166,6 +190,8 @@ async def restore_manifest(task: Task) -> Done:
 
 async def _remove(task: Task, ref: ResourceRef, found: JsonObject | None) -> Done:
     key = task.manifest.key
+    if found is not None and _is_going(found):
+        return Done(f"{key}, which was not there before, is being deleted")
     if found is not None and ref.kind == DEFINITION and await _is_used(task, found):
         return Done(f"{key} stays, because there are objects of its kind that this rollout did not make")
     if found is not None:
@@ -189,13 +215,19 @@ async def _is_used(task: Task, definition: JsonObject) -> bool:
 async def _put_back(task: Task, ref: ResourceRef, found: JsonObject | None, original: JsonObject) -> Done:
     key = task.manifest.key
     is_another = found is None or found["metadata"]["uid"] != original["metadata"]["uid"]
-    if ref.kind == _NOT_REPEATED and is_another:
+    is_going = found is not None and _is_going(found)
+    if ref.kind == _NOT_REPEATED and (is_another or is_going):
         return Done(f"{key} was removed by somebody else; a Job that has run is not run again")
+    if found is not None and is_going:
+        if task.action.attempt < GONE_ATTEMPTS:
+            raise Retryable(f"{_tell_going(task, found)}; it is put back when it is gone")
+        return Done(f"{_tell_going(task, found)}; it is not put back, so that the rest is")
     if found is not None and _holds_configuration(ref) and _is_locked_against(found, original):
         await task.cluster.delete(ref, found)
         found = None
     if found is None:
-        await task.cluster.create(ref, without_server_fields(original))
+        made = await task.cluster.create(ref, without_server_fields(original))
+        await task.cluster.return_fields(ref, made, original)
         return Done(f"{key}, which was replaced or removed, is put back as it was found")
     await task.cluster.restore(ref, found, original)
     return Done(f"{key} is as it was found")

@@ -118,21 +118,44 @@ def canary_replica_set(
 
 
 def returned_fields(live: JsonObject, original: JsonObject) -> list[JsonObject]:
-    """The live object's managedFields with our entries gone and everybody else's fields as they were before us.
+    """The live object's managedFields with everybody's fields as they were before this rollout.
 
-    Writing a field takes it from its manager, so leaving our own entry out would leave the field to nobody. What controllers
-    manage (subresources) has gone on since, and stays as it is.
+    Writing a field takes it from its manager, so leaving our own entry out would leave the field to nobody. Where a release
+    before has applied the object, we were such a manager: what nobody owns, no later release can leave out. What others have come
+    to own since stays theirs, as a number of pods that was ours alone falls to 1 when a release says none. What controllers
+    manage (subresources) has gone on, and stays as it is.
     """
     before = {_manager_key(entry): entry for entry in original["metadata"].get("managedFields") or []}
-    theirs = [entry for entry in live["metadata"].get("managedFields") or [] if entry.get("manager") != MANAGER]
-    returned = [entry if entry.get("subresource") else before.get(_manager_key(entry), entry) for entry in theirs]
-    there = {_manager_key(entry) for entry in theirs}
-    missing = [entry for key, entry in before.items() if key not in there and entry.get("manager") != MANAGER]
+    entries = live["metadata"].get("managedFields") or []
+    stay = {key: one for one in entries if (key := _manager_key(one)) in before or one.get("manager") != MANAGER}
+    returned = [before[key] if _is_undone(one) else with_returned(one, before.get(key)) for key, one in stay.items()]
+    missing = [entry for key, entry in before.items() if key not in stay and not entry.get("subresource")]
     return [*returned, *missing]
 
 
 def _manager_key(entry: JsonObject) -> tuple[object, ...]:
     return tuple(entry.get(name) for name in ("manager", "operation", "subresource", "apiVersion"))
+
+
+def _is_undone(entry: JsonObject) -> bool:
+    """What this rollout has come to own is not kept, as what others have come to own is."""
+    return entry.get("manager") == MANAGER and not entry.get("subresource")
+
+
+def with_returned(now: JsonObject, then: JsonObject | None) -> JsonObject:
+    """A manager's entry with what it has come to own since, and what was taken from it."""
+    if then is None or now.get("subresource"):
+        return now
+    fields = _united(now.get("fieldsV1") or {}, then.get("fieldsV1") or {})
+    return then if fields == then.get("fieldsV1") else {**now, "fieldsV1": fields}
+
+
+def _united(one: JsonObject, other: JsonObject) -> JsonObject:
+    """Two sets of fields as the API server writes them: trees whose branches are names."""
+    united = dict(one)
+    for name, inner in other.items():
+        united[name] = _united(united[name], inner) if isinstance(united.get(name), dict) else inner
+    return united
 
 
 def selects(selector: JsonObject, labels: dict[str, str]) -> bool:

@@ -23,7 +23,6 @@ from adapters.kubernetes.templates import (
     canary_replica_set,
     digest,
     own_labels,
-    returned_fields,
 )
 from engine.errors import Rejected, Retryable
 
@@ -307,9 +306,7 @@ async def _return_fields(task: Task, resource: ResourceRef, name: str, fact: str
     before = task.json_fact(task.workload.name, fact)
     if not before:  # The first look was a former version's, which did not note it.
         return Done(f"whose fields those of {resource.kind} {name} were is not known; they are left as they are")
-    owners = returned_fields(found, before)
-    if owners != found["metadata"].get("managedFields"):
-        await task.cluster.patch(resource, found, [_set("/metadata/managedFields", owners)])
+    await task.cluster.return_fields(resource, found, before)
     return Done(f"the fields of {resource.kind} {name} belong to who they belonged to before")
 
 

@@ -18,19 +18,23 @@ DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 
 
-async def deploy(site: Site, *objects: dict[str, object], seconds: int = 60) -> ReleaseBody:
+async def submit(site: Site, *objects: dict[str, object]) -> ReleaseBody:
     file: JsonObject = {
         "version": "v1",
         "kind": "kubernetes",
         "application": f"{site.namespace}-objects",
         "targets": {"production": {"account": "real", "namespace": site.namespace}},
         "manifests": [{"path": "objects.yaml"}],
-        "deploymentConfig": {"timeout": {"duration": seconds, "unit": "seconds"}},
+        "deploymentConfig": {"timeout": {"duration": 60, "unit": "seconds"}},
     }
     text = "\n---\n".join(map(json.dumps, objects))
     body = SubmitBody("deploy.yaml", json.dumps(file), {"objects.yaml": [SourceBody("objects.yaml", text)]})
     async with site.client() as client:
-        release = (await client.submit(body)).release
+        return (await client.submit(body)).release
+
+
+async def deploy(site: Site, *objects: dict[str, object]) -> ReleaseBody:
+    release = await submit(site, *objects)
     return await site.until_ended(release.id, within=150)
 
 
@@ -48,6 +52,11 @@ def on_every_node(name: str) -> dict[str, object]:
     body: JsonObject = pods_of("DaemonSet", name)
     body["spec"]["template"]["spec"]["tolerations"] = [{"operator": "Exists"}]
     return body
+
+
+def shop_service(port: int) -> dict[str, object]:
+    spec = {"selector": {"app": "shop"}, "ports": [{"name": "http", "port": port, "targetPort": 8080}]}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "shop"}, "spec": spec}
 
 
 def ship(group: str, sails: int) -> dict[str, object]:
@@ -90,3 +99,23 @@ async def test_whatever_has_pods_is_waited_for_and_undone(site: Site) -> None:
     assert "StatefulSet/store is not as it should be: " in undone.reason
     template = (await site.get(path))["spec"]["template"]
     assert template["spec"]["containers"][0]["image"] == "store:1"
+
+
+async def test_a_service_that_is_still_being_taken_down_is_waited_for_and_made_again(site: Site) -> None:
+    await allow_everything(site)
+    path, keeper = site.path("services", "shop"), "service.kubernetes.io/load-balancer-cleanup"
+    first = await site.create(site.path("services"), shop_service(80) | {"metadata": {"name": "shop", "finalizers": [keeper]}})
+    await site.delete(path)
+    release = await submit(site, shop_service(8080))
+
+    async def is_told() -> bool:
+        return f"Service/shop is being deleted and still kept by its finalizers ({keeper})" in await site.tell(release.id)
+
+    await site.until(is_told)
+    assert (await site.get(path))["spec"]["ports"][0]["port"] == 80, "not even written to"
+    await site.merge(path, {"metadata": {"finalizers": None}})
+    done = await site.until_ended(release.id)
+    assert done.status is ReleaseStatus.SUCCEEDED, await site.tell(release.id)
+    found = await site.get(path)
+    assert found["metadata"]["uid"] != first["metadata"]["uid"]
+    assert found["spec"]["ports"][0]["port"] == 8080

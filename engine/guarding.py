@@ -19,6 +19,7 @@ from engine.model import (
     State,
     TimerName,
 )
+from engine.observation import UNHEARD
 from engine.traffic import FULL_WEIGHT, RouterKind
 from engine.turn import SERVING_STATES, Turn
 
@@ -40,6 +41,7 @@ def makes_room(turn: Turn) -> bool:
     for is not so any more, such as pods that were to take over."""
     action, seen = turn.at.action, turn.observation
     assert action is not None
+    _hold_while_unheard(turn)
     mend = turn.strategy.mend(turn.spec, turn.at, seen) if seen.current else None
     if mend is not None and mend.name == action.name:
         return False
@@ -169,12 +171,35 @@ def _is_resizing(turn: Turn) -> bool:
 
 
 def is_held(turn: Turn) -> bool:
+    _hold_while_unheard(turn)
     if turn.observation.current:
         _hold_on_drift(turn)
         if turn.moved:
             return True
         _hold_without_stable(turn)
     return bool(turn.at.held)
+
+
+def _hold_while_unheard(turn: Turn) -> None:
+    """Not a step further on what may not be so any more. When it is heard of again, it goes on. What was waited for could not be
+    seen meanwhile, and those who bring it about were perhaps away too: it has its time anew."""
+    seen, was_unheard = turn.observation, turn.at.held.startswith(UNHEARD)
+    if seen.unheard and (was_unheard or not turn.at.held) and not _only_looks(turn):
+        reason = f"{UNHEARD} {seen.unheard}. It goes on by itself when that is mended: see to it (headgate doctor), or abort"
+        if turn.at.held != reason:
+            turn.hold(reason)
+    elif was_unheard and seen.current:
+        turn.at = replace(turn.at, held="")
+        turn.story.append("the cluster is heard of again")
+        if isinstance(turn.current_operation(), Await):
+            turn.clear_timer(TimerName.WAIT)
+
+
+def _only_looks(turn: Turn) -> bool:
+    """Whether what comes next changes nothing: who lacks a right is to hear of it, and what is left after the deployment is not
+    done to the cluster."""
+    operation = turn.current_operation()
+    return turn.at.state is State.VERIFYING or (isinstance(operation, Act) and operation.kind in _LOOKS)
 
 
 def _hold_on_drift(turn: Turn) -> None:

@@ -13,6 +13,9 @@ from msgspec import Struct
 from engine.model import ActionKind, Await, Condition
 from engine.traffic import FULL_WEIGHT
 
+UNHEARD = "nothing is heard of"
+"""How it begins why a rollout is held whose cluster says nothing."""
+
 
 class Template(StrEnum):
     """Which version the workload's own template names."""
@@ -86,6 +89,9 @@ class Observation(Struct, frozen=True):
     behind_seconds: float = 0.0
     """For how long from now the proxies may not have heard of everything, because they could not; 0 when they could. Given for a
     stale observation too."""
+    unheard: str = ""
+    """What this rests on and has not been heard of for too long, since when, and why; then it is not current. Empty while that
+    may pass, and while undoing, which is not held up by it."""
 
 
 def holds(wait: Await, observation: Observation) -> bool:

@@ -10,6 +10,7 @@ from engine.model import (
     Action,
     Gate,
 )
+from engine.observation import UNHEARD
 from engine.turn import Turn
 
 NO_DATA = "no data to judge by"
@@ -18,10 +19,12 @@ NO_DATA = "no data to judge by"
 def tend_gates(turn: Turn) -> bool:
     """Let each gate make its next move. True when that is all there is to do in this turn.
 
-    While the rollout is held only what watches it goes on: a bad version serves while somebody thinks.
+    While the rollout is held only what watches it goes on: a bad version serves while somebody thinks. Where nothing is heard of
+    the cluster all of them do: none is judged by that, and what they come to is all that tells of the new version.
     """
+    stands_still = turn.at.held and not turn.at.held.startswith(UNHEARD)
     for gate in turn.at.gates:
-        if gate.passed or (turn.at.held and not gates.is_background(gate)):
+        if gate.passed or (stands_still and not gates.is_background(gate)):
             continue
         if gate.action is not None and gate.answer is None:
             if late := gates.is_late(turn.spec, gate, turn.now):

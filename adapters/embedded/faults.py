@@ -85,6 +85,7 @@ class Faults:
     _planned: list[Fault] = field(default_factory=list)
     _expiries: list[Fault] = field(default_factory=list)
     _cut_watches: list[Callable[[Match, bool], int]] = field(default_factory=list)
+    _silence_watches: list[Callable[[Match], int]] = field(default_factory=list)
 
     def answer(
         self, match: Match, error: ApiError, *, times: int = 1, skip: int = 0, after_effect: bool = False
@@ -124,6 +125,15 @@ class Faults:
         """
         return sum(cut(match or Match(), inside_line) for cut in self._cut_watches)
 
+    def silence_watches(self, match: Match | None = None) -> int:
+        """Let the open matching watches say nothing from now on, as where whoever is in between has lost the other end: their
+        connections stay, and neither changes nor bookmarks come.
+
+        Returns:
+            How many there were.
+        """
+        return sum(silence(match or Match()) for silence in self._silence_watches)
+
     def clear(self) -> None:
         """Drop what is planned and has not struck yet."""
         self._planned.clear()
@@ -136,9 +146,10 @@ class Faults:
 
     # For the server
 
-    def connect_watches(self, cut: Callable[[Match, bool], int]) -> None:
-        """Tell the plan how open watches are cut."""
+    def connect_watches(self, cut: Callable[[Match, bool], int], silence: Callable[[Match], int]) -> None:
+        """Tell the plan how open watches are cut, and how they are silenced."""
         self._cut_watches.append(cut)
+        self._silence_watches.append(silence)
 
     def take(self, target: Target, user_agent: str) -> Fault | None:
         """The fault that strikes a request, if one does."""

@@ -64,7 +64,7 @@ class ApiServer:
         self._bookmark_seconds = bookmark_seconds
         self._dispatcher = Dispatcher(storage, self.access, lambda: f"127.0.0.1:{self.port}")
         self._hub = WatchHub(storage)
-        self.faults.connect_watches(self._hub.cut)
+        self.faults.connect_watches(self._hub.cut, self._hub.silence)
         self._proxy = ServiceProxy(storage)
         self._socket: socket.socket | None = None
         self._runner: web.ServerRunner | None = None
@@ -244,13 +244,13 @@ class ApiServer:
                 continue
             if watch.ended:
                 return
-            over = now() >= end
-            if options.allow_bookmarks and (over or now() >= next_bookmark):
+            over, bookmarks = now() >= end, options.allow_bookmarks and not watch.is_silent
+            if bookmarks and (over or now() >= next_bookmark):
                 await response.write(watch.bookmark(self.storage.resource_version))
                 next_bookmark = now() + self._bookmark_seconds
             if over:
                 return
-            await watch.wait(max(0.0, min(end, next_bookmark if options.allow_bookmarks else end) - now()))
+            await watch.wait(max(0.0, min(end, next_bookmark if bookmarks else end) - now()))
 
     async def _cut_stream(self, received: web.BaseRequest, response: web.StreamResponse, watch: Watch) -> None:
         if watch.cut_inside_line:

@@ -36,6 +36,8 @@ class Watch:
         self.ended = False
         self.cut_inside_line: bool | None = None
         """Set when the connection is to be cut: whether in the middle of a line."""
+        self.is_silent = False
+        """Nothing is told any more, though it goes on."""
         self._presenter = presenter
         self._selection = selection
         self._lines: deque[bytes] = deque()
@@ -111,6 +113,11 @@ class Watch:
         self.cut_inside_line = inside_line
         self.end()
 
+    def silence(self) -> None:
+        """Tell nothing any more, and go on."""
+        self.is_silent = True
+        self._wake.set()
+
     def take(self) -> bytes:
         """All lines that wait, as one piece; empty when there are none."""
         if not self._lines:
@@ -131,7 +138,7 @@ class Watch:
             return
 
     def _push(self, line: bytes) -> None:
-        if self.ended:
+        if self.ended or self.is_silent:
             return
         self._told_any = True
         self._lines.append(line)
@@ -192,6 +199,13 @@ class WatchHub:
         meant = [watch for watch in self._all() if match.fits(watch.target, watch.user_agent)]
         for watch in meant:
             watch.cut(inside_line=inside_line)
+        return len(meant)
+
+    def silence(self, match: Match) -> int:
+        """Have matching watches tell nothing any more; returns how many."""
+        meant = [watch for watch in self._all() if match.fits(watch.target, watch.user_agent)]
+        for watch in meant:
+            watch.silence()
         return len(meant)
 
     def end(self) -> None:

@@ -268,7 +268,7 @@ class Cluster:
                 relists=self._relists,
                 outages=self._outages,
                 on_change=on_change,
-                on_synced=self._bus.publish_to_all,
+                on_all_changed=self._bus.publish_to_all,
             )
             self._informers[resource, scope] = self._by_full_name[resource.full_name, scope] = informer
             self._tasks.start_soon(informer.run, name=f"informer {informer.what}")
@@ -300,6 +300,17 @@ class Cluster:
             if informer is None or not informer.is_current((namespace, name)):
                 return False
         return True
+
+    def unheard(self, keys: Iterable[ObjectKey]) -> str:
+        """What is not heard of any more among what these objects are known by, since when, and why; empty when all is. A
+        ReplicaSet is known by its pods too."""
+        kinds = {(resource, namespace) for _, resource, namespace, _ in keys}
+        kinds |= {(PODS.full_name, namespace) for resource, namespace in kinds if resource == REPLICA_SETS.full_name}
+        for resource, namespace in sorted(kinds):
+            informer = self._by_full_name.get((resource, namespace if self.scope is WatchScope.NAMESPACE else None))
+            if informer is not None and (lost := informer.unheard) is not None:
+                return f"{informer.what} of account {self.account} since {lost.since:%Y-%m-%dT%H:%M:%SZ}: {lost.says}"
+        return ""
 
     def cached_deployment(self, namespace: str, name: str) -> wire.Deployment | None:
         found: wire.Deployment | None = self.watch(DEPLOYMENTS, namespace).items.get((namespace, name))

@@ -8,6 +8,11 @@ stopped, but ends that come too soon count as failures; a line that never comes 
 comparison what was deleted in a gap; an object that cannot be understood stops this cache, with a sentence, and nothing
 else.
 
+**Hearing nothing.** What a dead cache says is what was so when it died. A watch that has shown bookmarks is held to them, because
+TCP's own probes come to the first hop and no further. A cache that has been in trouble for longer than a restart of an API server
+takes says so (`unheard`), and counts as heard of again when a watch has held and a list that began after that is in: what a watch
+makes up for comes bit by bit, and nothing tells when that is all.
+
 **Reading our own writes.** A verdict must not rest on what an object was before we changed it, or before we found that nothing
 needs to be changed. After a write its new resourceVersion is expected here, and after a read the one that was read; the object
 does not count as current until the watch has delivered that version (it may have come before the answer), or a list that began
@@ -16,7 +21,7 @@ after it. When neither comes, it is read once by itself (`adapters.kubernetes.ow
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from random import Random
@@ -52,6 +57,10 @@ T = TypeVar("T", bound=Item)
 PAGE = 500
 WATCH_SECONDS = (240.0, 480.0)
 SILENCE_MARGIN_SECONDS = 30.0
+MOST_SILENT_SECONDS = 150.0
+"""For how long a watch may say nothing that has shown bookmarks before: two of them have not come, and the time of a third."""
+UNHEARD_SECONDS = 120.0
+"""For how long a cache may be in trouble before nothing is concluded from it any more. An API server is restarted within."""
 FORBIDDEN_BACKOFF_SECONDS = 60.0
 MOST_DOUBTED_REFUSALS = 5
 """So many in a row are asked about again soon: an API server knows nobody's roles in its first seconds, and whoever waited for
@@ -81,6 +90,15 @@ class Health:
     minute between two bookmarks."""
 
 
+@dataclass(frozen=True, slots=True)
+class Unheard:
+    """A cache that has been in trouble for too long."""
+
+    since: datetime
+    says: str
+    """What was said when it was given up."""
+
+
 class Informer(Generic[T]):
     def __init__(
         self,
@@ -94,14 +112,18 @@ class Informer(Generic[T]):
         relists: anyio.Semaphore,
         outages: Outages,
         on_change: Callable[[Key, T | None, T | None], None],
-        on_synced: Callable[[], None],
+        on_all_changed: Callable[[], None],
     ) -> None:
+        """`on_all_changed` is called when the cache is filled, is given up as unheard of, and is heard of again: what may be
+        concluded from all of it has changed."""
         self.resource = resource
         self.namespace = namespace
         self.items: dict[Key, T] = {}
         self.synced = anyio.Event()
         self.watches = 0
         """How many watches were ever opened."""
+        self.unheard: Unheard | None = None
+        """None while it is up to date, or may soon be."""
         self._transport = transport
         self._decode = decode
         self._clock = clock
@@ -111,7 +133,7 @@ class Informer(Generic[T]):
         self._outage = f"{resource.version} {self.what}"
         """By which name it tells of itself there: one kind may be watched in two versions."""
         self._on_change = on_change
-        self._on_synced = on_synced
+        self._on_all_changed = on_all_changed
         self._version = ""
         self._must_list = True
         self._backoff = Backoff(random)
@@ -131,6 +153,14 @@ class Informer(Generic[T]):
         self._trouble = ""
         self._so_since = clock.now()
         self._heard_at = clock.monotonic()
+        self._has_bookmarks = anyio.Event()
+        """This watch has shown one."""
+        self._was_cut_short = False
+        """The last attempt was a watch that broke as soon as it had begun: that the next one can be opened says nothing."""
+        self._lost_at: float | None = None
+        """Since when it is in trouble, by the monotonic clock, whatever was opened for a moment since."""
+        self._lost_since = clock.now()
+        """The same, as it is told."""
 
     @property
     def what(self) -> str:
@@ -261,9 +291,13 @@ class Informer(Generic[T]):
             self._wake(key)
         self._version = version
         self._must_list = False
+        if self.unheard is not None and self._lost_at is None:
+            self.unheard = None
+            log.info("informer.heard", what=self.what)
+            self._on_all_changed()
         if not self.synced.is_set():
             self.synced.set()
-            self._on_synced()
+            self._on_all_changed()
 
     async def _list(self) -> tuple[dict[Key, T], str]:
         """All objects, and the version from which a watch goes on."""
@@ -326,13 +360,15 @@ class Informer(Generic[T]):
             self._outages.recover(self._outage)
             if not self._ended_early:
                 self._tell_well()
+            if not self._was_cut_short:
+                self._hear()
             try:
-                async for line in lines:
-                    self._take(line, what)
+                await self._follow(lines, what)
             finally:
+                lived = self._clock.monotonic() - began
                 if not self._must_list:  # Otherwise it is we who have ended it.
                     self._outages.close(self._outage)
-                lived = self._clock.monotonic() - began
+                    self._note_end(lived)
                 self._was_open = lived >= OPEN_SECONDS
                 if lived >= HEALTHY_SECONDS:
                     self._backoff.reset()
@@ -341,12 +377,37 @@ class Informer(Generic[T]):
             raise Unreachable(what, "the server ends the watch as soon as it has begun")
         self._tell_well()
 
+    async def _follow(self, lines: AsyncIterator[bytes], what: str) -> None:
+        """Take what the watch says until it ends. Raises `ApiError`, also when it has said nothing for too long."""
+        self._has_bookmarks = anyio.Event()
+        has_ended, failure = False, None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._end_when_silent, tasks.cancel_scope, name=f"silence of {self.what}")
+            try:
+                async for line in lines:
+                    self._take(line, what)
+                has_ended = True
+            except ApiError as error:  # Raised below: the group would wrap it.
+                failure = error
+            tasks.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        if not has_ended:
+            raise Unreachable(what, f"nothing came for {MOST_SILENT_SECONDS:g} s, not even the bookmarks that came before")
+
+    async def _end_when_silent(self, watch: anyio.CancelScope) -> None:
+        await self._has_bookmarks.wait()
+        while (left := self._heard_at + MOST_SILENT_SECONDS - self._clock.monotonic()) > 0:
+            await self._clock.sleep(left)
+        watch.cancel()
+
     def _take(self, line: bytes, what: str) -> None:
         item: T | None = None
         try:
             event = msgspec.json.decode(line, type=WatchEvent)
             if event.type == "BOOKMARK":
                 version = msgspec.json.decode(event.object, type=Bookmark).metadata.resource_version
+                self._has_bookmarks.set()
             elif event.type == "ERROR":
                 raise _error_of(msgspec.json.decode(event.object, type=WatchError), what)
             else:
@@ -358,6 +419,7 @@ class Informer(Generic[T]):
         self._ended_early = False
         self._expiries = 0
         self._tell_well()
+        self._hear()
         self._version = version or self._version
         if item is not None:
             self._take_event(item, deleted=event.type == "DELETED")
@@ -403,12 +465,35 @@ class Informer(Generic[T]):
         if not self._trouble:
             self._so_since = self._clock.now()
         self._trouble = text
+        self._note_loss(text)
 
     def _tell_well(self) -> None:
         if self._trouble:
             self._trouble = ""
             self._so_since = self._clock.now()
             log.info("informer.well", what=self.what)
+
+    def _note_loss(self, text: str) -> None:
+        now = self._clock.monotonic()
+        self._was_cut_short = self._was_cut_short and self._is_open
+        if self._lost_at is None:
+            self._lost_at, self._lost_since = now, self._clock.now()
+        if self.unheard is None and now - self._lost_at >= UNHEARD_SECONDS:
+            self.unheard = Unheard(self._lost_since, text)
+            log.warning("informer.unheard", what=self.what, error=text)
+            self._on_all_changed()
+
+    def _hear(self) -> None:
+        """The watch holds. What it did not bring while it did not is listed, where that was for long."""
+        self._lost_at = None
+        if self.unheard is not None:
+            self._list_again()
+
+    def _note_end(self, lived: float) -> None:
+        self._was_cut_short = lived < SHORT_STREAM_SECONDS
+        if not self._was_cut_short:
+            self._lost_at = None
+            self._must_list = self._must_list or self.unheard is not None
 
 
 def _identity(item: Item | None) -> tuple[str, str] | None:

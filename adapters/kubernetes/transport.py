@@ -10,7 +10,8 @@ probes, see `adapters.kubernetes.connections`):
   cluster that it has lost; it is believed only after the same address has answered as an API server does. Bodies are
   never logged.
 * **Waits.** Connections, answers, the beginning of a watch and the silence within it have limits of their own. A watch
-  whose other end is gone without a word is also found by TCP's own probes, in a minute.
+  whose other end is gone without a word is also found by TCP's own probes, in a minute, where nobody in between answers them
+  (`adapters.kubernetes.informer` counts bookmarks).
 * **Long lines.** The HTTP library's line reader gives up at a few MiB; watches are split here, up to
   `Limits.line_bytes`.
 * **401.** Credentials are renewed once (by one caller for all), then the request is made once more.

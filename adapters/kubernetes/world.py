@@ -1,7 +1,8 @@
 """Reads the clusters for the engine: from shared caches, in the engine's words, without a single request.
 
 An observation is only called current when the caches are complete and have delivered every write of ours to the objects that it
-is made of, so that no verdict ever rests on what was there before we changed it.
+is made of, so that no verdict ever rests on what was there before we changed it. Nor is it where one of them is not heard of any
+more, except on the way back, which has no better than what is known and does not wait.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from adapters.kubernetes.paths import DEPLOYMENTS, PODS, REPLICA_SETS, ResourceR
 from adapters.kubernetes.routing import Routers
 from adapters.kubernetes.wire import Deployment, Pod, ReplicaSet
 from engine.bus import Bus
-from engine.model import RolloutSpec, Snapshot, State, WorkloadPlan
+from engine.model import UNDOING_STATES, RolloutSpec, Snapshot, State, WorkloadPlan
 from engine.observation import ObjectObservation, Observation, Template, WorkloadObservation
 
 _WATCHED = (DEPLOYMENTS, REPLICA_SETS, PODS)
@@ -56,6 +57,9 @@ class KubernetesWorld:
         if cluster is None:
             return Observation(current=False)
         keys = self._subscribe(cluster, spec, snapshot)
+        unheard = "" if snapshot.state in UNDOING_STATES else cluster.unheard(keys)
+        if unheard:
+            return Observation(current=False, behind_seconds=cluster.behind_seconds, unheard=unheard)
         if not cluster.is_current(keys):
             return Observation(current=False, behind_seconds=cluster.behind_seconds)
         workloads = {
@@ -158,6 +162,10 @@ class _Reading:
         return self._cluster.cached_replica_set(self._namespace, str(name)) if name else None
 
     def _canary_pods(self) -> list[Pod]:
+        """None where nothing is heard of pods: they would never be seen to go, and an abort would wait for ever. They go with
+        their ReplicaSet; and before the root Service has all traffic again, its endpoints are asked whether they name one."""
+        if self._cluster.watch(PODS, self._namespace).unheard is not None:
+            return []
         name = self._facts.get(f"{self._name}.canary_name")
         return self._cluster.cached_pods(self._namespace, str(name)) if name else []
 

@@ -127,6 +127,21 @@ class TestWatches:
             await api.post(DEPLOYMENTS_PATH, deployment())
             assert await other.next_short() == ("ADDED", "web")
 
+    async def test_a_watch_that_is_silenced_stays_open_and_says_nothing(self) -> None:
+        async with serve(bookmark_seconds=0.01) as api:
+            query = {"resourceVersion": api.storage.resource_version, "allowWatchBookmarks": "true"}
+            async with api.watch(CONFIG_MAPS_PATH, **query) as watch, api.watch(DEPLOYMENTS_PATH) as other:
+                assert (await watch.next())["type"] == "BOOKMARK"
+                assert api.server.faults.silence_watches(Match(resource="configmaps")) == 1
+                await api.post(CONFIG_MAPS_PATH, config_map())
+                await api.post(DEPLOYMENTS_PATH, deployment())
+                assert await other.next_short() == ("ADDED", "web")
+                assert api.server.audit.open_watches.total() == 2
+                assert api.server.faults.cut_watches(Match(resource="configmaps")) == 1
+                with pytest.raises(aiohttp.ClientPayloadError):
+                    while (await watch.next())["type"] == "BOOKMARK":
+                        pass  # On its way when it was silenced.
+
     async def test_a_forgotten_history_makes_older_watches_expire(self) -> None:
         async with serve() as api:
             version = api.storage.resource_version

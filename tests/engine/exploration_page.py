@@ -24,8 +24,8 @@ The table says which state may follow which. `python -m tests.engine.exploration
 {ways:,} decisions of {plans} small plans: from the first one on, each stand that any event leads to, in any state and at any
 place of its procedure. Events are all of them: orders, also late ones; results of actions, also of actions that nobody waits
 for; refusals of each kind; answers, also somebody else's; a restart; a deadline that passes; and the world as it is, unseen,
-without the new version's pods, edited by somebody, or with proxies that are behind. Time and repetitions are shortened
-(`tests/engine/exploring.py`).
+not heard of, without the new version's pods, edited by somebody, or with proxies that are behind. Time and repetitions are
+shortened (`tests/engine/exploring.py`).
 
 Each event has an answer in each of them: a decision, a refusal in words, or nothing to decide. From each an end is reached by
 what a world without trouble brings about, and by the answers that a person is asked for. From each that is no end an abort is

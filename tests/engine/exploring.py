@@ -1,9 +1,9 @@
 """Every stand that a rollout of a small plan can come to, by every event, as far as the engine tells stands apart.
 
 Time is abstract: a look at the world comes at once, when the next deadline has passed, or when all have. So is the world: it has
-done what was written to it, or cannot be seen, or has lost the new version's pods, or was edited by somebody. How often something
-is tried before something follows is shortened to once or twice. Left out of a stand is what only counts up (decisions, numbers of
-actions) and what only tells (samples, reasons).
+done what was written to it, or cannot be seen, or is not heard of any more, or has lost the new version's pods, or was edited by
+somebody. How often something is tried before something follows is shortened to once or twice. Left out of a stand is what only
+counts up (decisions, numbers of actions) and what only tells (samples, reasons).
 """
 
 from __future__ import annotations
@@ -184,6 +184,8 @@ def _views(spec: RolloutSpec, at: Snapshot, place: Place) -> Iterator[tuple[str,
     seen = world.observe(spec, at)
     yield "as it is", seen
     yield "unseen", Observation(current=False)
+    if at.state not in UNDOING_STATES:
+        yield "unheard of", Observation(current=False, unheard="pods")
     lost = {name: replace(one, canary_available=0) for name, one in seen.workloads.items()}
     yield "pods lost", replace(seen, workloads=lost)
     yield "edited", replace(seen, drift="somebody has edited it")

@@ -14,7 +14,7 @@ import anyio
 from engine.errors import Rejected, Retryable
 from engine.events import ActionSucceeded, Measured, Measurements, MeasureOutcome
 from engine.gates import step_of
-from engine.model import Action, ActionKind, Analysis, RolloutSpec, Snapshot
+from engine.model import UNDOING_STATES, Action, ActionKind, Analysis, RolloutSpec, Snapshot
 from engine.observation import Observation, RouteObservation, Template, WorkloadObservation
 from engine.traffic import RouterKind
 from tests.invariants import Journal, Violation
@@ -92,6 +92,8 @@ class ModelWorld:
         self.drift = ""
         self.behind_seconds: Callable[[], float] = lambda: 0.0
         """For how long from now the proxies are behind."""
+        self.unheard = ""
+        """What is not heard of any more, and why."""
         self.attached: set[str] = set()
 
     # --- the port World ------------------------------------------------------------------------------------------------
@@ -110,6 +112,8 @@ class ModelWorld:
         if self.defects > 0:
             self.defects -= 1
             raise KeyError("a defect of ours")
+        if self.unheard and snapshot.state not in UNDOING_STATES:
+            return Observation(False, behind_seconds=self.behind_seconds(), unheard=self.unheard)
         workloads = {one.name: self._see(self.places[key_of(spec, one.name)]) for one in spec.plan.workloads}
         routes = {route.name: self._see_route(self.places[key_of(spec, route.workload)]) for route in spec.plan.routes}
         return Observation(True, workloads, routes, self.drift, behind_seconds=self.behind_seconds())

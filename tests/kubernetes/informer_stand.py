@@ -37,12 +37,15 @@ class Stand:
         clock: ImpatientClock,
         told: list[tuple[str, int | None]],
         outages: Outages,
+        told_unheard: list[bool],
     ) -> None:
         self.api = api
         self.informer = informer
         self.clock = clock
         self.told = told
         self.outages = outages
+        self.told_unheard = told_unheard
+        """Whether it was unheard of, each time when it said that everything has changed."""
 
     async def until(self, condition: Callable[[], bool]) -> None:
         with anyio.fail_after(5):
@@ -63,6 +66,7 @@ def make_informer(
     relists: anyio.Semaphore,
     on_change: Callable[[Key, ReplicaSet | None, ReplicaSet | None], None] = lambda key, before, after: None,
     outages: Outages | None = None,
+    on_all_changed: Callable[[], None] = lambda: None,
 ) -> Informer[ReplicaSet]:
     return Informer(
         transport,
@@ -74,7 +78,7 @@ def make_informer(
         relists=relists,
         outages=outages or Outages(clock),
         on_change=on_change,
-        on_synced=lambda: None,
+        on_all_changed=on_all_changed,
     )
 
 
@@ -89,10 +93,15 @@ async def informing(script: Callable[[ScriptedApi], None]) -> AsyncIterator[Stan
             def on_change(key: Key, before: ReplicaSet | None, after: ReplicaSet | None) -> None:
                 told.append((key[1], after.replicas if after is not None else None))
 
+            told_unheard: list[bool] = []
+
+            def on_all_changed() -> None:
+                told_unheard.append(informer.unheard is not None)
+
             outages = Outages(clock)
-            informer = make_informer(transport, clock, anyio.Semaphore(2), on_change, outages)
+            informer = make_informer(transport, clock, anyio.Semaphore(2), on_change, outages, on_all_changed)
             tasks.start_soon(informer.run)
-            yield Stand(api, informer, clock, told, outages)
+            yield Stand(api, informer, clock, told, outages, told_unheard)
             tasks.cancel_scope.cancel()
 
 

@@ -144,7 +144,7 @@ def watch(server: Server, seconds: float, *, watches: int = 5, seed: int = 0, th
                     relists=relists,
                     outages=outages,
                     on_change=lambda key, before, after: None,
-                    on_synced=lambda: None,
+                    on_all_changed=lambda: None,
                 )
                 tasks.start_soon(informer.run)
             for reflector in reflectors:

@@ -6,7 +6,13 @@ import anyio
 import pytest
 from aiohttp import web
 
-from adapters.kubernetes.informer import DOUBTED_SECONDS, FORBIDDEN_BACKOFF_SECONDS, MOST_DOUBTED_REFUSALS
+from adapters.kubernetes.informer import (
+    DOUBTED_SECONDS,
+    FORBIDDEN_BACKOFF_SECONDS,
+    MOST_DOUBTED_REFUSALS,
+    MOST_SILENT_SECONDS,
+    UNHEARD_SECONDS,
+)
 from adapters.kubernetes.transport import open_transport
 from tests.kubernetes.informer_stand import informing, make_informer
 from tests.kubernetes.scripted_api import (
@@ -26,6 +32,8 @@ from tests.kubernetes.scripted_api import (
 )
 
 FORBIDDEN = status(403, "Forbidden", "replicasets is forbidden")
+BOOKMARK = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "40"}}}
+NOT_UNDERSTOOD = event("MODIFIED", replica_set("web", "7") | {"spec": {"replicas": "three"}})
 
 
 def event_stream_error(code: int, reason: str) -> Answer:
@@ -47,11 +55,9 @@ async def test_it_lists_in_pages_and_then_watches_from_the_lists_version() -> No
 
 
 async def test_an_orderly_end_goes_on_from_the_last_version_even_if_that_came_with_a_bookmark() -> None:
-    bookmark = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "40"}}}
-
     def script(api: ScriptedApi) -> None:
         api.lists.append(listing("5"))
-        api.watches.append(stream(event("ADDED", replica_set("web", "30")), bookmark))
+        api.watches.append(stream(event("ADDED", replica_set("web", "30")), BOOKMARK))
         api.watches.append(stream(then="stay"))
 
     async with informing(script) as stand:
@@ -304,6 +310,134 @@ async def test_only_so_many_lists_are_asked_for_at_the_same_time() -> None:
                     await informer.synced.wait()
             tasks.cancel_scope.cancel()
     assert most == 2
+
+
+# --- hearing nothing -------------------------------------------------------------------------------------------------
+
+
+async def test_a_watch_that_has_shown_bookmarks_is_left_when_it_says_nothing_any_more() -> None:
+    def script(api: ScriptedApi) -> None:
+        api.lists.append(listing("5"))
+        api.watches.append(stream(event("ADDED", replica_set("web", "30")), BOOKMARK, then="stay"))
+        api.watches.append(stream(event("MODIFIED", replica_set("web", "41", replicas=3)), then="stay"))
+
+    async with informing(script) as stand:
+        await stand.until_replicas(3)
+        assert stand.api.watched_from == ["5", "40"]
+        silent, again = stand.clock.slept
+        assert silent == pytest.approx(MOST_SILENT_SECONDS, abs=1.0)
+        assert again <= 1.5
+        assert stand.told_unheard == [False], "it was heard of again soon"
+
+
+async def test_a_watch_that_never_shows_bookmarks_is_not_held_to_them() -> None:
+    def script(api: ScriptedApi) -> None:
+        api.lists.append(listing("5"))
+        api.watches.append(stream(event("ADDED", replica_set("web", "30")), then="stay"))
+
+    async with informing(script) as stand:
+        await stand.until_replicas(1)
+        stand.clock.skip(2 * MOST_SILENT_SECONDS)
+        await anyio.wait_all_tasks_blocked()
+        assert (stand.informer.watches, stand.clock.slept) == (1, [])
+
+
+async def test_a_kind_that_may_not_be_watched_any_more_is_unheard_of_until_it_may_be_and_what_was_missed_is_listed() -> None:
+    watch = LiveWatch()
+
+    def script(api: ScriptedApi) -> None:
+        api.lists.append(listing("5", replica_set("web", "1")))
+        api.lists.append(listing("50", replica_set("web", "44", replicas=4)))
+        api.watches.append(watch.respond)
+        api.watches.append(FORBIDDEN)
+
+    async with informing(script) as stand:
+        await stand.until(lambda: stand.informer.watches == 1)
+        lost = stand.clock.now()
+        watch.cut()
+        await stand.until(lambda: stand.informer.unheard is not None)
+        unheard = stand.informer.unheard
+        assert unheard is not None
+        assert "replicasets is forbidden" in unheard.says
+        assert (unheard.since - lost).total_seconds() < 1
+        assert sum(stand.clock.slept) >= UNHEARD_SECONDS
+        assert stand.replicas() == 1
+        stand.api.watches.append(stream(then="stay"))
+        await stand.until(lambda: stand.informer.unheard is None)
+        assert stand.replicas() == 4, "before anything is concluded from it"
+        assert stand.told_unheard == [False, True, False]
+        assert stand.api.listed == 2, "not as long as it may not be watched"
+
+
+@pytest.mark.parametrize("trouble", [stream(NOT_UNDERSTOOD), event_stream_error(500, "InternalError")])
+async def test_a_watch_that_can_be_opened_and_breaks_at_once_is_unheard_of_too(trouble: Answer) -> None:
+    watch = LiveWatch()
+
+    def script(api: ScriptedApi) -> None:
+        api.lists.append(listing("5", replica_set("web", "1")))
+        api.lists.append(listing("50", replica_set("web", "44", replicas=4)))
+        api.watches.append(watch.respond)
+        api.watches.append(trouble)
+
+    async with informing(script) as stand:
+        await stand.until(lambda: stand.informer.watches == 1)
+        watch.cut()
+        await stand.until(lambda: stand.informer.unheard is not None)
+        assert sum(stand.clock.slept) >= UNHEARD_SECONDS
+        stand.api.watches.extend((stream(BOOKMARK, then="stay"), stream(then="stay")))
+        await stand.until(lambda: stand.informer.unheard is None)
+        assert stand.replicas() == 4
+        assert stand.told_unheard == [False, True, False]
+
+
+@pytest.mark.parametrize("seconds", [1.5, 61.0])
+async def test_a_watch_that_is_ended_again_and_again_is_heard_of_all_the_time(seconds: float) -> None:
+    """Whoever is in between may do so; what was missed comes with each beginning."""
+    watches = [LiveWatch() for _ in range(int(2 * UNHEARD_SECONDS / seconds))]
+
+    def script(api: ScriptedApi) -> None:
+        api.lists.append(listing("5"))
+        for watch in watches:
+            api.watches.extend((status(503, "ServiceUnavailable"), watch.respond))
+        api.watches.append(stream(then="stay"))
+
+    async with informing(script) as stand:
+        for number, watch in enumerate(watches, start=1):
+            await stand.until(lambda number=number: stand.informer.watches == 2 * number and not stand.informer.trouble)  # type: ignore[misc]
+            stand.clock.skip(seconds)
+            watch.cut()
+        await stand.until(lambda: stand.informer.watches > 2 * len(watches))
+        assert stand.told_unheard == [False]
+
+
+async def test_an_outage_that_ends_in_time_is_nothing_to_be_told() -> None:
+    watch = LiveWatch()
+
+    def script(api: ScriptedApi) -> None:
+        api.lists.append(listing("5", replica_set("web", "1")))
+        api.watches.append(watch.respond)
+        api.watches.extend(status(503, "ServiceUnavailable") for _ in range(5))
+        api.watches.append(stream(event("MODIFIED", replica_set("web", "9", replicas=3)), then="stay"))
+
+    async with informing(script) as stand:
+        await stand.until(lambda: stand.informer.watches == 1)
+        watch.cut()
+        await stand.until_replicas(3)
+        assert 5 < sum(stand.clock.slept) < UNHEARD_SECONDS
+        assert stand.told_unheard == [False]
+        assert stand.api.listed == 1
+
+
+async def test_one_that_never_came_up_is_unheard_of_too() -> None:
+    def script(api: ScriptedApi) -> None:
+        api.lists.append(status(500, "InternalError", "conversion webhook failed"))
+        api.watches.append(stream(then="stay"))
+
+    async with informing(script) as stand:
+        await stand.until(lambda: stand.informer.unheard is not None)
+        assert not stand.informer.synced.is_set()
+        stand.api.lists.append(listing("5"))
+        await stand.until(lambda: stand.informer.synced.is_set() and stand.informer.unheard is None)
 
 
 async def test_its_health_says_since_when_and_for_how_long_nothing_was_heard() -> None:

@@ -15,17 +15,18 @@ from adapters.embedded.errors import Forbidden, ServiceUnavailable
 from adapters.embedded.faults import Match
 from adapters.embedded.resources import DEPLOYMENTS as STORED_DEPLOYMENTS
 from adapters.embedded.resources import NAMESPACES
-from adapters.embedded.server import ApiServer
+from adapters.embedded.server import BOOKMARK_SECONDS, ApiServer
 from adapters.embedded.storage import Storage
 from adapters.kubernetes import errors
 from adapters.kubernetes.cluster import Cluster, open_cluster
 from adapters.kubernetes.credentials import load_kubeconfig_content
-from adapters.kubernetes.informer import Informer
+from adapters.kubernetes.informer import MOST_SILENT_SECONDS, WATCH_SECONDS, Informer
 from adapters.kubernetes.paths import DEPLOYMENTS
 from adapters.kubernetes.transport import open_transport
 from adapters.kubernetes.wire import Deployment, Key
 from engine.bus import Bus
 from tests.builders import deployment
+from tests.clocks import SkippingClock
 from tests.kubernetes.scripted_api import ImpatientClock
 
 WEB: Key = ("shop", "web")
@@ -41,6 +42,11 @@ class Stand:
         with anyio.fail_after(10):
             while not condition():
                 await anyio.sleep(0.005)
+
+    async def until_heard(self) -> None:
+        """The watch has said something."""
+        silent = self.informer.health.silent_seconds
+        await self.until(lambda: self.informer.health.silent_seconds < silent)
 
     @property
     def replicas(self) -> int | None:
@@ -61,14 +67,16 @@ class Stand:
 
 
 @asynccontextmanager
-async def stand(*others: str) -> AsyncIterator[Stand]:
-    numbers, clock = count(1), ImpatientClock()
+async def stand(
+    *others: str, clock: ImpatientClock | SkippingClock | None = None, bookmark_seconds: float = BOOKMARK_SECONDS
+) -> AsyncIterator[Stand]:
+    numbers, clock = count(1), clock or ImpatientClock()
     storage = Storage(clock.now, lambda: f"uid-{next(numbers)}")
     storage.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
     for name in ("web", *others):
         storage.create(STORED_DEPLOYMENTS, deployment(name))
     async with (
-        ApiServer(storage, token="secret") as server,
+        ApiServer(storage, token="secret", bookmark_seconds=bookmark_seconds) as server,
         open_transport(await load_kubeconfig_content(server.kubeconfig())) as transport,
         open_cluster("embedded", transport, Bus(), clock=clock, random=Random(1)) as cluster,
     ):
@@ -119,6 +127,41 @@ async def test_a_cut_watch_goes_on_where_it_was(inside_line: bool) -> None:
         told.scale_by_somebody_else(5)
         await told.until(lambda: told.replicas == 5)
         assert told.count("list") == 1
+
+
+async def test_a_watch_that_has_shown_bookmarks_and_falls_silent_is_left_after_some_minutes() -> None:
+    """Its connection is whole: what ends TCP on the way answers for a far side that is gone."""
+    clock = SkippingClock()
+    async with stand(clock=clock, bookmark_seconds=0.05) as told:
+        await told.until_heard()
+        assert told.server.faults.silence_watches() == 1
+        told.scale_by_somebody_else(5)
+        clock.skip(MOST_SILENT_SECONDS - 20)
+        await told.cluster.list_objects(DEPLOYMENTS, "shop")
+        assert (told.informer.watches, told.replicas) == (1, 3)
+        clock.skip(20)
+        await told.until(lambda: told.replicas == 5)
+        assert told.informer.watches == 2
+        assert told.informer.unheard is None
+
+
+async def test_a_watch_without_bookmarks_may_be_silent_for_as_long_as_it_lasts() -> None:
+    clock = SkippingClock()
+    async with stand(clock=clock) as told:
+        clock.skip(WATCH_SECONDS[0])
+        told.scale_by_somebody_else(5)
+        await told.until(lambda: told.replicas == 5)
+        assert told.informer.watches == 1
+
+
+async def test_a_quiet_kind_is_heard_of_by_its_bookmarks() -> None:
+    clock = SkippingClock()
+    async with stand(clock=clock, bookmark_seconds=0.01) as told:
+        for _ in range(8):
+            await told.until_heard()
+            clock.skip(60)
+        await told.until_heard()
+        assert (told.informer.watches, told.informer.trouble) == (1, "")
 
 
 async def test_forgotten_history_is_made_up_for_by_a_list() -> None:

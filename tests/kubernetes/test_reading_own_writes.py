@@ -42,7 +42,7 @@ class Story:
             relists=anyio.Semaphore(2),
             outages=Outages(LoopClock()),
             on_change=self.on_change,
-            on_synced=self.doubted.clear,
+            on_all_changed=self.doubted.clear,
         )
 
     def on_change(self, key: Key, before: ReplicaSet | None, after: ReplicaSet | None) -> None:

@@ -42,7 +42,7 @@ from adapters.routers.pod_ratio import PodRatioRouter
 from adapters.routers.smi import SmiRouter
 from adapters.routers.traefik import TraefikRouter
 from engine.bus import Bus
-from engine.clock import SystemClock
+from engine.clock import Clock, SystemClock
 from engine.daemon import Engine, start_engine
 from engine.events import ActionSucceeded, Measured, Measurements, MeasureOutcome
 from engine.gates import step_of
@@ -281,14 +281,16 @@ async def stage(
     gateway_channel: GatewayChannel | None = None,
     linkerd: bool = False,
     found: Callable[[EmbeddedCluster, Store, Journal], Awaitable[None]] | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Stage]:
     """One embedded cluster as account `embedded`, and one daemon's engine on a store under `path`. `gateway_channel`: with the
-    Gateway API, and a controller that takes up its routes. `found`: what is there already when the daemon comes up."""
+    Gateway API, and a controller that takes up its routes. `found`: what is there already when the daemon comes up. `clock`: the
+    daemon's."""
     # What is found has uids of its own already.
     numbers = count(1) if found is None else count(1_000_000)
-    clock, journal, bus, names = SystemClock(), Journal(), Bus(), Names()
+    clock, journal, bus, names = clock or SystemClock(), Journal(), Bus(), Names()
     async with AsyncExitStack() as stack:
-        running = _embedded(clock, numbers, split_versions, istio_versions, traefik_groups, gateway_channel, linkerd)
+        running = _embedded(SystemClock(), numbers, split_versions, istio_versions, traefik_groups, gateway_channel, linkerd)
         embedded = await stack.enter_async_context(running)
         store = await stack.enter_async_context(open_store(path / "headgate.db"))
         if found is not None:

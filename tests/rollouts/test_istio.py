@@ -82,14 +82,14 @@ HANDING_OVER = {
     "the active subset is pinned": ("destinationrules", 0),
     "the canary subset is made": ("destinationrules", 1),
     "all traffic moves": ("virtualservices", 2),
-    "the template is replaced": ("deployments", 0),
+    "the template is replaced": ("deployments", 1),
     "the canary is adopted": ("replicasets", 0),
-    "the Deployment is unpaused": ("deployments", 1),
+    "the Deployment is unpaused": ("deployments", 2),
     "the active subset is freed": ("destinationrules", 2),
     "the list of destinations is put back": ("virtualservices", 3),
     "its fields are given back": ("virtualservices", 4),
     "the canary subset goes": ("destinationrules", 3),
-    "the declaration is applied": ("deployments", 2),
+    "the declaration is applied": ("deployments", 3),
 }
 
 

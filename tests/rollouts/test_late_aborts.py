@@ -15,13 +15,13 @@ from tests.builders import percent, pod_ratio_route, release_plan, target_plan
 from tests.rollouts.stage import stage
 
 HANDING_OVER = {
-    "the template is replaced": ("patch", "deployments", 0),
+    "the template is replaced": ("patch", "deployments", 1),
     "the canary is adopted": ("patch", "replicasets", 0),
-    "the Deployment is unpaused": ("patch", "deployments", 1),
+    "the Deployment is unpaused": ("patch", "deployments", 2),
     "the split is removed": ("delete", "trafficsplits", 0),
     "the canary Service is removed": ("delete", "services", 0),
     "the stable Service is removed": ("delete", "services", 1),
-    "the declaration is applied": ("patch", "deployments", 2),
+    "the declaration is applied": ("patch", "deployments", 3),
 }
 
 
@@ -47,11 +47,11 @@ async def test_an_abort_while(tmp_path: Path, freeze: Freeze, moment: str, after
 
 RATIO = {
     "the old version is let go": ("patch", "replicasets", 1),
-    "the template is replaced": ("patch", "deployments", 2),
+    "the template is replaced": ("patch", "deployments", 3),
     "the canary is adopted": ("patch", "replicasets", 2),
     "the old version is taken back": ("patch", "replicasets", 3),
     "its fields are given back": ("patch", "replicasets", 4),
-    "the Deployment is unpaused": ("patch", "deployments", 3),
+    "the Deployment is unpaused": ("patch", "deployments", 4),
 }
 
 

@@ -90,10 +90,10 @@ def _has_ended(story: Routed) -> bool:
 
 
 HANDING_OVER = {
-    "the template is replaced": ("deployments", 0),
+    "the template is replaced": ("deployments", 1),
     "the canary is adopted": ("replicasets", 0),
-    "the Deployment is unpaused": ("deployments", 1),
-    "the declaration is applied": ("deployments", 2),
+    "the Deployment is unpaused": ("deployments", 2),
+    "the declaration is applied": ("deployments", 3),
 }
 
 

@@ -29,6 +29,10 @@ class Bus:
             if not listeners:
                 del self._by_key[key]
 
+    def is_awaited(self, key: Hashable) -> bool:
+        """Whether anybody would be woken by it."""
+        return key in self._by_key
+
     def publish(self, key: Hashable) -> None:
         for wake in list(self._by_key.get(key, {}).values()):
             wake()

@@ -7,7 +7,13 @@ from collections.abc import Collection, Mapping, Sequence
 from adapters.kubernetes import autoscalers, config_copies, errors, exposing, history, jobs, manifests, recording, workloads
 from adapters.kubernetes.access import AccessReviews, AccessUnknown, required_permissions
 from adapters.kubernetes.cluster import Cluster
-from adapters.kubernetes.endpoints import require_backend, require_endpoints, require_old_version, require_root
+from adapters.kubernetes.endpoints import (
+    require_backend,
+    require_endpoints,
+    require_none_left,
+    require_old_version,
+    require_root,
+)
 from adapters.kubernetes.paths import REPLICA_SETS
 from adapters.kubernetes.permissions import Permission
 from adapters.kubernetes.routing import Handler, Routers
@@ -139,10 +145,16 @@ async def _look_at_both(task: Task) -> None:
     await require_old_version(task)
 
 
+async def _look_at_root_and_pods(task: Task) -> None:
+    await require_root(task)
+    await require_none_left(task)
+
+
 _ENDPOINTS_BEFORE = {
     ActionKind.ENSURE_ROUTE: require_backend,
     ActionKind.SET_WEIGHT: _look_at_both,
-    ActionKind.REMOVE_ROUTE: require_root,
+    ActionKind.REMOVE_ROUTE: _look_at_root_and_pods,
+    ActionKind.REMOVE_STABLE_SERVICE: require_none_left,
 }
 """Who looks at the endpoints before which writes."""
 

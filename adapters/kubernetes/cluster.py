@@ -15,9 +15,10 @@ from typing import Any, TypeAlias
 import anyio
 import anyio.abc
 import msgspec
+import structlog
 
 from adapters.kubernetes import health, wire
-from adapters.kubernetes.errors import Conflict, NamespaceGone, NotFound, NotServed
+from adapters.kubernetes.errors import ApiError, Conflict, NamespaceGone, NotFound, NotServed
 from adapters.kubernetes.informer import Informer
 from adapters.kubernetes.outages import Outages
 from adapters.kubernetes.paths import DEPLOYMENTS, PODS, REPLICA_SETS, ResourceRef
@@ -25,6 +26,8 @@ from adapters.kubernetes.templates import MANAGER, JsonObject, returned_fields
 from adapters.kubernetes.transport import Transport
 from engine.bus import Bus
 from engine.clock import Clock
+
+log = structlog.get_logger()
 
 ObjectKey: TypeAlias = tuple[str, str, str, str]
 """(account, resource, namespace, name): the name of an object on the bus."""
@@ -36,6 +39,8 @@ _DECODERS: dict[ResourceRef, Callable[[msgspec.Raw], Any]] = {
     **{resource: health.decoder_of(resource) for resource in health.RESOURCES},
 }
 _RELISTS_AT_ONCE = 2
+_SINGLY_SECONDS = (3.0, 6.0)
+"""Between two reads of one object of whose kind nothing is heard."""
 _OF_ONE_OBJECT = frozenset({"uid", "creationTimestamp", "generation", "selfLink"})
 """What an object has from the server, and another one of its name has not."""
 
@@ -77,6 +82,7 @@ class Cluster:
         self._served: dict[str, dict[str, ResourceRef]] = {}
         self._also_called: dict[ResourceRef, Callable[[str], str]] = {}
         self._by_other_name: dict[tuple[ResourceRef, str, str], set[str]] = {}
+        self._read_singly: set[ObjectKey] = set()
 
     # --- requests ------------------------------------------------------------------------------------------------------
 
@@ -311,6 +317,29 @@ class Cluster:
             if informer is not None and (lost := informer.unheard) is not None:
                 return f"{informer.what} of account {self.account} since {lost.since:%Y-%m-%dT%H:%M:%SZ}: {lost.says}"
         return ""
+
+    def read_singly(self, keys: Iterable[ObjectKey]) -> None:
+        """Have those of these objects read by themselves, over and over, of whose kinds nothing is heard: until something is, or
+        nobody is told of them any more. An object that is known by another name is taken for not there."""
+        for key in keys:
+            _, resource, namespace, _ = key
+            informer = self._by_full_name.get((resource, namespace if self.scope is WatchScope.NAMESPACE else None))
+            if informer is not None and informer.is_lost and key not in self._read_singly:
+                self._read_singly.add(key)
+                self._tasks.start_soon(self._keep_reading, informer, key, name=f"reading {key[3]}")
+
+    async def _keep_reading(self, informer: Informer[Any], key: ObjectKey) -> None:
+        own = key[2:]
+        try:
+            while informer.is_lost and self._bus.is_awaited(key):
+                try:
+                    await informer.read_singly(own)
+                except ApiError as error:
+                    log.warning("cluster.unreadable", what=informer.what, name=own[1], error=str(error))
+                await self.clock.sleep(self._random.uniform(*_SINGLY_SECONDS))
+        finally:
+            informer.forget_single(own)
+            self._read_singly.discard(key)
 
     def cached_deployment(self, namespace: str, name: str) -> wire.Deployment | None:
         found: wire.Deployment | None = self.watch(DEPLOYMENTS, namespace).items.get((namespace, name))

@@ -10,11 +10,12 @@ everything for the first time, and before everything goes to the root Service ag
 from __future__ import annotations
 
 from adapters.kubernetes.errors import NotFound, NotServed
-from adapters.kubernetes.paths import ENDPOINT_SLICES
+from adapters.kubernetes.paths import ENDPOINT_SLICES, PODS
 from adapters.kubernetes.permissions import Needs, Permission, Verb
 from adapters.kubernetes.task import Task
-from adapters.kubernetes.templates import JsonObject
+from adapters.kubernetes.templates import HASH_LABEL, JsonObject
 from engine.errors import Retryable
+from engine.model import ActionKind
 from engine.traffic import RoutePlan, RouterKind
 
 SERVICE_LABEL = "kubernetes.io/service-name"
@@ -24,6 +25,8 @@ LOOKS_WHILE_SAFE = 12
 """Some two or three minutes: controllers whose writes were refused wait for up to a hundred seconds."""
 _BY_OTHER_MEANS = (RouterKind.POD_RATIO, RouterKind.SERVICE)
 """Where endpoints are not waited for: they are the weight itself, and both versions' change as one."""
+_FREED_BY = {RouterKind.SERVICE: ActionKind.REMOVE_ROUTE, RouterKind.ISTIO: ActionKind.REMOVE_STABLE_SERVICE}
+"""Where what carries everything was narrowed down to the pods of one version, and by what it is widened again."""
 
 
 def permissions(route: RoutePlan, needs: Needs) -> set[Permission]:
@@ -82,6 +85,29 @@ async def require_root(task: Task) -> None:
             f"the endpoints of Service {route.root_service} still name {len(named)} pods of the {which} version of "
             f"{route.workload}, which are gone, so nobody is sent there yet"
         )
+
+
+async def require_none_left(task: Task) -> None:
+    """Before what carries everything selects by the user's own labels alone again: on the way back no pod of the new version may
+    be there, which would be selected too. That none is was read from caches, as far as they hear of pods. Raises `Retryable`,
+    for no longer than `require_root`."""
+    route = task.route
+    hash_value = task.snapshot.facts.get(f"{route.workload}.canary_hash")
+    if not task.is_undoing or _FREED_BY.get(route.kind) is not task.action.kind or not hash_value:
+        return
+    if task.snapshot.failures >= LOOKS_WHILE_SAFE:
+        return
+    left = await task.cluster.list_objects(PODS, task.namespace, labels=f"{HASH_LABEL}={hash_value}")
+    serving = [pod for pod in left if "deletionTimestamp" not in pod["metadata"] and _may_serve(pod)]
+    if serving:
+        raise Retryable(
+            f"{len(serving)} pods of the new version of {route.workload} are still there, and would be selected with those of "
+            "the old one"
+        )
+
+
+def _may_serve(pod: JsonObject) -> bool:
+    return (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
 
 
 def _has_looked_enough(task: Task) -> bool:

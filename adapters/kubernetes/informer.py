@@ -114,8 +114,8 @@ class Informer(Generic[T]):
         on_change: Callable[[Key, T | None, T | None], None],
         on_all_changed: Callable[[], None],
     ) -> None:
-        """`on_all_changed` is called when the cache is filled, is given up as unheard of, and is heard of again: what may be
-        concluded from all of it has changed."""
+        """`on_all_changed` is called when what may be concluded from all of the cache has changed: it is filled, it cannot be
+        filled, it is given up as unheard of, or it is heard of again."""
         self.resource = resource
         self.namespace = namespace
         self.items: dict[Key, T] = {}
@@ -124,6 +124,8 @@ class Informer(Generic[T]):
         """How many watches were ever opened."""
         self.unheard: Unheard | None = None
         """None while it is up to date, or may soon be."""
+        self._read_singly: set[Key] = set()
+        """What was read by itself before there was any list."""
         self._transport = transport
         self._decode = decode
         self._clock = clock
@@ -190,8 +192,24 @@ class Informer(Generic[T]):
         return self._writes.expect(key, uid, self._clock.monotonic())
 
     def is_current(self, key: Key) -> bool:
-        """Whether the cache is complete and knows all that we made of this object."""
-        return self.synced.is_set() and self._writes.are_seen(key)
+        """Whether the cache is complete, or this object was read by itself, and all that we made of it is known."""
+        return (self.synced.is_set() or key in self._read_singly) and self._writes.are_seen(key)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it tells nothing new: it was given up as unheard of, or cannot be filled at all since we have started."""
+        return self.unheard is not None or bool(self._trouble and not self.synced.is_set())
+
+    async def read_singly(self, key: Key) -> None:
+        """Know this one object, for as long as the whole cannot be known. Raises `ApiError`."""
+        await self.refresh(key)
+        if not self.synced.is_set() and key not in self._read_singly:
+            self._read_singly.add(key)
+            self._wake(key)
+
+    def forget_single(self, key: Key) -> None:
+        """Nobody reads it any more, so that it is known no better than the rest."""
+        self._read_singly.discard(key)
 
     async def dispel_doubt(self, key: Key, mark: Mark) -> None:
         """Wait for an expected version, or for the end of what has this uid. If it does not come, read the object."""
@@ -297,6 +315,7 @@ class Informer(Generic[T]):
             self._on_all_changed()
         if not self.synced.is_set():
             self.synced.set()
+            self._read_singly.clear()
             self._on_all_changed()
 
     async def _list(self) -> tuple[dict[Key, T], str]:
@@ -478,6 +497,8 @@ class Informer(Generic[T]):
         self._was_cut_short = self._was_cut_short and self._is_open
         if self._lost_at is None:
             self._lost_at, self._lost_since = now, self._clock.now()
+            if not self.synced.is_set():
+                self._on_all_changed()
         if self.unheard is None and now - self._lost_at >= UNHEARD_SECONDS:
             self.unheard = Unheard(self._lost_since, text)
             log.warning("informer.unheard", what=self.what, error=text)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 
 from adapters.kubernetes import health
-from adapters.kubernetes.errors import Forbidden, Invalid, NotFound, NotServed
+from adapters.kubernetes.errors import Forbidden, Invalid, Mistyped, NotFound, NotServed
 from adapters.kubernetes.own_definitions import DEFINITION, defined_kind, kinds_of
 from adapters.kubernetes.paths import ResourceRef
 from adapters.kubernetes.task import Done, Task
@@ -93,6 +93,10 @@ async def apply_manifest(task: Task) -> Done:
         # One of several API servers may serve a new kind later than the others.
         what = f"the cluster does not serve {body['kind']} ({body['apiVersion']}) yet"
         raise _not_yet(task, what, ATTEMPTS) from error
+    except Mistyped as error:
+        if defined_kind(task.spec.plan, body["apiVersion"], body["kind"]) is None:
+            raise Rejected(str(error)) from error
+        raise _not_yet(task, str(error), ATTEMPTS) from error  # As with a new kind, so with a new field of it.
     except Invalid as error:
         raise Rejected(f"{error}{_advise_on_immutable(body, error)}") from error
     _check_taken_up(task, ref, made)

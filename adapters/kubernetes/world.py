@@ -2,7 +2,7 @@
 
 An observation is only called current when the caches are complete and have delivered every write of ours to the objects that it
 is made of, so that no verdict ever rests on what was there before we changed it. Nor is it where one of them is not heard of any
-more, except on the way back, which has no better than what is known and does not wait.
+more, except on the way back, which does not wait: it goes by what is known, and has its objects read one by one.
 """
 
 from __future__ import annotations
@@ -57,7 +57,11 @@ class KubernetesWorld:
         if cluster is None:
             return Observation(current=False)
         keys = self._subscribe(cluster, spec, snapshot)
-        unheard = "" if snapshot.state in UNDOING_STATES else cluster.unheard(keys)
+        if snapshot.state in UNDOING_STATES:
+            cluster.read_singly(keys)
+            unheard = ""
+        else:
+            unheard = cluster.unheard(keys)
         if unheard:
             return Observation(current=False, behind_seconds=cluster.behind_seconds, unheard=unheard)
         if not cluster.is_current(keys):
@@ -163,7 +167,8 @@ class _Reading:
 
     def _canary_pods(self) -> list[Pod]:
         """None where nothing is heard of pods: they would never be seen to go, and an abort would wait for ever. They go with
-        their ReplicaSet; and before the root Service has all traffic again, its endpoints are asked whether they name one."""
+        their ReplicaSet; and before anything of the user's selects them again, the API server is asked whether one is left
+        (`adapters.kubernetes.endpoints`)."""
         if self._cluster.watch(PODS, self._namespace).unheard is not None:
             return []
         name = self._facts.get(f"{self._name}.canary_name")

@@ -10,6 +10,7 @@ import pytest
 
 from engine.errors import Deposed
 from engine.model import Action, ActionKind, Approval, Pause, ReleaseStatus, State
+from engine.observation import Observation
 from engine.ports import Commit
 from tests.builders import percent, release_plan, target_plan
 from tests.clocks import run_in_virtual_time
@@ -159,5 +160,32 @@ def test_who_is_deposed_ends_at_once_and_leaves_everything_to_the_next_one(where
         assert not any("another daemon" in entry.text for entry in told)
         async with stage.daemon():
             assert (await stage.until_ended()).status is ReleaseStatus.SUCCEEDED
+
+    run_in_virtual_time(story)
+
+
+@pytest.mark.parametrize("came_up", [True, False])
+def test_a_wait_that_ran_out_while_the_daemon_was_down_is_judged_by_the_first_good_look(came_up: bool) -> None:
+    """The first look of all is at empty caches."""
+
+    async def story() -> None:
+        stage, place = Stage(), "r1.production"
+        stage.world.canary_starts = False
+        async with stage.daemon() as engine:
+            plan = target_plan([percent(25)], settle=0.0, ready_timeout=60.0)
+            await engine.submit(release_plan(plan), by="a test", source="test")
+            await stage.until_state(State.SCALING)
+            await stage.until(lambda: "waiting at most 60 s" in stage.journal.entries[place][-1].text)
+        if came_up:
+            stage.world.canary_starts, stage.world.places[place].canary_available = True, 3
+        await anyio.sleep(100)
+        observe = stage.world.observe
+        stage.world.observe = lambda spec, snapshot: Observation(current=False)  # type: ignore[method-assign]
+        async with stage.daemon():
+            await anyio.sleep(5)
+            assert stage.snapshot().state is State.SCALING
+            stage.world.observe = observe  # type: ignore[method-assign]
+            stage.world.wake(place)
+            assert (await stage.until_ended()).status is (ReleaseStatus.SUCCEEDED if came_up else ReleaseStatus.FAILED)
 
     run_in_virtual_time(story)

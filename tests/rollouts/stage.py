@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -91,10 +91,10 @@ class CheckedStore:
 class MeasuredActuator:
     """Answers measurements as the story says, and leaves everything else to the cluster."""
 
-    def __init__(self, cluster: KubernetesActuator, journal: Journal) -> None:
+    def __init__(self, cluster: KubernetesActuator, journal: Journal, error_rate: Mapping[str, float]) -> None:
         self._cluster = cluster
         self._journal = journal
-        self.error_rate: dict[str, float] = {}
+        self._error_rate = error_rate
 
     async def perform(self, spec: RolloutSpec, snapshot: Snapshot, action: Action) -> ActionSucceeded | Measurements:
         self._journal.check_action(spec.id, action.number)
@@ -104,20 +104,31 @@ class MeasuredActuator:
             return await self._cluster.perform(spec, snapshot, action)
         step = step_of(spec.plan, str(action.args["gate"]))
         assert isinstance(step, Analysis)
-        value = self.error_rate.get(spec.plan.namespace, 0.0)
+        value = self._error_rate.get(spec.plan.namespace, 0.0)
         results = tuple(Measured(query.name, MeasureOutcome.VALUE, value) for query in step.queries)
         return Measurements(action.number, results)
 
 
 class Stage:
-    def __init__(self, embedded: EmbeddedCluster, engine: Engine, store: Store, journal: Journal, cluster: Cluster) -> None:
+    restart: Callable[[], Awaitable[None]]
+    """Ends the daemon's engine and caches, and begins anew with what the store says."""
+
+    def __init__(
+        self,
+        embedded: EmbeddedCluster,
+        engine: Engine,
+        cluster: Cluster,
+        store: Store,
+        journal: Journal,
+        error_rate: dict[str, float],
+    ) -> None:
         self.embedded = embedded
         self.storage = embedded.storage
         self.engine = engine
         self.store = store
         self.journal = journal
         self.cluster = cluster
-        self.error_rate: dict[str, float] = {}
+        self.error_rate = error_rate
         self.traffic = TrafficWatch(embedded.storage, journal)
         self.rights = Rights(embedded, ROUTERS, watches_all=cluster.scope is WatchScope.CLUSTER)
 
@@ -288,31 +299,40 @@ async def stage(
     daemon's."""
     # What is found has uids of its own already.
     numbers = count(1) if found is None else count(1_000_000)
-    clock, journal, bus, names = clock or SystemClock(), Journal(), Bus(), Names()
+    clock, journal, names = clock or SystemClock(), Journal(), Names()
     async with AsyncExitStack() as stack:
         running = _embedded(SystemClock(), numbers, split_versions, istio_versions, traefik_groups, gateway_channel, linkerd)
         embedded = await stack.enter_async_context(running)
         store = await stack.enter_async_context(open_store(path / "headgate.db"))
         if found is not None:
             await found(embedded, store, journal)
-        transport = await stack.enter_async_context(open_transport(await load_kubeconfig_content(embedded.kubeconfig())))
-        cluster = await stack.enter_async_context(
-            open_cluster("embedded", transport, bus, clock=clock, random=Random(1), scope=scope)
-        )
-        actuator = MeasuredActuator(KubernetesActuator({"embedded": cluster}, ROUTERS, AccessReviews(clock)), journal)
-        checked: Store = CheckedStore(store, journal)  # type: ignore[assignment]
-        engine = await stack.enter_async_context(
-            start_engine(
+        error_rate: dict[str, float] = {}
+        life = await stack.enter_async_context(AsyncExitStack())
+
+        async def begin() -> tuple[Engine, Cluster]:
+            bus = Bus()
+            transport = await life.enter_async_context(open_transport(await load_kubeconfig_content(embedded.kubeconfig())))
+            opening = open_cluster("embedded", transport, bus, clock=clock, random=Random(1), scope=scope)
+            cluster = await life.enter_async_context(opening)
+            actuator = KubernetesActuator({"embedded": cluster}, ROUTERS, AccessReviews(clock))
+            checked: Store = CheckedStore(store, journal)  # type: ignore[assignment]
+            starting = start_engine(
                 store=checked,
                 clock=clock,
                 strategy=CanaryStrategy(),
                 world=KubernetesWorld({"embedded": cluster}, ROUTERS, bus),
-                actuator=actuator,
+                actuator=MeasuredActuator(actuator, journal, error_rate),
                 new_id=names.new_id,
                 new_secret=names.new_secret,
             )
-        )
-        told = Stage(embedded, engine, store, journal, cluster)
-        told.error_rate = actuator.error_rate
+            return await life.enter_async_context(starting), cluster
+
+        told = Stage(embedded, *await begin(), store, journal, error_rate)
+
+        async def restart() -> None:
+            await life.aclose()
+            told.engine, told.cluster = await begin()
+
+        told.restart = restart
         yield told
         told.traffic.raise_violations()

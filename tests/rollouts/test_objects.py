@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.embedded.errors import Invalid, NotFound
+from adapters.embedded.errors import InternalError, Invalid, NotFound
 from adapters.embedded.faults import Match
 from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.resources import (
@@ -143,6 +143,16 @@ async def test_an_api_server_that_serves_the_kind_later_is_waited_for(tmp_path: 
         told.embedded.server.faults.answer(Match(verb="patch", resource="ships"), late, times=2)
         assert await told.roll_out(release_plan(objects_plan(definition(), SHIP))) is ReleaseStatus.SUCCEEDED
         assert "does not serve Ship (sea.example.com/v1) yet" in await told.tell("r1")
+
+
+async def test_an_api_server_that_takes_up_the_kinds_new_field_later_is_waited_for(tmp_path: Path) -> None:
+    """The kind itself is established already."""
+    async with stage(tmp_path) as told:
+        make_shop(told)
+        late = InternalError("failed to create typed patch object (shop/argo; sea.example.com/v1, Kind=Ship): .spec.sails")
+        told.embedded.server.faults.answer(Match(verb="patch", resource="ships"), late, times=2)
+        assert await told.roll_out(release_plan(objects_plan(definition(), SHIP))) is ReleaseStatus.SUCCEEDED
+        assert "failed to create typed patch object" in await told.tell("r1")
 
 
 async def test_one_that_never_does_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,18 +6,22 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import anyio
 import pytest
 
+from adapters.embedded.controllers import Key
 from adapters.embedded.errors import InternalError
 from adapters.embedded.faults import Match
-from adapters.embedded.resources import REPLICA_SETS
+from adapters.embedded.garbage_collector import GarbageCollector
+from adapters.embedded.resources import REPLICA_SETS, SERVICES
 from adapters.kubernetes.informer import UNHEARD_SECONDS
 from adapters.kubernetes.permissions import Permission, Verb
 from engine.events import Command, CommandKind
 from engine.model import Approval, Pause, ReleaseStatus, Snapshot, State, Step
-from tests.builders import error_rate, percent, release_plan, target_plan
+from tests.builders import error_rate, percent, release_plan, service_route, target_plan
 from tests.clocks import SkippingClock
 from tests.rollouts.stage import Stage, stage
+from tests.rollouts.test_blue_green import GOOD, HASH, at_step, selected
 
 WATCH_PODS = Permission("", "pods", Verb.WATCH)
 
@@ -104,3 +108,52 @@ async def test_a_new_version_that_died_unheard_is_undone_as_soon_as_it_is_heard_
         assert "is available while it serves traffic" in at(told).reason
         assert at(told).step == 1
         told.traffic.violations.clear()
+
+
+@pytest.mark.parametrize("resource", ["deployments", "replicasets", "services", "trafficsplits"])
+async def test_a_new_daemon_aborts_by_what_it_reads_where_it_cannot_list(tmp_path: Path, resource: str) -> None:
+    """Its caches are empty, so that nothing is known to go by. By the clock on the wall: two minutes are not waited for."""
+    async with stage(tmp_path) as told:
+        await told.live()
+        before = told.picture()
+        await told.submit(release_plan(target_plan([percent(25), Approval()], settle=0.05)))
+        await told.until_state(State.APPROVING)
+        lists = Match(verb="list", resource=resource, user_agent="headgate")
+        told.embedded.server.faults.answer(lists, InternalError("the conversion webhook failed"), times=10_000)
+        await told.restart()
+        await told.engine.command("r1", Command(CommandKind.ABORT, by="ada"))
+        assert (await told.until_ended()).status is ReleaseStatus.FAILED
+        assert (told.picture(), told.ours()) == (before, [])
+
+
+async def test_blue_green_is_not_opened_to_pods_that_nothing_is_heard_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ReplicaSet is gone, and whoever takes its pods after it is slow."""
+    let_go = anyio.Event()
+    collect = GarbageCollector.reconcile
+
+    def collect_late(collector: GarbageCollector, key: Key) -> float | None:
+        return collect(collector, key) if let_go.is_set() else 0.05
+
+    clock = SkippingClock()
+    async with stage(tmp_path, clock=clock) as told:
+        await told.live()
+        await told.submit(release_plan(target_plan(GOOD, route=service_route(), settle=0.05)))
+        await told.until(lambda: at_step(told, 0))
+        lose_right(told)
+        await pass_until(told, clock, lambda: bool(at(told).held))
+        monkeypatch.setattr(GarbageCollector, "reconcile", collect_late)
+        await told.engine.command("r1", Command(CommandKind.ABORT, by="ada"))
+        await told.until(lambda: "pods of the new version of web are still there" in at(told).failure)
+        assert selected(told, "web") == {"web:1"}
+        let_go.set()
+        seen: set[str] = set()
+
+        def is_open() -> bool:
+            seen.update(selected(told, "web"))
+            return HASH not in told.storage.get(SERVICES, "shop", "web")["spec"]["selector"]
+
+        await pass_until(told, clock, is_open)
+        assert seen == {"web:1"}
+        await pass_until(told, clock, lambda: at(told).state is State.ROLLED_BACK)

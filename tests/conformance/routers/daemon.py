@@ -75,8 +75,8 @@ class Daemon:
             open_cluster(ACCOUNT, transport, bus, clock=clock, random=Random(1), scope=WatchScope.NAMESPACE) as cluster,
         ):
             clusters = {ACCOUNT: cluster}
-            actuator = MeasuredActuator(KubernetesActuator(clusters, ROUTERS, AccessReviews(clock)), self.journal)
-            actuator.error_rate = self.error_rate
+            performs = KubernetesActuator(clusters, ROUTERS, AccessReviews(clock))
+            actuator = MeasuredActuator(performs, self.journal, self.error_rate)
             async with start_engine(
                 store=self.store,
                 clock=clock,

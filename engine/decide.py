@@ -161,7 +161,7 @@ def _is_over(turn: Turn, operation: Await | Settle) -> bool:
     if operation.on_timeout is OnTimeout.AGAIN:
         return False
     if not turn.observation.current and turn.at.state not in UNDOING_STATES:
-        return False  # It may have become true while nobody looked: the first good look decides. `is_held` limits that.
+        return False  # It may have become true while nobody looked: the first good look decides, or `is_held` has no more of it.
     late = f"{operation.name}: not true after {operation.timeout_seconds:g} s{describe_trouble(turn)}"
     if operation.on_timeout is OnTimeout.PROCEED or turn.at.state in UNDOING_STATES:
         turn.story.append(f"{late}; going on")

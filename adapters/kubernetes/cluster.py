@@ -41,6 +41,8 @@ _DECODERS: dict[ResourceRef, Callable[[msgspec.Raw], Any]] = {
 _RELISTS_AT_ONCE = 2
 _SINGLY_SECONDS = (3.0, 6.0)
 """Between two reads of one object of whose kind nothing is heard."""
+_SOON_SECONDS = (0.5, 1.0)
+"""After one that came to nothing because a list is under way: lists that hang leave but short times between them."""
 _OF_ONE_OBJECT = frozenset({"uid", "creationTimestamp", "generation", "selfLink"})
 """What an object has from the server, and another one of its name has not."""
 
@@ -332,11 +334,13 @@ class Cluster:
         own = key[2:]
         try:
             while informer.is_lost and self._bus.is_awaited(key):
+                between = _SINGLY_SECONDS
                 try:
-                    await informer.read_singly(own)
+                    if not await informer.read_singly(own):
+                        between = _SOON_SECONDS
                 except ApiError as error:
                     log.warning("cluster.unreadable", what=informer.what, name=own[1], error=str(error))
-                await self.clock.sleep(self._random.uniform(*_SINGLY_SECONDS))
+                await self.clock.sleep(self._random.uniform(*between))
         finally:
             informer.forget_single(own)
             self._read_singly.discard(key)

@@ -9,7 +9,7 @@ everything for the first time, and before everything goes to the root Service ag
 
 from __future__ import annotations
 
-from adapters.kubernetes.errors import NotFound, NotServed
+from adapters.kubernetes.errors import Forbidden, NotFound, NotServed
 from adapters.kubernetes.paths import ENDPOINT_SLICES, PODS
 from adapters.kubernetes.permissions import Needs, Permission, Verb
 from adapters.kubernetes.task import Task
@@ -25,6 +25,7 @@ LOOKS_WHILE_SAFE = 12
 """Some two or three minutes: controllers whose writes were refused wait for up to a hundred seconds."""
 _BY_OTHER_MEANS = (RouterKind.POD_RATIO, RouterKind.SERVICE)
 """Where endpoints are not waited for: they are the weight itself, and both versions' change as one."""
+_ENDED_PHASES = ("Succeeded", "Failed")
 _FREED_BY = {RouterKind.SERVICE: ActionKind.REMOVE_ROUTE, RouterKind.ISTIO: ActionKind.REMOVE_STABLE_SERVICE}
 """Where what carries everything was narrowed down to the pods of one version, and by what it is widened again."""
 
@@ -97,8 +98,13 @@ async def require_none_left(task: Task) -> None:
         return
     if task.snapshot.failures >= LOOKS_WHILE_SAFE:
         return
-    left = await task.cluster.list_objects(PODS, task.namespace, labels=f"{HASH_LABEL}={hash_value}")
-    serving = [pod for pod in left if "deletionTimestamp" not in pod["metadata"] and _may_serve(pod)]
+    try:
+        left = await task.cluster.list_objects(PODS, task.namespace, labels=f"{HASH_LABEL}={hash_value}")
+    except Forbidden:
+        if _has_looked_enough(task):
+            return
+        raise
+    serving = [pod for pod in left if _may_serve(pod)]
     if serving:
         raise Retryable(
             f"{len(serving)} pods of the new version of {route.workload} are still there, and would be selected with those of "
@@ -107,7 +113,9 @@ async def require_none_left(task: Task) -> None:
 
 
 def _may_serve(pod: JsonObject) -> bool:
-    return (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
+    """One that belongs to nobody was taken out of its version by somebody, for a look at it."""
+    metadata, phase = pod["metadata"], (pod.get("status") or {}).get("phase")
+    return "deletionTimestamp" not in metadata and bool(metadata.get("ownerReferences")) and phase not in _ENDED_PHASES
 
 
 def _has_looked_enough(task: Task) -> bool:

@@ -200,12 +200,13 @@ class Informer(Generic[T]):
         """Whether it tells nothing new: it was given up as unheard of, or cannot be filled at all since we have started."""
         return self.unheard is not None or bool(self._trouble and not self.synced.is_set())
 
-    async def read_singly(self, key: Key) -> None:
-        """Know this one object, for as long as the whole cannot be known. Raises `ApiError`."""
-        await self.refresh(key)
-        if not self.synced.is_set() and key not in self._read_singly:
-            self._read_singly.add(key)
-            self._wake(key)
+    async def read_singly(self, key: Key) -> bool:
+        """Know this one object, for as long as the whole cannot be known. Whether it is known now. Raises `ApiError`."""
+        if not await self.refresh(key):
+            return False
+        if not self.synced.is_set():
+            self._read_singly.add(key)  # Before whoever `refresh` has woken looks at it.
+        return True
 
     def forget_single(self, key: Key) -> None:
         """Nobody reads it any more, so that it is known no better than the rest."""
@@ -222,10 +223,11 @@ class Informer(Generic[T]):
             if self._writes.is_expected(key, mark):
                 await self._clock.sleep(DOUBT_SECONDS)
 
-    async def refresh(self, key: Key) -> None:
-        """Read one object itself, and take it into the cache unless that has moved on meanwhile. Raises `ApiError`."""
+    async def refresh(self, key: Key) -> bool:
+        """Read one object itself, and take it into the cache unless that has moved on meanwhile, or is being filled. Whether it
+        was taken. Raises `ApiError`."""
         if key in self._reading or self._listing:
-            return
+            return False
         before, began = self.items.get(key), self._clock.monotonic()
         self._reading[key] = True
         try:
@@ -233,10 +235,10 @@ class Informer(Generic[T]):
         finally:
             is_unmoved = self._reading.pop(key)
         if not is_unmoved:
-            return
+            return False
         if found is None and self._writes.may_be_past(key):
             self._list_again()
-            return
+            return False
         version = found.resource_version if found is not None else None
         known = before.resource_version if before is not None else None
         settled = self._writes.read(key, version, began=began, known=known)
@@ -244,6 +246,7 @@ class Informer(Generic[T]):
             self._put(key, found)
         for one in settled:
             self._wake(one)
+        return True
 
     async def _read(self, key: Key) -> T | None:
         what = f"GET {self.resource.full_name} {key[1]}"

@@ -19,7 +19,7 @@ from engine.model import (
     State,
     TimerName,
 )
-from engine.observation import UNHEARD
+from engine.observation import UNHEARD, is_for_silence
 from engine.traffic import FULL_WEIGHT, RouterKind
 from engine.turn import SERVING_STATES, Turn
 
@@ -183,7 +183,7 @@ def is_held(turn: Turn) -> bool:
 def _hold_while_unheard(turn: Turn) -> None:
     """Not a step further on what may not be so any more. When it is heard of again, it goes on. What was waited for could not be
     seen meanwhile, and those who bring it about were perhaps away too: it has its time anew."""
-    seen, was_unheard = turn.observation, turn.at.held.startswith(UNHEARD)
+    seen, was_unheard = turn.observation, is_for_silence(turn.at.held)
     if seen.unheard and (was_unheard or not turn.at.held) and not _only_looks(turn):
         reason = f"{UNHEARD} {seen.unheard}. It goes on by itself when that is mended: see to it (headgate doctor), or abort"
         if turn.at.held != reason:

@@ -94,6 +94,11 @@ class Observation(Struct, frozen=True):
     may pass, and while undoing, which is not held up by it."""
 
 
+def is_for_silence(held: str) -> bool:
+    """Whether this is why a rollout is held: then it goes on by itself."""
+    return held.startswith(UNHEARD)
+
+
 def holds(wait: Await, observation: Observation) -> bool:
     """Whether the awaited condition is true. A stale observation proves nothing."""
     if not observation.current:

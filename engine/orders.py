@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from engine import gates
 from engine.events import Command, CommandKind
 from engine.model import FINAL_STATES, GATED_STATES, STEP_STATES, UNDOING_STATES, Gate, RolloutSpec, Snapshot, State
-from engine.observation import UNHEARD
+from engine.observation import is_for_silence
 
 _ANSWERS = frozenset({CommandKind.APPROVE, CommandKind.REJECT, CommandKind.SKIP})
 
@@ -45,8 +45,8 @@ def refuse(spec: RolloutSpec, snapshot: Snapshot, command: Command, now: datetim
         case CommandKind.PAUSE:
             if snapshot.state in UNDOING_STATES:
                 return f"{name} is being undone, which cannot be paused"
-            goes_on_by_itself = snapshot.held.startswith(UNHEARD)
-            return f"{name} is already held: {snapshot.held}" if snapshot.held and not goes_on_by_itself else ""
+            is_held = snapshot.held and not is_for_silence(snapshot.held)
+            return f"{name} is already held: {snapshot.held}" if is_held else ""
         case CommandKind.RESUME:
             if snapshot.state is State.PARKED or snapshot.held:
                 return ""

@@ -10,7 +10,7 @@ from engine.model import (
     Action,
     Gate,
 )
-from engine.observation import UNHEARD
+from engine.observation import is_for_silence
 from engine.turn import Turn
 
 NO_DATA = "no data to judge by"
@@ -22,7 +22,7 @@ def tend_gates(turn: Turn) -> bool:
     While the rollout is held only what watches it goes on: a bad version serves while somebody thinks. Where nothing is heard of
     the cluster all of them do: none is judged by that, and what they come to is all that tells of the new version.
     """
-    stands_still = turn.at.held and not turn.at.held.startswith(UNHEARD)
+    stands_still = turn.at.held and not is_for_silence(turn.at.held)
     for gate in turn.at.gates:
         if gate.passed or (stands_still and not gates.is_background(gate)):
             continue

@@ -196,17 +196,20 @@ class WatchHub:
 
     def cut(self, match: Match, inside_line: bool) -> int:
         """Have the connections of matching watches cut; returns how many."""
-        meant = [watch for watch in self._all() if match.fits(watch.target, watch.user_agent)]
+        meant = self._meant(match)
         for watch in meant:
             watch.cut(inside_line=inside_line)
         return len(meant)
 
     def silence(self, match: Match) -> int:
         """Have matching watches tell nothing any more; returns how many."""
-        meant = [watch for watch in self._all() if match.fits(watch.target, watch.user_agent)]
+        meant = self._meant(match)
         for watch in meant:
             watch.silence()
         return len(meant)
+
+    def _meant(self, match: Match) -> list[Watch]:
+        return [watch for watch in self._all() if match.fits(watch.target, watch.user_agent)]
 
     def end(self) -> None:
         """End all watches and take no more changes."""

@@ -46,7 +46,7 @@ from engine.model import (
     Webhook,
     WorkloadPlan,
 )
-from engine.observation import UNHEARD
+from engine.observation import is_for_silence
 from engine.orders import awaits_answer, roles_asked
 from engine.ports import StoredRollout
 from engine.traffic import FULL_WEIGHT, SetHeaderRoute, SetMirror, SetWeight, describe_header_route, describe_shape, read_shape
@@ -297,7 +297,7 @@ def _doing(spec: RolloutSpec, snapshot: Snapshot, waiting: str) -> str:
         return "parked until somebody resumes or aborts it"
     if snapshot.action is not None:
         return _describe_action(snapshot.action, snapshot.failures, snapshot.failure)
-    if snapshot.held.startswith(UNHEARD):
+    if is_for_silence(snapshot.held):
         return "held until it is heard of again"
     if snapshot.held:
         return "held until somebody resumes or aborts it"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from adapters.kubernetes import autoscalers, config_copies, errors, exposing, history, jobs, manifests, recording, workloads
 from adapters.kubernetes.access import AccessReviews, AccessUnknown, required_permissions
@@ -112,7 +112,7 @@ class KubernetesActuator:
             return Done(f"{done.note}; {unknown}", done.facts) if unknown else done
         if kind is ActionKind.EXPOSE_SERVICES:
             return await exposing.expose_services(task, self._public_url)
-        if (look := _ENDPOINTS_BEFORE.get(kind)) is not None:
+        for look in _LOOKS_BEFORE.get(kind, ()):
             await look(task)
         handler = _HANDLERS.get(kind) or self._routers.of(task.route).handlers()[kind]
         done = await handler(task)
@@ -139,24 +139,13 @@ class KubernetesActuator:
         return ""
 
 
-
-async def _look_at_both(task: Task) -> None:
-    await require_endpoints(task)
-    await require_old_version(task)
-
-
-async def _look_at_root_and_pods(task: Task) -> None:
-    await require_root(task)
-    await require_none_left(task)
-
-
-_ENDPOINTS_BEFORE = {
-    ActionKind.ENSURE_ROUTE: require_backend,
-    ActionKind.SET_WEIGHT: _look_at_both,
-    ActionKind.REMOVE_ROUTE: _look_at_root_and_pods,
-    ActionKind.REMOVE_STABLE_SERVICE: require_none_left,
+_LOOKS_BEFORE: Mapping[ActionKind, Sequence[Callable[[Task], Awaitable[None]]]] = {
+    ActionKind.ENSURE_ROUTE: (require_backend,),
+    ActionKind.SET_WEIGHT: (require_endpoints, require_old_version),
+    ActionKind.REMOVE_ROUTE: (require_root, require_none_left),
+    ActionKind.REMOVE_STABLE_SERVICE: (require_none_left,),
 }
-"""Who looks at the endpoints before which writes."""
+"""Who looks at the endpoints, or at the pods themselves, before which writes."""
 
 
 async def _catch_up(task: Task, done: Done) -> None:

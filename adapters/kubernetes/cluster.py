@@ -259,7 +259,7 @@ class Cluster:
         are not known to the letter. The same at each call."""
         if also_called is not None:
             self._also_called.setdefault(resource, also_called)
-        scope = namespace if self.scope is WatchScope.NAMESPACE else None
+        scope = self._scope_of(namespace)
         informer = self._informers.get((resource, scope))
         if informer is None:
 
@@ -303,8 +303,7 @@ class Cluster:
     def is_current(self, keys: Iterable[ObjectKey]) -> bool:
         """Whether the caches of these objects are complete and have delivered our own writes."""
         for _, resource, namespace, name in keys:
-            scope = namespace if self.scope is WatchScope.NAMESPACE else None
-            informer = self._by_full_name.get((resource, scope))
+            informer = self._by_full_name.get((resource, self._scope_of(namespace)))
             if informer is None or not informer.is_current((namespace, name)):
                 return False
         return True
@@ -315,7 +314,7 @@ class Cluster:
         kinds = {(resource, namespace) for _, resource, namespace, _ in keys}
         kinds |= {(PODS.full_name, namespace) for resource, namespace in kinds if resource == REPLICA_SETS.full_name}
         for resource, namespace in sorted(kinds):
-            informer = self._by_full_name.get((resource, namespace if self.scope is WatchScope.NAMESPACE else None))
+            informer = self._by_full_name.get((resource, self._scope_of(namespace)))
             if informer is not None and (lost := informer.unheard) is not None:
                 return f"{informer.what} of account {self.account} since {lost.since:%Y-%m-%dT%H:%M:%SZ}: {lost.says}"
         return ""
@@ -325,7 +324,7 @@ class Cluster:
         nobody is told of them any more. An object that is known by another name is taken for not there."""
         for key in keys:
             _, resource, namespace, _ = key
-            informer = self._by_full_name.get((resource, namespace if self.scope is WatchScope.NAMESPACE else None))
+            informer = self._by_full_name.get((resource, self._scope_of(namespace)))
             if informer is not None and informer.is_lost and key not in self._read_singly:
                 self._read_singly.add(key)
                 self._tasks.start_soon(self._keep_reading, informer, key, name=f"reading {key[3]}")
@@ -380,7 +379,11 @@ class Cluster:
             self._tasks.start_soon(informer.dispel_doubt, key, version, name=f"doubt {informer.what}")
 
     def _informer_of(self, resource: ResourceRef, namespace: str) -> Informer[Any] | None:
-        return self._informers.get((resource, namespace if self.scope is WatchScope.NAMESPACE else None))
+        return self._informers.get((resource, self._scope_of(namespace)))
+
+    def _scope_of(self, namespace: str) -> str | None:
+        """The namespace of the cache that an object in this one is in; None for that of all namespaces."""
+        return namespace if self.scope is WatchScope.NAMESPACE else None
 
     def _on_change(
         self, resource: ResourceRef, key: wire.Key, before: wire.Item | None, after: wire.Item | None

@@ -8,22 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from adapters.kubernetes.templates import MANAGER, JsonObject, with_returned
+from adapters.kubernetes.templates import MANAGER, JsonObject, manager_key, with_returned
 
 
 def owners_without_us(now: Sequence[JsonObject], before: Sequence[JsonObject]) -> list[JsonObject]:
     """The `managedFields` of an object from which all direct edits of ours are gone again. What we have *applied* is the user's
     declaration, and stays ours."""
     theirs = [one for one in now if not is_our_edit(one)]
-    then = {_key(one): one for one in before}
-    there = {_key(one) for one in theirs}
-    kept = [with_returned(one, then.get(_key(one))) for one in theirs]
-    return [*kept, *(one for one in before if _key(one) not in there)]
+    then = {manager_key(one): one for one in before}
+    there = {manager_key(one) for one in theirs}
+    kept = [with_returned(one, then.get(manager_key(one))) for one in theirs]
+    return [*kept, *(one for one in before if manager_key(one) not in there)]
 
 
 def is_our_edit(entry: JsonObject) -> bool:
     return entry.get("manager") == MANAGER and entry.get("operation") == "Update" and not entry.get("subresource")
-
-
-def _key(entry: JsonObject) -> tuple[object, ...]:
-    return tuple(entry.get(name) for name in ("manager", "operation", "subresource", "apiVersion"))

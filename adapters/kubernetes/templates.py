@@ -125,15 +125,16 @@ def returned_fields(live: JsonObject, original: JsonObject) -> list[JsonObject]:
     to own since stays theirs, as a number of pods that was ours alone falls to 1 when a release says none. What controllers
     manage (subresources) has gone on, and stays as it is.
     """
-    before = {_manager_key(entry): entry for entry in original["metadata"].get("managedFields") or []}
+    before = {manager_key(entry): entry for entry in original["metadata"].get("managedFields") or []}
     entries = live["metadata"].get("managedFields") or []
-    stay = {key: one for one in entries if (key := _manager_key(one)) in before or one.get("manager") != MANAGER}
+    stay = {key: one for one in entries if (key := manager_key(one)) in before or one.get("manager") != MANAGER}
     returned = [before[key] if _is_undone(one) else with_returned(one, before.get(key)) for key, one in stay.items()]
     missing = [entry for key, entry in before.items() if key not in stay and not entry.get("subresource")]
     return [*returned, *missing]
 
 
-def _manager_key(entry: JsonObject) -> tuple[object, ...]:
+def manager_key(entry: JsonObject) -> tuple[object, ...]:
+    """By what the API server tells the entries of managedFields apart."""
     return tuple(entry.get(name) for name in ("manager", "operation", "subresource", "apiVersion"))
 
 

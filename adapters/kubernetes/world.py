@@ -59,10 +59,7 @@ class KubernetesWorld:
         keys = self._subscribe(cluster, spec, snapshot)
         if snapshot.state in UNDOING_STATES:
             cluster.read_singly(keys)
-            unheard = ""
-        else:
-            unheard = cluster.unheard(keys)
-        if unheard:
+        elif unheard := cluster.unheard(keys):
             return Observation(current=False, behind_seconds=cluster.behind_seconds, unheard=unheard)
         if not cluster.is_current(keys):
             return Observation(current=False, behind_seconds=cluster.behind_seconds)

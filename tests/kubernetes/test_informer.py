@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+
 import anyio
 import pytest
 from aiohttp import web
@@ -14,7 +18,7 @@ from adapters.kubernetes.informer import (
     UNHEARD_SECONDS,
 )
 from adapters.kubernetes.transport import open_transport
-from tests.kubernetes.informer_stand import informing, make_informer
+from tests.kubernetes.informer_stand import Stand, informing, make_informer
 from tests.kubernetes.scripted_api import (
     Answer,
     ImpatientClock,
@@ -342,20 +346,27 @@ async def test_a_watch_that_never_shows_bookmarks_is_not_held_to_them() -> None:
         assert (stand.informer.watches, stand.clock.slept) == (1, [])
 
 
-async def test_a_kind_that_may_not_be_watched_any_more_is_unheard_of_until_it_may_be_and_what_was_missed_is_listed() -> None:
+@asynccontextmanager
+async def losing(trouble: Answer) -> AsyncIterator[tuple[Stand, datetime]]:
+    """A watch that is cut, and is in this trouble from then on, until nothing is heard any more; and when it was cut."""
     watch = LiveWatch()
 
     def script(api: ScriptedApi) -> None:
         api.lists.append(listing("5", replica_set("web", "1")))
         api.lists.append(listing("50", replica_set("web", "44", replicas=4)))
         api.watches.append(watch.respond)
-        api.watches.append(FORBIDDEN)
+        api.watches.append(trouble)
 
     async with informing(script) as stand:
         await stand.until(lambda: stand.informer.watches == 1)
         lost = stand.clock.now()
         watch.cut()
         await stand.until(lambda: stand.informer.unheard is not None)
+        yield stand, lost
+
+
+async def test_a_kind_that_may_not_be_watched_any_more_is_unheard_of_until_it_may_be_and_what_was_missed_is_listed() -> None:
+    async with losing(FORBIDDEN) as (stand, lost):
         unheard = stand.informer.unheard
         assert unheard is not None
         assert "replicasets is forbidden" in unheard.says
@@ -371,18 +382,7 @@ async def test_a_kind_that_may_not_be_watched_any_more_is_unheard_of_until_it_ma
 
 @pytest.mark.parametrize("trouble", [stream(NOT_UNDERSTOOD), event_stream_error(500, "InternalError")])
 async def test_a_watch_that_can_be_opened_and_breaks_at_once_is_unheard_of_too(trouble: Answer) -> None:
-    watch = LiveWatch()
-
-    def script(api: ScriptedApi) -> None:
-        api.lists.append(listing("5", replica_set("web", "1")))
-        api.lists.append(listing("50", replica_set("web", "44", replicas=4)))
-        api.watches.append(watch.respond)
-        api.watches.append(trouble)
-
-    async with informing(script) as stand:
-        await stand.until(lambda: stand.informer.watches == 1)
-        watch.cut()
-        await stand.until(lambda: stand.informer.unheard is not None)
+    async with losing(trouble) as (stand, _):
         assert sum(stand.clock.slept) >= UNHEARD_SECONDS
         stand.api.watches.extend((stream(BOOKMARK, then="stay"), stream(then="stay")))
         await stand.until(lambda: stand.informer.unheard is None)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.embedded.errors import InternalError, Invalid, NotFound
+from adapters.embedded.errors import ApiError, InternalError, Invalid, NotFound
 from adapters.embedded.faults import Match
 from adapters.embedded.json_objects import JsonObject
 from adapters.embedded.resources import (
@@ -136,31 +136,30 @@ async def test_a_kind_and_its_objects_are_deployed_together(tmp_path: Path) -> N
         assert told.storage.get(ships, "shop", "argo")["spec"] == {"sails": 2}
 
 
-async def test_an_api_server_that_serves_the_kind_later_is_waited_for(tmp_path: Path) -> None:
-    async with stage(tmp_path) as told:
-        make_shop(told)
-        late = NotFound("the server could not find the requested resource")
-        told.embedded.server.faults.answer(Match(verb="patch", resource="ships"), late, times=2)
-        assert await told.roll_out(release_plan(objects_plan(definition(), SHIP))) is ReleaseStatus.SUCCEEDED
-        assert "does not serve Ship (sea.example.com/v1) yet" in await told.tell("r1")
+NOT_SERVED = NotFound("the server could not find the requested resource")
+NO_SUCH_FIELD = InternalError("failed to create typed patch object (shop/argo; sea.example.com/v1, Kind=Ship): .spec.sails")
 
 
-async def test_an_api_server_that_takes_up_the_kinds_new_field_later_is_waited_for(tmp_path: Path) -> None:
-    """The kind itself is established already."""
+@pytest.mark.parametrize(
+    ("late", "says"),
+    [
+        pytest.param(NOT_SERVED, "does not serve Ship (sea.example.com/v1) yet", id="the kind"),
+        pytest.param(NO_SUCH_FIELD, "failed to create typed patch object", id="a new field of an established kind"),
+    ],
+)
+async def test_an_api_server_that_takes_it_up_later_is_waited_for(tmp_path: Path, late: ApiError, says: str) -> None:
     async with stage(tmp_path) as told:
         make_shop(told)
-        late = InternalError("failed to create typed patch object (shop/argo; sea.example.com/v1, Kind=Ship): .spec.sails")
         told.embedded.server.faults.answer(Match(verb="patch", resource="ships"), late, times=2)
         assert await told.roll_out(release_plan(objects_plan(definition(), SHIP))) is ReleaseStatus.SUCCEEDED
-        assert "failed to create typed patch object" in await told.tell("r1")
+        assert says in await told.tell("r1")
 
 
 async def test_one_that_never_does_is_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manifests, "ATTEMPTS", 2)
     async with stage(tmp_path) as told:
         make_shop(told)
-        never = NotFound("the server could not find the requested resource")
-        told.embedded.server.faults.answer(Match(verb="patch", resource="ships"), never, times=50)
+        told.embedded.server.faults.answer(Match(verb="patch", resource="ships"), NOT_SERVED, times=50)
         assert await told.roll_out(release_plan(objects_plan(definition(), SHIP))) is ReleaseStatus.FAILED
         assert "does not serve Ship (sea.example.com/v1) yet, after 2 looks" in told.journal.snapshots["r1.production"].reason
         assert told.storage.find(CUSTOM_RESOURCE_DEFINITIONS, None, "ships.sea.example.com") is None
